@@ -1,0 +1,186 @@
+//! A check: how the health of a node or service is known, and what it last said.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Index;
+
+/// Id of the check that puts a whole node into maintenance.
+pub const NODE_MAINTENANCE: &str = "_node_maintenance";
+/// Start of the id of the check that puts one service into maintenance; the service id follows.
+pub const SERVICE_MAINTENANCE_PREFIX: &str = "_service_maintenance:";
+/// Id of the check that says whether a node's agent is alive.
+pub const SERF_HEALTH: &str = "serfHealth";
+
+/// Outcome of a check, ordered from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Fit for traffic.
+    Passing,
+    /// Fit for traffic unless a reader asks for passing only.
+    Warning,
+    /// Not fit.
+    Critical,
+}
+
+impl Status {
+    /// Consul's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        match text {
+            "passing" => Ok(Self::Passing),
+            "warning" => Ok(Self::Warning),
+            "critical" => Ok(Self::Critical),
+            _ => Err(UnknownStatus(text.to_owned())),
+        }
+    }
+}
+
+/// A word that is none of `passing`, `warning`, `critical`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("check status '{0}' is unknown; it is one of passing, warning, critical")]
+pub struct UnknownStatus(pub String);
+
+/// The worst of several outcomes; passing when there is none.
+pub fn worst(statuses: impl IntoIterator<Item = Status>) -> Status {
+    statuses.into_iter().max().unwrap_or(Status::Passing)
+}
+
+/// What an agent runs, or listens for, to know a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// Empty: `service:<service id>` for a service's only check, `service:<service id>:<n>`
+    /// (from 1) where it has several, the name for a node's check.
+    pub id: Arc<str>,
+    /// Empty: `Service '<service name>' check`.
+    pub name: String,
+    /// For people.
+    pub notes: String,
+    /// Status until the first result; default critical.
+    pub initial: Option<Status>,
+    /// Output that goes with `initial`, for a status that was already known.
+    pub output: String,
+    /// How the status is found.
+    pub probe: Probe,
+    /// Results in a row before it turns passing; 0 and 1 are the same.
+    pub success_before_passing: u32,
+    /// Failures in a row before it turns critical; 0 and 1 are the same.
+    pub failures_before_critical: u32,
+    /// Deregister the service after being critical this long.
+    pub deregister_critical_after: Option<Duration>,
+}
+
+/// How a status is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Probe {
+    /// A request answered 2xx passes, 429 warns, anything else is critical.
+    Http(HttpProbe),
+    /// A connection that opens passes.
+    Tcp {
+        /// `host:port`.
+        address: String,
+        /// From one run to the next.
+        interval: Duration,
+        /// After which a run counts as failed.
+        timeout: Duration,
+    },
+    /// Somebody must report in time, or it is critical.
+    Ttl {
+        /// Time between two reports.
+        ttl: Duration,
+    },
+    /// The state of the container behind the service, told by the registrator that watches it.
+    Container,
+}
+
+impl Probe {
+    /// Consul's `Type` of the check.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Tcp { .. } => "tcp",
+            Self::Ttl { .. } => "ttl",
+            Self::Container => "container",
+        }
+    }
+}
+
+/// A health request over HTTP or HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpProbe {
+    /// `http://` or `https://`.
+    pub url: String,
+    /// Default `GET`.
+    pub method: String,
+    /// Sent as given; `Host` may be set here.
+    pub headers: BTreeMap<String, Vec<String>>,
+    /// Sent when not empty.
+    pub body: String,
+    /// Accept any certificate.
+    pub tls_skip_verify: bool,
+    /// From one run to the next.
+    pub interval: Duration,
+    /// After which a run counts as failed.
+    pub timeout: Duration,
+}
+
+/// A status as somebody reports it to the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSpec {
+    /// Unique on its node.
+    pub id: Arc<str>,
+    /// For people.
+    pub name: String,
+    /// The outcome.
+    pub status: Status,
+    /// For people.
+    pub notes: String,
+    /// What the last run said.
+    pub output: String,
+    /// The service it speaks for; `None` for the node.
+    pub service_id: Option<Arc<str>>,
+    /// Consul's `Type`: `http`, `tcp`, `ttl`, `maintenance`, …; may be empty.
+    pub kind: String,
+}
+
+/// A check as recorded on a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Name of the node it belongs to.
+    pub node: Arc<str>,
+    /// What was reported.
+    pub spec: CheckSpec,
+    /// Name of the service it speaks for; empty for the node.
+    pub service_name: Arc<str>,
+    /// Tags of that service.
+    pub service_tags: Vec<String>,
+    /// When it was first recorded.
+    pub created: Index,
+    /// When it last changed.
+    pub modified: Index,
+}
