@@ -1,1 +1,5 @@
+//! The `lictor` program.
+
+mod store;
+
 fn main() {}
