@@ -222,6 +222,12 @@ impl State {
         }
     }
 
+    /// One check of one node.
+    #[must_use]
+    pub fn check_at(&self, node: &str, id: &Arc<str>) -> Option<&Arc<Check>> {
+        self.checks.get(&(fold(node), id.clone()))
+    }
+
     /// A check may only speak for a service that is there, or comes with the same command.
     pub(crate) fn allow_check(
         &self,

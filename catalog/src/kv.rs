@@ -49,6 +49,12 @@ impl State {
         Answer { index, rows }
     }
 
+    /// Whether any deletion at or before `up_to` is still remembered.
+    #[must_use]
+    pub fn buried(&self, up_to: Index) -> bool {
+        self.tombstones.values().any(|at| *at <= up_to)
+    }
+
     pub(crate) fn apply_kv(&mut self, change: &mut Change, command: &KvCommand) -> Reply {
         match command {
             KvCommand::Set { key, value, flags } => {

@@ -200,6 +200,12 @@ impl State {
         Answer { index, rows }
     }
 
+    /// One service of one node.
+    #[must_use]
+    pub fn service_at(&self, node: &str, id: &Arc<str>) -> Option<&Arc<Service>> {
+        self.services.get(&(fold(node), id.clone()))
+    }
+
     /// Every instance there is.
     #[must_use]
     pub fn picture(&self) -> &Picture {
