@@ -358,7 +358,7 @@ impl Client {
                 .http
                 .request(request)
                 .await
-                .map_err(|e| failed(root_cause(e)))?;
+                .map_err(|e| failed(root_cause(&e)))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await.map_err(failed)?;
             Ok(Reply {
@@ -394,8 +394,8 @@ impl Client {
 }
 
 /// hyper's client says "client error (Connect)"; the reason is further down.
-fn root_cause(error: hyper_util::client::legacy::Error) -> Box<dyn std::error::Error + Send + Sync> {
-    let mut cause: &dyn std::error::Error = &error;
+fn root_cause(error: &hyper_util::client::legacy::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }

@@ -11,9 +11,9 @@
 //! | `blocking.rs` | index, wait, back-off, reset when the index goes backwards |
 //! | `watch.rs` | blocking loops → `watch::Sender` of a foreign catalog's picture |
 
-//pub mod blocking;
+pub mod blocking;
 pub mod client;
-//pub mod watch;
+pub mod watch;
 pub mod wire;
 
 pub use crate::client::{Client, ClientError, Consistency, Query};
