@@ -27,19 +27,29 @@ const SIGTERM: i32 = 15;
 
 fn main() -> ExitCode {
     let mut listen = String::from("0.0.0.0:8000");
-    let mut name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    let mut name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .unwrap_or_default()
+        .trim()
+        .to_owned();
     for argument in std::env::args().skip(1) {
         match argument.trim_start_matches('-').split_once('=') {
             Some(("listen", value)) => value.clone_into(&mut listen),
             Some(("name", value)) => value.clone_into(&mut name),
-            _ => return refuse(&format!("unknown option {argument:?}; known are -listen=<address> and -name=<name>")),
+            _ => {
+                return refuse(&format!(
+                    "unknown option {argument:?}; known are -listen=<address> and -name=<name>"
+                ));
+            }
         }
     }
     let listener = match TcpListener::bind(&listen) {
         Ok(listener) => listener,
         Err(error) => return refuse(&format!("cannot listen on {listen}: {error}")),
     };
-    println!("whoami: listening on {}", listener.local_addr().map_or(listen, |bound| bound.to_string()));
+    println!(
+        "whoami: listening on {}",
+        listener.local_addr().map_or(listen, |bound| bound.to_string())
+    );
     on_sigterm();
     std::thread::spawn(move || accept(&listener, &name));
     wait_for_the_end();
@@ -72,7 +82,8 @@ fn wait_for_the_end() {
     while !STOPPING.load(Ordering::SeqCst) {
         std::thread::sleep(tick);
     }
-    let (asked, mut quiet_since, mut seen) = (Instant::now(), Instant::now(), ANSWERED.load(Ordering::SeqCst));
+    let (asked, mut quiet_since, mut seen) =
+        (Instant::now(), Instant::now(), ANSWERED.load(Ordering::SeqCst));
     while asked.elapsed() < LAST_CALL && quiet_since.elapsed() < QUIET {
         std::thread::sleep(tick);
         let answered = ANSWERED.load(Ordering::SeqCst);
@@ -116,13 +127,23 @@ fn answer(mut connection: &TcpStream, request: &Request, name: &str, close: bool
         String::from("ok\n")
     } else {
         let (here, there) = (connection.local_addr()?, connection.peer_addr()?);
-        format!("Hostname: {name}\nLocalAddr: {here}\nRemoteAddr: {there}\n{}\n", request.head)
+        format!(
+            "Hostname: {name}\nLocalAddr: {here}\nRemoteAddr: {there}\n{}\n",
+            request.head
+        )
     };
     let kept = if close { "close" } else { "keep-alive" };
     let length = body.len();
-    let body = if request.head.starts_with("HEAD ") { "" } else { body.as_str() };
+    let body = if request.head.starts_with("HEAD ") {
+        ""
+    } else {
+        body.as_str()
+    };
     let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8";
-    write!(connection, "{head}\r\nContent-Length: {length}\r\nConnection: {kept}\r\n\r\n{body}")
+    write!(
+        connection,
+        "{head}\r\nContent-Length: {length}\r\nConnection: {kept}\r\n\r\n{body}"
+    )
 }
 
 /// The head of a request as it arrived, line ends normalised; its body has been read and dropped.
@@ -145,7 +166,10 @@ impl Request {
             }
         }
         let request = Self { head };
-        let length = request.header("content-length").and_then(|value| value.parse().ok()).unwrap_or(0);
+        let length = request
+            .header("content-length")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0);
         io::copy(&mut reader.take(length), &mut io::sink())?;
         Ok(Some(request))
     }
@@ -156,12 +180,17 @@ impl Request {
 
     fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(':'));
-        fields.into_iter().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+        fields
+            .into_iter()
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
     }
 
     /// A chunked body is not read here, so the connection cannot be used again.
     fn wants_close(&self) -> bool {
-        let said = self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        let said = self
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
         said || self.header("transfer-encoding").is_some()
     }
 }

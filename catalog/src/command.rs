@@ -126,7 +126,9 @@ pub enum Refused {
         node: Arc<str>,
     },
     /// A node id that another node holds.
-    #[error("failed inserting node: Error while renaming Node ID: {id:?}: Node name {name} is reserved by node {holder}")]
+    #[error(
+        "failed inserting node: Error while renaming Node ID: {id:?}: Node name {name} is reserved by node {holder}"
+    )]
     NodeIdTaken {
         /// The id asked for.
         id: String,

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Index;
 use crate::check::{self, Check, Status};
 use crate::node::Node;
-use crate::Index;
 
 /// Meta key: full id of the container behind a service. Marks entries that a registrator owns.
 pub const META_CONTAINER: &str = "lictor-container";
@@ -39,7 +39,10 @@ pub struct Weights {
 
 impl Default for Weights {
     fn default() -> Self {
-        Self { passing: 1, warning: 1 }
+        Self {
+            passing: 1,
+            warning: 1,
+        }
     }
 }
 
@@ -110,7 +113,11 @@ impl Instance {
     #[must_use]
     pub fn address(&self) -> &str {
         let own = &self.service.spec.address;
-        if own.is_empty() { &self.node.spec.address } else { own }
+        if own.is_empty() {
+            &self.node.spec.address
+        } else {
+            own
+        }
     }
 
     /// The key under which a [`Picture`] holds this instance.
