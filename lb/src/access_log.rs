@@ -32,8 +32,14 @@ impl AccessLog {
     /// Starts the writer thread. It ends when the last worker has gone, after writing what it was given.
     pub(crate) fn start(format: Format, sink: impl Write + Send + 'static) -> std::io::Result<Self> {
         let (full, buffers) = sync_channel(WAITING);
-        std::thread::Builder::new().name("lb-access-log".into()).spawn(move || write(&buffers, sink))?;
-        Ok(Self { format: Arc::new(format), full, dropped: Arc::default() })
+        std::thread::Builder::new()
+            .name("lb-access-log".into())
+            .spawn(move || write(&buffers, sink))?;
+        Ok(Self {
+            format: Arc::new(format),
+            full,
+            dropped: Arc::default(),
+        })
     }
 
     /// Lines lost because nobody took them in time.
@@ -43,7 +49,11 @@ impl AccessLog {
 
     /// A worker's end.
     pub(crate) fn lines(&self) -> Lines {
-        Lines { log: self.clone(), buffer: RefCell::default(), count: Cell::new(0) }
+        Lines {
+            log: self.clone(),
+            buffer: RefCell::default(),
+            count: Cell::new(0),
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -82,7 +81,11 @@ enum Outcome {
 /// request is answered.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: TcpStream, peer: SocketAddr) {
     let local = stream.local_addr().unwrap_or(listener.addr);
-    let trusted = worker.config.trusted.iter().any(|network| network.contains(peer.ip()));
+    let trusted = worker
+        .config
+        .trusted
+        .iter()
+        .any(|network| network.contains(peer.ip()));
     let stream = Watched::new(stream);
     let client = Rc::new(Client {
         peer: Peer::new(peer, local, trusted),
@@ -95,7 +98,9 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
         let client = client.clone();
         async move { Ok::<_, Infallible>(client.answer(request).await) }
     });
-    let connection = builder().serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let connection = builder()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut patience = Patience::new(&listener, client.framing.progress());
     let mut tick = interval(patience.tick());
@@ -160,7 +165,12 @@ impl Patience {
     fn new(listener: &Listener, seen: Progress) -> Self {
         let head = listener.read_timeout.unwrap_or(HEAD_TIMEOUT);
         let idle = listener.idle_timeout.unwrap_or(IDLE_TIMEOUT);
-        Self { head, idle, seen, since: Instant::now() }
+        Self {
+            head,
+            idle,
+            seen,
+            since: Instant::now(),
+        }
     }
 
     fn tick(&self) -> Duration {
@@ -197,7 +207,11 @@ impl Client {
             }
             Ok(Outcome::Redirect(status, location)) => {
                 self.worker.counters.redirects.add(1);
-                let mut answer = text(status, status.canonical_reason().unwrap_or("Redirect").into(), exchange);
+                let mut answer = text(
+                    status,
+                    status.canonical_reason().unwrap_or("Redirect").into(),
+                    exchange,
+                );
                 answer.headers_mut().insert(header::LOCATION, location);
                 answer
             }
@@ -225,12 +239,15 @@ impl Client {
         let path = Path::clean(uri.path())?;
 
         let table = self.worker.table();
-        let url = format!("http://{host}{}", path.encoded);
         let route = table
-            .http_where(&host, &path.decoded, |route| !leads_back(route, &host, &path, &url))
+            .http_where(&host, &path.decoded, |route| !leads_back(route, &host, &path))
             .ok_or(Refusal::NoRoute)?;
         let choice = route.choice(self.worker.config.strategy, self.worker.number, rand::random);
-        let target = self.worker.pick(route, choice, &[]).ok_or(Refusal::Unavailable)?.clone();
+        let target = self
+            .worker
+            .pick(route, choice, &[])
+            .ok_or(Refusal::Unavailable)?
+            .clone();
         if let Some(redirect) = &target.options.redirect {
             let there = attempt::rewritten(&uri, &path.encoded, &target)?;
             return to(redirect, &host, there.path(), uri.query());
@@ -239,15 +256,24 @@ impl Client {
         let upgrade = headers::drop_hop_by_hop(&mut request.headers);
         headers::forward(&mut request.headers, &self.peer, &host);
         exchange.headers(&request.headers);
-        let client = request.extensions.remove::<OnUpgrade>().filter(|_| upgrade.is_some());
+        let client = request
+            .extensions
+            .remove::<OnUpgrade>()
+            .filter(|_| upgrade.is_some());
         if let Some(protocol) = upgrade {
             headers::set_upgrade(&mut request.headers, protocol);
         }
         let path = path.encoded.into_owned();
         let (body, upload) = RequestBody::new(body);
-        let call = Call { method: request.method, uri, path, headers: request.headers, body, upload };
-        let (answer, lease) =
-            attempt::send(&self.worker, (route, choice, target), call, exchange).await?;
+        let call = Call {
+            method: request.method,
+            uri,
+            path,
+            headers: request.headers,
+            body,
+            upload,
+        };
+        let (answer, lease) = attempt::send(&self.worker, (route, choice, target), call, exchange).await?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(Outcome::Answer(answer, lease));
         }
@@ -258,11 +284,20 @@ impl Client {
     }
 
     /// Agrees to an upgrade in the server's words; bytes flow once hyper has let go of both connections.
-    fn switch(&self, mut answer: Response<Incoming>, client: OnUpgrade, mut exchange: Exchange) -> Response<AnswerBody> {
+    fn switch(
+        &self,
+        mut answer: Response<Incoming>,
+        client: OnUpgrade,
+        mut exchange: Exchange,
+    ) -> Response<AnswerBody> {
         exchange.answered(answer.status());
         self.framing.becomes_tunnel();
         let server = hyper::upgrade::on(&mut answer);
-        *self.tunnel.borrow_mut() = Some(Tunnel { client, server, exchange });
+        *self.tunnel.borrow_mut() = Some(Tunnel {
+            client,
+            server,
+            exchange,
+        });
         let (mut parts, _) = answer.into_parts();
         if let Some(protocol) = headers::drop_hop_by_hop(&mut parts.headers) {
             headers::set_upgrade(&mut parts.headers, protocol);
@@ -319,9 +354,17 @@ fn to(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> Resul
 }
 
 /// Would following the redirect of this route ask for the same again?
-fn leads_back(route: &Arc<Route>, host: &str, path: &Path<'_>, url: &str) -> bool {
-    let Some(redirect) = route.targets.first().and_then(|target| target.options.redirect.as_ref()) else {
+fn leads_back(route: &Route, host: &str, path: &Path<'_>) -> bool {
+    let Some(redirect) = route
+        .targets
+        .first()
+        .and_then(|target| target.options.redirect.as_ref())
+    else {
         return false;
     };
-    redirect.location(host, &path.encoded, None) == url
+    let there = redirect.location(host, &path.encoded, None);
+    there
+        .strip_prefix("http://")
+        .and_then(|there| there.strip_prefix(host))
+        == Some(&path.encoded)
 }

@@ -43,7 +43,10 @@ fn claim_in_family(addr: SocketAddr, count: usize) -> io::Result<(SocketAddr, Ve
         probe.bind(&addr.into())?;
     }
     let first = bind(addr)?;
-    let bound = first.local_addr()?.as_socket().ok_or_else(|| io::Error::other("not an IP socket"))?;
+    let bound = first
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::other("not an IP socket"))?;
     let mut sockets = vec![first];
     for _ in 1..count {
         sockets.push(bind(bound)?);
@@ -104,13 +107,18 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
 fn prepare(stream: &TcpStream) {
     // Failing means the connection is already gone, which reading it will tell.
     let _ = stream.set_nodelay(true);
-    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 10);
+    let keep_alive = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE)
+        .with_interval(KEEP_ALIVE / 10);
     let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ use crate::table::{BUCKETS, Table};
 
 mod counters;
 
-pub(crate) use counters::{Counters, ServiceCounters};
 use counters::{Count, Observed};
+pub(crate) use counters::{Counters, ServiceCounters};
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,35 +44,150 @@ pub struct Row {
 }
 
 const fn row(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Row {
-    Row { name, kind, labels, help }
+    Row {
+        name,
+        kind,
+        labels,
+        help,
+    }
 }
 
 const ROUTE: &[&str] = &["service", "host", "path", "target"];
 
 /// All of them, in alphabetical order.
 pub const METRICS: &[Row] = &[
-    row("lictor_lb_access_log_dropped_total", Kind::Counter, &[], "Access log lines lost because the reader was too slow."),
-    row("lictor_lb_bad_requests_total", Kind::Counter, &[], "Requests refused for what they are: host, path, framing, body, method."),
-    row("lictor_lb_client_gone_total", Kind::Counter, &[], "Requests whose client left before the answer was complete (499)."),
-    row("lictor_lb_connections", Kind::Gauge, &[], "Open client connections."),
-    row("lictor_lb_http_redirect_count_total", Kind::Counter, &[], "Requests answered by a redirect."),
-    row("lictor_lb_http_status_total", Kind::Counter, &["service", "code"], "Requests sent to a service, by status of the answer."),
-    row("lictor_lb_notfound_total", Kind::Counter, &[], "Requests that no route wants."),
-    row("lictor_lb_panics_total", Kind::Counter, &[], "Connections lost to a fault of the balancer."),
-    row("lictor_lb_requests_seconds", Kind::Histogram, &["service"], "Time from the head of a request to the end of its answer."),
-    row("lictor_lb_retries_total", Kind::Counter, &[], "Requests and connections sent to another target after a failure."),
-    row("lictor_lb_route_rx_bytes_total", Kind::Counter, ROUTE, "Bytes from a target to clients."),
-    row("lictor_lb_route_seconds", Kind::Histogram, ROUTE, "As requests_seconds, for each target of each route."),
-    row("lictor_lb_route_tx_bytes_total", Kind::Counter, ROUTE, "Bytes from clients to a target."),
-    row("lictor_lb_tcp_conn_total", Kind::Counter, &[], "TCP connections accepted."),
-    row("lictor_lb_tcp_connections", Kind::Gauge, &[], "Open TCP connections."),
-    row("lictor_lb_tcp_connfail_total", Kind::Counter, &[], "TCP connections for which no target could be reached."),
-    row("lictor_lb_tcp_noroute_total", Kind::Counter, &[], "TCP connections without a route or a healthy target."),
-    row("lictor_lb_unavailable_total", Kind::Counter, &[], "Requests for a known route without a healthy target."),
-    row("lictor_lb_upstream_failures_total", Kind::Counter, &[], "Requests and connections that a target did not serve."),
-    row("lictor_lb_upstream_idle_connections", Kind::Gauge, &[], "Connections to targets kept for reuse."),
-    row("lictor_lb_upstream_timeouts_total", Kind::Counter, &[], "Requests that failed because a target took too long."),
-    row("lictor_lb_ws_conn", Kind::Gauge, &[], "Open tunnels: WebSockets and other upgrades."),
+    row(
+        "lictor_lb_access_log_dropped_total",
+        Kind::Counter,
+        &[],
+        "Access log lines lost because the reader was too slow.",
+    ),
+    row(
+        "lictor_lb_bad_requests_total",
+        Kind::Counter,
+        &[],
+        "Requests refused for what they are: host, path, framing, body, method.",
+    ),
+    row(
+        "lictor_lb_client_gone_total",
+        Kind::Counter,
+        &[],
+        "Requests whose client left before the answer was complete (499).",
+    ),
+    row(
+        "lictor_lb_connections",
+        Kind::Gauge,
+        &[],
+        "Open client connections.",
+    ),
+    row(
+        "lictor_lb_http_redirect_count_total",
+        Kind::Counter,
+        &[],
+        "Requests answered by a redirect.",
+    ),
+    row(
+        "lictor_lb_http_status_total",
+        Kind::Counter,
+        &["service", "code"],
+        "Requests sent to a service, by status of the answer.",
+    ),
+    row(
+        "lictor_lb_notfound_total",
+        Kind::Counter,
+        &[],
+        "Requests that no route wants.",
+    ),
+    row(
+        "lictor_lb_panics_total",
+        Kind::Counter,
+        &[],
+        "Connections lost to a fault of the balancer.",
+    ),
+    row(
+        "lictor_lb_requests_seconds",
+        Kind::Histogram,
+        &["service"],
+        "Time from the head of a request to the end of its answer.",
+    ),
+    row(
+        "lictor_lb_retries_total",
+        Kind::Counter,
+        &[],
+        "Requests and connections sent to another target after a failure.",
+    ),
+    row(
+        "lictor_lb_route_rx_bytes_total",
+        Kind::Counter,
+        ROUTE,
+        "Bytes from a target to clients.",
+    ),
+    row(
+        "lictor_lb_route_seconds",
+        Kind::Histogram,
+        ROUTE,
+        "As requests_seconds, for each target of each route.",
+    ),
+    row(
+        "lictor_lb_route_tx_bytes_total",
+        Kind::Counter,
+        ROUTE,
+        "Bytes from clients to a target.",
+    ),
+    row(
+        "lictor_lb_tcp_conn_total",
+        Kind::Counter,
+        &[],
+        "TCP connections accepted.",
+    ),
+    row(
+        "lictor_lb_tcp_connections",
+        Kind::Gauge,
+        &[],
+        "Open TCP connections.",
+    ),
+    row(
+        "lictor_lb_tcp_connfail_total",
+        Kind::Counter,
+        &[],
+        "TCP connections for which no target could be reached.",
+    ),
+    row(
+        "lictor_lb_tcp_noroute_total",
+        Kind::Counter,
+        &[],
+        "TCP connections without a route or a healthy target.",
+    ),
+    row(
+        "lictor_lb_unavailable_total",
+        Kind::Counter,
+        &[],
+        "Requests for a known route without a healthy target.",
+    ),
+    row(
+        "lictor_lb_upstream_failures_total",
+        Kind::Counter,
+        &[],
+        "Requests and connections that a target did not serve.",
+    ),
+    row(
+        "lictor_lb_upstream_idle_connections",
+        Kind::Gauge,
+        &[],
+        "Connections to targets kept for reuse.",
+    ),
+    row(
+        "lictor_lb_upstream_timeouts_total",
+        Kind::Counter,
+        &[],
+        "Requests that failed because a target took too long.",
+    ),
+    row(
+        "lictor_lb_ws_conn",
+        Kind::Gauge,
+        &[],
+        "Open tunnels: WebSockets and other upgrades.",
+    ),
 ];
 
 /// The counts of all workers, and of the table's targets.
@@ -85,7 +200,11 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new(table: Arc<ArcSwap<Table>>, access_log: Option<AccessLog>) -> Self {
-        Self { workers: Mutex::default(), table, access_log }
+        Self {
+            workers: Mutex::default(),
+            table,
+            access_log,
+        }
     }
 
     /// New counters, for a worker to write.
@@ -114,7 +233,10 @@ impl Collector for Scrape {
         let mut families = Families::default();
         let sum = |count: fn(&Counters) -> &Count| workers.iter().map(|worker| count(worker).get()).sum();
         let open = |inside: fn(&Counters) -> u64| workers.iter().map(|worker| inside(worker)).sum();
-        families.number("access_log_dropped_total", self.0.access_log.as_ref().map_or(0, AccessLog::dropped));
+        families.number(
+            "access_log_dropped_total",
+            self.0.access_log.as_ref().map_or(0, AccessLog::dropped),
+        );
         families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
         families.number("client_gone_total", sum(|worker| &worker.client_gone));
         families.number("connections", open(|worker| worker.connections.get()));
@@ -147,11 +269,19 @@ fn services(workers: &[Arc<Counters>], families: &mut Families) {
         counters.took.add_to(took.entry(service).or_default());
     }
     for ((service, code), count) in codes {
-        families.add("http_status_total", &[&service, &code.to_string()], Value::Number(count));
+        families.add(
+            "http_status_total",
+            &[&service, &code.to_string()],
+            Value::Number(count),
+        );
     }
     for (service, observed) in took {
         let seconds = std::time::Duration::from_nanos(observed.nanos).as_secs_f64();
-        families.add("requests_seconds", &[&service], Value::Times(&observed.buckets, seconds));
+        families.add(
+            "requests_seconds",
+            &[&service],
+            Value::Times(&observed.buckets, seconds),
+        );
     }
 }
 
@@ -160,7 +290,11 @@ fn routes(table: &Table, families: &mut Families) {
         for target in &route.targets {
             let counted = target.stats.snapshot();
             let labels = [&*target.service, &*route.host, &*route.path, &*target.addr];
-            families.add("route_seconds", &labels, Value::Times(&counted.buckets, counted.seconds));
+            families.add(
+                "route_seconds",
+                &labels,
+                Value::Times(&counted.buckets, counted.seconds),
+            );
             families.add("route_rx_bytes_total", &labels, Value::Number(counted.rx));
             families.add("route_tx_bytes_total", &labels, Value::Number(counted.tx));
         }
@@ -184,7 +318,13 @@ impl Families {
 
     fn add(&mut self, name: &'static str, labels: &[&str], value: Value<'_>) {
         let Some(row) = named(name) else { return };
-        let mut metric = Metric::from_label(row.labels.iter().zip(labels).map(|(name, value)| label(name, value)).collect());
+        let mut metric = Metric::from_label(
+            row.labels
+                .iter()
+                .zip(labels)
+                .map(|(name, value)| label(name, value))
+                .collect(),
+        );
         match (row.kind, value) {
             (Kind::Counter, Value::Number(count)) => {
                 let mut counter = Counter::default();
@@ -220,7 +360,9 @@ impl Families {
 }
 
 fn named(name: &str) -> Option<&'static Row> {
-    METRICS.iter().find(|row| row.name.strip_prefix("lictor_lb_") == Some(name))
+    METRICS
+        .iter()
+        .find(|row| row.name.strip_prefix("lictor_lb_") == Some(name))
 }
 
 fn label(name: &str, value: &str) -> LabelPair {

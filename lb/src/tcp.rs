@@ -23,7 +23,10 @@ pub(crate) async fn serve(worker: &Worker, listener: &Listener, client: TcpStrea
     counters.tcp_accepted.add(1);
     let _open = counters.tcp_connections.enter();
     let table = worker.table();
-    let Some(route) = table.tcp(listener.addr.port()).filter(|route| !route.targets.is_empty()) else {
+    let Some(route) = table
+        .tcp(listener.addr.port())
+        .filter(|route| !route.targets.is_empty())
+    else {
         counters.tcp_no_route.add(1);
         tracing::debug!(addr = %listener.addr, "no route for a TCP connection");
         return;
@@ -32,7 +35,12 @@ pub(crate) async fn serve(worker: &Worker, listener: &Listener, client: TcpStrea
         counters.tcp_connect_failures.add(1);
         return;
     };
-    let tally = Tally { worker, target, started, meter: Meter::default() };
+    let tally = Tally {
+        worker,
+        target,
+        started,
+        meter: Meter::default(),
+    };
     let mut client = Metered::new(client, tally.meter.clone());
     tokio::select! {
         ended = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER) => {
@@ -57,7 +65,9 @@ struct Tally<'a> {
 impl Drop for Tally<'_> {
     fn drop(&mut self) {
         let (rx, tx) = (self.meter.written(), self.meter.read());
-        self.target.stats.record(self.worker.number, None, self.started.elapsed(), rx, tx);
+        self.target
+            .stats
+            .record(self.worker.number, None, self.started.elapsed(), rx, tx);
     }
 }
 

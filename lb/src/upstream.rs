@@ -133,25 +133,43 @@ impl Upstream {
             None => match self.open(authority).await {
                 Ok(sender) => (sender, false),
                 Err(fault) => {
-                    return Err(Box::new(Unanswered { fault, unsent: Some(request), reused: false }));
+                    return Err(Box::new(Unanswered {
+                        fault,
+                        unsent: Some(request),
+                        reused: false,
+                    }));
                 }
             },
         };
-        let mut lease = Lease { sender, authority: authority.clone(), upstream: self.clone() };
+        let mut lease = Lease {
+            sender,
+            authority: authority.clone(),
+            upstream: self.clone(),
+        };
         let answer = lease.sender.try_send_request(request);
         match self.in_time(answer, upload).await {
             Some(Ok(answer)) => Ok((answer, lease)),
             Some(Err(mut error)) => {
                 let unsent = error.take_message();
-                Err(Box::new(Unanswered { fault: Fault::Answer(error.into_error()), unsent, reused }))
+                Err(Box::new(Unanswered {
+                    fault: Fault::Answer(error.into_error()),
+                    unsent,
+                    reused,
+                }))
             }
-            None => Err(Box::new(Unanswered { fault: Fault::HeaderTimeout, unsent: None, reused })),
+            None => Err(Box::new(Unanswered {
+                fault: Fault::HeaderTimeout,
+                unsent: None,
+                reused,
+            })),
         }
     }
 
     /// `None` when the server took too long. Time runs only while it is the server we wait for.
     async fn in_time<T>(&self, answer: impl Future<Output = T>, upload: &Upload) -> Option<T> {
-        let Some(limit) = self.limits.header else { return Some(answer.await) };
+        let Some(limit) = self.limits.header else {
+            return Some(answer.await);
+        };
         let mut answer = std::pin::pin!(answer);
         loop {
             let uploading = matches!(upload.state(), Uploaded::No | Uploaded::Begun);
@@ -165,8 +183,11 @@ impl Upstream {
 
     async fn open(&self, authority: &Arc<str>) -> Result<SendRequest<RequestBody>, Fault> {
         let stream = self.dial(authority).await?;
-        let (sender, connection) =
-            self.http.handshake(TokioIo::new(stream)).await.map_err(Fault::Answer)?;
+        let (sender, connection) = self
+            .http
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(Fault::Answer)?;
         tokio::task::spawn_local(async move {
             // Whoever waits for an answer is told; without anybody it is just an idle connection's end.
             if let Err(error) = connection.with_upgrades().await {
@@ -185,7 +206,9 @@ impl Upstream {
         };
         match &dialled {
             Err(fault) if fault.is_dial() => {
-                self.avoided.borrow_mut().insert(authority.clone(), Instant::now() + AVOIDED);
+                self.avoided
+                    .borrow_mut()
+                    .insert(authority.clone(), Instant::now() + AVOIDED);
             }
             _ if !self.avoided.borrow().is_empty() => {
                 self.avoided.borrow_mut().remove(authority);
@@ -198,7 +221,10 @@ impl Upstream {
     /// Did it refuse a connection a moment ago?
     pub(crate) fn is_avoided(&self, authority: &str) -> bool {
         let avoided = self.avoided.borrow();
-        !avoided.is_empty() && avoided.get(authority).is_some_and(|until| Instant::now() < *until)
+        !avoided.is_empty()
+            && avoided
+                .get(authority)
+                .is_some_and(|until| Instant::now() < *until)
     }
 
     /// Idle connections now.

@@ -80,7 +80,13 @@ impl Workers {
                 proto: listener.proto,
                 source,
             })?;
-            Ok(Port { listener: Listener { addr, ..listener.clone() }, sockets })
+            Ok(Port {
+                listener: Listener {
+                    addr,
+                    ..listener.clone()
+                },
+                sockets,
+            })
         };
         let ports = config.listeners.iter().map(port).collect::<Result<_, _>>()?;
         Ok(Self { ports, count })
@@ -88,7 +94,9 @@ impl Workers {
 
     /// The addresses that were claimed, in the order of the configuration.
     pub(crate) fn bound(&self) -> impl Iterator<Item = (SocketAddr, Proto)> {
-        self.ports.iter().map(|port| (port.listener.addr, port.listener.proto))
+        self.ports
+            .iter()
+            .map(|port| (port.listener.addr, port.listener.proto))
     }
 
     /// Serves until `stop`, then until every connection has ended or `shutdown_wait` is over.
@@ -99,15 +107,19 @@ impl Workers {
             let ports = self.ports.iter_mut().map(take).collect::<Vec<_>>();
             let (shared, stop) = (shared.clone(), stop.clone());
             let (done, end) = oneshot::channel();
-            std::thread::Builder::new().name(format!("lb-worker-{number}")).spawn(move || {
-                // Nobody waits any more only when the whole lb is being dropped.
-                let _ = done.send(thread(number, ports, shared, stop));
-            })?;
+            std::thread::Builder::new()
+                .name(format!("lb-worker-{number}"))
+                .spawn(move || {
+                    // Nobody waits any more only when the whole lb is being dropped.
+                    let _ = done.send(thread(number, ports, shared, stop));
+                })?;
             ends.push(end);
         }
         let mut outcome = Ok(());
         for end in ends {
-            let ended = end.await.unwrap_or_else(|_| Err(io::Error::other("a worker's thread panicked")));
+            let ended = end
+                .await
+                .unwrap_or_else(|_| Err(io::Error::other("a worker's thread panicked")));
             if ended.is_err() {
                 stop.cancel();
             }
@@ -123,7 +135,9 @@ fn thread(
     shared: Shared,
     stop: CancellationToken,
 ) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     LocalSet::new().block_on(&runtime, async move {
         let worker = Rc::new(Worker::new(number, shared, stop.child_token()));
         let mut listeners = JoinSet::new();
@@ -187,7 +201,10 @@ impl Worker {
         let mut services = self.services.borrow_mut();
         match services.get(name) {
             Some(known) => known.clone(),
-            None => services.entry(name.clone()).or_insert(self.counters.of_service(name)).clone(),
+            None => services
+                .entry(name.clone())
+                .or_insert(self.counters.of_service(name))
+                .clone(),
         }
     }
 
@@ -201,7 +218,9 @@ impl Worker {
         let fresh = |target: &Arc<Target>| {
             !self.upstream.is_avoided(&target.addr) && !tried.iter().any(|tried| Arc::ptr_eq(tried, target))
         };
-        route.pick_where(choice, fresh).or_else(|| route.pick(choice, tried))
+        route
+            .pick_where(choice, fresh)
+            .or_else(|| route.pick(choice, tried))
     }
 
     async fn accept(self: Rc<Self>, listener: Rc<Listener>, tcp: tokio::net::TcpListener) {
@@ -256,7 +275,11 @@ impl Worker {
             }
             let table = self.table();
             if swept_for.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &table)) {
-                authorities = table.routes().flat_map(|route| &route.targets).map(|target| target.addr.clone()).collect();
+                authorities = table
+                    .routes()
+                    .flat_map(|route| &route.targets)
+                    .map(|target| target.addr.clone())
+                    .collect();
                 swept_for = Some(table);
             }
             self.upstream.sweep(|authority| authorities.contains(authority));

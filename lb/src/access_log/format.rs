@@ -9,8 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::http::{HeaderName, HeaderValue, Method, Uri, Version};
 
-const COMMON: &str =
-    r#"$remote_host - - [$time_common] "$request" $response_status $response_body_size"#;
+const COMMON: &str = r#"$remote_host - - [$time_common] "$request" $response_status $response_body_size"#;
 const COMBINED: &str = concat!(
     r#"$remote_host - - [$time_common] "$request" $response_status $response_body_size "#,
     r#""$header.Referer" "$header.User-Agent""#
@@ -137,7 +136,10 @@ impl Format {
             "combined" => COMBINED,
             pattern => pattern,
         };
-        let mut format = Self { pieces: Vec::new(), headers: Vec::new() };
+        let mut format = Self {
+            pieces: Vec::new(),
+            headers: Vec::new(),
+        };
         while let Some(at) = rest.find('$') {
             format.text(&rest[..at]);
             rest = &rest[at + 1..];
@@ -254,7 +256,10 @@ fn render(field: Field, record: &Record, out: &mut Vec<u8>) {
 }
 
 fn upstreamed(field: Field, upstream: &Upstreamed, out: &mut Vec<u8>) {
-    let (host, port) = upstream.authority.rsplit_once(':').unwrap_or((&upstream.authority, ""));
+    let (host, port) = upstream
+        .authority
+        .rsplit_once(':')
+        .unwrap_or((&upstream.authority, ""));
     match field {
         Field::UpstreamHost => escape(host.as_bytes(), out),
         Field::UpstreamPort => escape(port.as_bytes(), out),
@@ -280,8 +285,9 @@ fn seconds(took: Duration, digits: usize, out: &mut Vec<u8>) {
     put(out, format_args!("{}.{}", took.as_secs(), &fraction[..digits]));
 }
 
-const MONTHS: [&str; 12] =
-    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const MONTHS: [&str; 12] = [
+    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+];
 
 /// All times are UTC, as their suffixes say.
 fn time(field: Field, at: SystemTime, out: &mut Vec<u8>) {
@@ -318,7 +324,11 @@ fn civil(days: u64) -> (u64, usize, u64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, usize::try_from(month).expect("1 to 12"), day)
 }
@@ -425,8 +435,14 @@ upstream_service=web
     #[test]
     fn faults_of_a_pattern_are_named() {
         assert_eq!(Format::parse(""), Err(BadFormat::Empty));
-        assert_eq!(Format::parse("$nope x").unwrap_err().to_string(), "invalid field \"$nope\"");
-        assert_eq!(Format::parse("$header. x"), Err(BadFormat::Field("$header.".into())));
+        assert_eq!(
+            Format::parse("$nope x").unwrap_err().to_string(),
+            "invalid field \"$nope\""
+        );
+        assert_eq!(
+            Format::parse("$header. x"),
+            Err(BadFormat::Field("$header.".into()))
+        );
         assert_eq!(line("5$ $request_method.$$", &record()), "5$ GET.$$");
     }
 }

@@ -49,13 +49,22 @@ pub(crate) async fn send(
     exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
     let repeatable = call.is_repeatable();
-    let Call { method, uri, path, headers, body, upload } = call;
+    let Call {
+        method,
+        uri,
+        path,
+        headers,
+        body,
+        upload,
+    } = call;
     let host = headers.get(header::HOST).cloned();
     let mut next = Some((headers, body));
     let mut tried = Vec::new();
     let mut fresh = false;
     loop {
-        let Some((mut headers, body)) = next.take() else { return Err(Refusal::Unavailable) };
+        let Some((mut headers, body)) = next.take() else {
+            return Err(Refusal::Unavailable);
+        };
         if repeatable {
             next = Some((headers.clone(), RequestBody::Empty));
         }
@@ -74,7 +83,11 @@ pub(crate) async fn send(
             Uploaded::Abandoned => return Err(Refusal::Gone),
             Uploaded::No | Uploaded::Begun | Uploaded::Done => {}
         }
-        let Unanswered { fault, unsent, reused } = failed;
+        let Unanswered {
+            fault,
+            unsent,
+            reused,
+        } = failed;
         if let Some(request) = unsent {
             let (parts, body) = request.into_parts();
             next = Some((parts.headers, body));
@@ -82,7 +95,10 @@ pub(crate) async fn send(
         // A connection that had been idle says little about its server: a new one to the same will do.
         fresh = reused;
         tried.push(target.clone());
-        let other = worker.pick(route, choice, &tried).cloned().or_else(|| reused.then(|| target.clone()));
+        let other = worker
+            .pick(route, choice, &tried)
+            .cloned()
+            .or_else(|| reused.then(|| target.clone()));
         let Some(other) = other.filter(|_| fault.is_passing() && next.is_some() && tried.len() < ATTEMPTS)
         else {
             return Err(failure(worker, &target, fault));
@@ -131,5 +147,7 @@ pub(crate) fn rewritten(sent: &Uri, path: &str, target: &Target) -> Result<Uri, 
         Some(query) => PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{path}?{query}"))),
         None => PathAndQuery::from_maybe_shared(bytes::Bytes::from(path.into_owned())),
     };
-    rewritten.map(Uri::from).map_err(|error| Refusal::Rewrite(error.into()))
+    rewritten
+        .map(Uri::from)
+        .map_err(|error| Refusal::Rewrite(error.into()))
 }

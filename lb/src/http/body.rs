@@ -67,7 +67,13 @@ impl RequestBody {
             upload.set(Uploaded::Done);
             return (Self::Empty, upload);
         }
-        (Self::Streaming { inner, upload: upload.clone() }, upload)
+        (
+            Self::Streaming {
+                inner,
+                upload: upload.clone(),
+            },
+            upload,
+        )
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -83,7 +89,9 @@ impl Body for RequestBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Streaming { inner, upload } = self.get_mut() else { return Poll::Ready(None) };
+        let Self::Streaming { inner, upload } = self.get_mut() else {
+            return Poll::Ready(None);
+        };
         if upload.state() == Uploaded::No {
             upload.set(Uploaded::Begun);
         }
@@ -120,8 +128,15 @@ impl Body for RequestBody {
 
 /// hyper reports bad chunks as I/O errors about the input, and everything else is a connection that ended.
 fn is_malformed(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+    let cause = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        )
+    })
 }
 
 /// A body on its way to the client. When it ends, or is dropped, the exchange is over.
@@ -144,17 +159,32 @@ enum Source {
 impl AnswerBody {
     pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
         let text = Some(text).filter(|text| !text.is_empty());
-        Self { source: Source::Text(text), bytes: 0, broken: false, exchange: Some(exchange) }
+        Self {
+            source: Source::Text(text),
+            bytes: 0,
+            broken: false,
+            exchange: Some(exchange),
+        }
     }
 
     /// Before a tunnel: its exchange goes on.
     pub(crate) fn none() -> Self {
-        Self { source: Source::Text(None), bytes: 0, broken: false, exchange: None }
+        Self {
+            source: Source::Text(None),
+            bytes: 0,
+            broken: false,
+            exchange: None,
+        }
     }
 
     pub(crate) fn relay(inner: Incoming, lease: Lease, exchange: Exchange) -> Self {
         let source = Source::Server(inner, Some(lease));
-        let mut body = Self { source, bytes: 0, broken: false, exchange: Some(exchange) };
+        let mut body = Self {
+            source,
+            bytes: 0,
+            broken: false,
+            exchange: Some(exchange),
+        };
         body.give_back_at_end();
         body
     }

@@ -59,7 +59,9 @@ impl Refusal {
             Self::Upstream(Fault::Dial(_)) => Bytes::from_static(b"upstream refused the connection\n"),
             Self::Upstream(Fault::DialTimeout) => Bytes::from_static(b"upstream did not accept in time\n"),
             Self::Upstream(Fault::HeaderTimeout) => Bytes::from_static(b"upstream did not answer in time\n"),
-            Self::Upstream(Fault::Answer(_) | Fault::Switched) => Bytes::from_static(b"upstream gave no valid answer\n"),
+            Self::Upstream(Fault::Answer(_) | Fault::Switched) => {
+                Bytes::from_static(b"upstream gave no valid answer\n")
+            }
             Self::Rewrite(_) => Bytes::from_static(b"internal error\n"),
             refusal => Bytes::from(format!("{refusal}\n")),
         }
@@ -67,6 +69,9 @@ impl Refusal {
 
     /// The rest of the connection cannot be trusted to be requests.
     pub(crate) fn ends_connection(&self) -> bool {
-        matches!(self, Self::Ambiguous | Self::Body | Self::Connect | Self::Gone | Self::Host(_))
+        matches!(
+            self,
+            Self::Ambiguous | Self::Body | Self::Connect | Self::Gone | Self::Host(_)
+        )
     }
 }

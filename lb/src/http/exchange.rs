@@ -86,7 +86,12 @@ impl Exchange {
     /// The headers that the log wants, as they are now.
     pub(crate) fn headers(&mut self, headers: &HeaderMap) {
         if let (Some(record), Some(log)) = (&mut self.record, &self.worker.log) {
-            record.headers = log.format().headers().iter().map(|name| headers.get(name).cloned()).collect();
+            record.headers = log
+                .format()
+                .headers()
+                .iter()
+                .map(|name| headers.get(name).cloned())
+                .collect();
         }
     }
 
@@ -138,7 +143,9 @@ impl Drop for Exchange {
             (self.bytes, uploaded) = (tunnel.written(), tunnel.read());
         }
         if let Some(target) = &self.target {
-            target.stats.record(self.worker.number, Some(self.status), took, self.bytes, uploaded);
+            target
+                .stats
+                .record(self.worker.number, Some(self.status), took, self.bytes, uploaded);
             self.worker.service(&target.service).count(self.status, took);
         }
         if let (Some(mut record), Some(log)) = (self.record.take(), &self.worker.log) {

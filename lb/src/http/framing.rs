@@ -56,7 +56,10 @@ impl Framing {
 
     /// Where reading stands.
     pub(crate) fn progress(&self) -> Progress {
-        Progress { heads: self.0.heads.load(Relaxed), in_head: self.0.in_head.load(Relaxed) }
+        Progress {
+            heads: self.0.heads.load(Relaxed),
+            in_head: self.0.in_head.load(Relaxed),
+        }
     }
 
     /// From here on bytes are none of our business: the connection was upgraded.
@@ -79,7 +82,10 @@ pub(crate) struct Watched<S> {
 
 impl<S> Watched<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, scanner: Scanner::new() }
+        Self {
+            stream,
+            scanner: Scanner::new(),
+        }
     }
 
     pub(crate) fn framing(&self) -> Framing {
@@ -151,7 +157,8 @@ impl Scanner {
                 }
             }
         }
-        let in_head = self.expect == Expect::Header || (self.expect == Expect::Start && !self.partial.is_empty());
+        let in_head =
+            self.expect == Expect::Header || (self.expect == Expect::Start && !self.partial.is_empty());
         self.shared.in_head.store(in_head, Relaxed);
     }
 
@@ -181,7 +188,9 @@ impl Scanner {
             outcome
         };
         if outcome.is_err() {
-            self.shared.ambiguous.store(self.shared.heads.load(Relaxed), Relaxed);
+            self.shared
+                .ambiguous
+                .store(self.shared.heads.load(Relaxed), Relaxed);
             self.expect = Expect::Unknown;
         }
         Some(&bytes[end + 1..])
@@ -208,7 +217,11 @@ impl Scanner {
             Expect::Header => self.header(line)?,
             Expect::ChunkSize => {
                 let size = chunk_size(line).ok_or(Ambiguous)?;
-                self.expect = if size == 0 { Expect::Trailer } else { Expect::Chunk(size) };
+                self.expect = if size == 0 {
+                    Expect::Trailer
+                } else {
+                    Expect::Chunk(size)
+                };
             }
             Expect::Trailer if line.is_empty() => self.expect = Expect::Start,
             Expect::Trailer => {}
@@ -224,7 +237,9 @@ impl Scanner {
             b' ' | b'\t' => return Err(Ambiguous),
             _ => return Ok(()),
         }
-        let Some(colon) = line.iter().position(|byte| *byte == b':') else { return Err(Ambiguous) };
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            return Err(Ambiguous);
+        };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
             if self.length.is_some() || self.chunked {
@@ -270,7 +285,11 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         self.scanner.read(&buf.filled()[before..]);

@@ -54,7 +54,11 @@ impl Peer {
     /// `local` is the address the client connected to.
     pub(crate) fn new(addr: SocketAddr, local: SocketAddr, trusted: bool) -> Self {
         let ip = addr.ip().to_canonical();
-        let forwarded = format!("for={}; proto=http; by={}", node(ip), node(local.ip().to_canonical()));
+        let forwarded = format!(
+            "for={}; proto=http; by={}",
+            node(ip),
+            node(local.ip().to_canonical())
+        );
         Self {
             addr: SocketAddr::new(ip, addr.port()),
             trusted,
@@ -81,7 +85,11 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut upgrade = false;
     if headers.contains_key(header::CONNECTION) {
         let listed: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-        for name in listed.iter().filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(',')) {
+        for name in listed
+            .iter()
+            .filter_map(|list| list.to_str().ok())
+            .flat_map(|list| list.split(','))
+        {
             let name = name.trim();
             upgrade |= name.eq_ignore_ascii_case("upgrade");
             if let Ok(name) = HeaderName::from_bytes(name.as_bytes())
@@ -99,7 +107,9 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     headers.remove(header::PROXY_AUTHENTICATE);
     headers.remove(header::PROXY_AUTHORIZATION);
     headers.remove(header::TRANSFER_ENCODING);
-    let takes_trailers = headers.remove(header::TE).is_some_and(|te| lists(&te, "trailers"));
+    let takes_trailers = headers
+        .remove(header::TE)
+        .is_some_and(|te| lists(&te, "trailers"));
     if takes_trailers {
         headers.insert(header::TE, TRAILERS);
     }
@@ -113,7 +123,9 @@ pub(crate) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 fn lists(value: &HeaderValue, word: &str) -> bool {
-    value.to_str().is_ok_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
+    value
+        .to_str()
+        .is_ok_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
 }
 
 /// Tells the server who asked, and for what. `host` is the canonical one.
@@ -163,17 +175,23 @@ fn set_forwarded_host(headers: &mut HeaderMap) {
 }
 
 fn port(host: &str) -> HeaderValue {
-    host::port(host).and_then(|port| HeaderValue::from_str(port).ok()).unwrap_or(PORT_80)
+    host::port(host)
+        .and_then(|port| HeaderValue::from_str(port).ok())
+        .unwrap_or(PORT_80)
 }
 
 /// Scheme for `X-Forwarded-Proto`: what a `Forwarded` header from a trusted peer says, else our own.
 fn connection_scheme(headers: &HeaderMap) -> HeaderValue {
-    let said = headers.get(header::FORWARDED).and_then(|value| value.to_str().ok());
+    let said = headers
+        .get(header::FORWARDED)
+        .and_then(|value| value.to_str().ok());
     let first = said.and_then(|said| said.split(',').next());
     let proto = first.and_then(|element| {
         element.split(';').find_map(|pair| {
             let (name, value) = pair.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("proto").then(|| value.trim().trim_matches('"'))
+            name.trim()
+                .eq_ignore_ascii_case("proto")
+                .then(|| value.trim().trim_matches('"'))
         })
     });
     match proto {
@@ -197,7 +215,11 @@ fn append_forwarded(headers: &mut HeaderMap, peer: &Peer) {
 
 fn fold(headers: &HeaderMap, name: &HeaderName, last: &HeaderValue) -> HeaderValue {
     let mut folded = String::new();
-    for earlier in headers.get_all(name).iter().filter_map(|value| value.to_str().ok()) {
+    for earlier in headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+    {
         if !earlier.trim().is_empty() {
             write!(folded, "{}, ", earlier.trim()).expect("writing to a String never fails");
         }

@@ -64,7 +64,10 @@ fn single(headers: &HeaderMap) -> Result<Option<&HeaderValue>, BadHost> {
 
 fn text(value: &HeaderValue) -> Result<&str, BadHost> {
     value.to_str().map_err(|_| {
-        let odd = value.as_bytes().iter().find(|byte| !(b' '..=b'~').contains(*byte));
+        let odd = value
+            .as_bytes()
+            .iter()
+            .find(|byte| !(b' '..=b'~').contains(*byte));
         BadHost::Character(odd.map_or('\u{fffd}', |byte| char::from(*byte)))
     })
 }
@@ -79,7 +82,9 @@ fn checked(host: &str) -> Result<Cow<'_, str>, BadHost> {
     }
     if let Some(address) = name.strip_prefix('[') {
         let address = address.strip_suffix(']').ok_or(BadHost::Address)?;
-        address.parse::<std::net::Ipv6Addr>().map_err(|_| BadHost::Address)?;
+        address
+            .parse::<std::net::Ipv6Addr>()
+            .map_err(|_| BadHost::Address)?;
     } else {
         if name.len() > MAX_NAME {
             return Err(BadHost::TooLong(name.len()));
@@ -103,7 +108,11 @@ fn checked(host: &str) -> Result<Cow<'_, str>, BadHost> {
 
 /// Name (brackets kept) and port.
 fn split(host: &str) -> (&str, Option<&str>) {
-    let end_of_name = if host.starts_with('[') { host.find(']').map_or(host.len(), |at| at + 1) } else { 0 };
+    let end_of_name = if host.starts_with('[') {
+        host.find(']').map_or(host.len(), |at| at + 1)
+    } else {
+        0
+    };
     match host[end_of_name..].find(':') {
         Some(colon) => {
             let colon = end_of_name + colon;

@@ -24,15 +24,25 @@ pub(crate) struct BadPath(u8);
 impl<'a> Path<'a> {
     /// Cleans the path of a request target.
     pub(crate) fn clean(sent: &'a str) -> Result<Self, BadPath> {
-        let encoded = if needs_cleaning(sent) { Cow::Owned(without_dots(sent)) } else { Cow::Borrowed(sent) };
+        let encoded = if needs_cleaning(sent) {
+            Cow::Owned(without_dots(sent))
+        } else {
+            Cow::Borrowed(sent)
+        };
         if !encoded.contains('%') {
-            return Ok(Self { decoded: encoded.clone(), encoded });
+            return Ok(Self {
+                decoded: encoded.clone(),
+                encoded,
+            });
         }
         if let Some(control) = percent_decode_str(&encoded).find(|byte| byte.is_ascii_control()) {
             return Err(BadPath(control));
         }
         let decoded = percent_decode_str(&encoded).decode_utf8_lossy().into_owned();
-        Ok(Self { encoded, decoded: Cow::Owned(decoded) })
+        Ok(Self {
+            encoded,
+            decoded: Cow::Owned(decoded),
+        })
     }
 }
 
@@ -72,7 +82,9 @@ fn without_dots(path: &str) -> String {
 
 /// The path a server gets: `strip` removed where the path starts with it, then `prepend` put before.
 pub(crate) fn rewrite<'a>(encoded: &'a str, strip: Option<&str>, prepend: Option<&str>) -> Cow<'a, str> {
-    let stripped = strip.filter(|prefix| !prefix.is_empty()).and_then(|prefix| rest_after(encoded, prefix));
+    let stripped = strip
+        .filter(|prefix| !prefix.is_empty())
+        .and_then(|prefix| rest_after(encoded, prefix));
     let path = match stripped {
         Some(rest) if rest.starts_with('/') => Cow::Borrowed(rest),
         Some(rest) => Cow::Owned(format!("/{rest}")),
@@ -108,7 +120,9 @@ fn rest_after<'a>(encoded: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
@@ -155,7 +169,11 @@ mod tests {
             ("/b", None, Some("p"), "/p/b"),
             ("/b", Some(""), Some(""), "/b"),
         ] {
-            assert_eq!(rewrite(path, strip, prepend), expected, "{path} {strip:?} {prepend:?}");
+            assert_eq!(
+                rewrite(path, strip, prepend),
+                expected,
+                "{path} {strip:?} {prepend:?}"
+            );
         }
     }
 

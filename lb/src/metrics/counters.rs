@@ -83,7 +83,10 @@ impl Counters {
 
     pub(crate) fn services(&self) -> Vec<(Arc<str>, Arc<ServiceCounters>)> {
         let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services.iter().map(|(name, counters)| (name.clone(), counters.clone())).collect()
+        services
+            .iter()
+            .map(|(name, counters)| (name.clone(), counters.clone()))
+            .collect()
     }
 }
 
@@ -103,7 +106,8 @@ impl ServiceCounters {
     /// Status codes seen, with how often.
     pub(crate) fn codes(&self) -> impl Iterator<Item = (u16, u64)> {
         let seen = self.codes.0.iter().zip(FIRST_CODE..);
-        seen.map(|(count, code)| (code, count.get())).filter(|(_, count)| *count > 0)
+        seen.map(|(count, code)| (code, count.get()))
+            .filter(|(_, count)| *count > 0)
     }
 }
 
@@ -140,7 +144,10 @@ pub(crate) struct Histogram {
 impl Histogram {
     pub(crate) fn observe(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        let at = BUCKETS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS.len());
+        let at = BUCKETS
+            .iter()
+            .position(|bound| seconds <= *bound)
+            .unwrap_or(BUCKETS.len());
         self.buckets[at].add(1);
         self.nanos.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
     }

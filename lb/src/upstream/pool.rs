@@ -27,7 +27,11 @@ struct Idle<B> {
 impl<B: Body + 'static> Pool<B> {
     /// Keeps up to `max_idle` connections per authority, each unused for `idle_timeout` at most.
     pub(crate) fn new(max_idle: usize, idle_timeout: Duration) -> Self {
-        Self { idle: RefCell::default(), max_idle, idle_timeout }
+        Self {
+            idle: RefCell::default(),
+            max_idle,
+            idle_timeout,
+        }
     }
 
     /// A connection that is open and free as far as we have been told.
@@ -60,7 +64,10 @@ impl<B: Body + 'static> Pool<B> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.entry(authority).or_default();
         if connections.len() < self.max_idle {
-            connections.push(Idle { sender, since: Instant::now() });
+            connections.push(Idle {
+                sender,
+                since: Instant::now(),
+            });
         }
     }
 

@@ -19,11 +19,15 @@ fn first_ambiguous(bytes: &str) -> Option<u64> {
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\na\nb\nc";
-const CHUNKED: &str = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\na\nb\nc\r\n0\r\nT: 1\r\n\r\n";
+const CHUNKED: &str =
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\na\nb\nc\r\n0\r\nT: 1\r\n\r\n";
 
 #[test]
 fn ordinary_requests_in_a_row_are_clear() {
-    assert_eq!(first_ambiguous(&format!("{GET}{POST}{CHUNKED}\r\n{GET}{CHUNKED}{POST}{GET}")), None);
+    assert_eq!(
+        first_ambiguous(&format!("{GET}{POST}{CHUNKED}\r\n{GET}{CHUNKED}{POST}{GET}")),
+        None
+    );
 }
 
 #[test]
@@ -50,7 +54,14 @@ fn every_framing_that_could_be_read_differently_is_found_and_numbered() {
 #[test]
 fn a_bad_chunk_size_taints_what_follows_on_the_connection() {
     let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
-    for size in ["zz\r\n", "\r\n", "-1\r\n", "5\n", "fffffffffffffffff\r\n", "ffffffffffffffff\r\n"] {
+    for size in [
+        "zz\r\n",
+        "\r\n",
+        "-1\r\n",
+        "5\n",
+        "fffffffffffffffff\r\n",
+        "ffffffffffffffff\r\n",
+    ] {
         assert_eq!(first_ambiguous(&format!("{head}{size}")), Some(1), "{size:?}");
     }
 }
@@ -60,18 +71,42 @@ fn a_head_half_read_is_visible() {
     let mut scanner = Scanner::new();
     let framing = Framing(scanner.shared.clone());
     scanner.read(b"GET");
-    assert_eq!(framing.progress(), Progress { heads: 0, in_head: true });
+    assert_eq!(
+        framing.progress(),
+        Progress {
+            heads: 0,
+            in_head: true
+        }
+    );
     scanner.read(b" / HTTP/1.1\r\nHost:");
-    assert_eq!(framing.progress(), Progress { heads: 0, in_head: true });
+    assert_eq!(
+        framing.progress(),
+        Progress {
+            heads: 0,
+            in_head: true
+        }
+    );
     scanner.read(b"a\r\n\r\n");
-    assert_eq!(framing.progress(), Progress { heads: 1, in_head: false });
+    assert_eq!(
+        framing.progress(),
+        Progress {
+            heads: 1,
+            in_head: false
+        }
+    );
 }
 
 #[test]
 fn a_long_line_is_neither_kept_nor_misread() {
     let long = "x".repeat(10 * LINE_KEPT);
-    assert_eq!(first_ambiguous(&format!("GET /{long} HTTP/1.1\r\nX: {long}\r\n\r\n{GET}")), None);
-    assert_eq!(first_ambiguous(&format!("GET / HTTP/1.1\r\nX: {long}\n\r\n{GET}")), Some(0));
+    assert_eq!(
+        first_ambiguous(&format!("GET /{long} HTTP/1.1\r\nX: {long}\r\n\r\n{GET}")),
+        None
+    );
+    assert_eq!(
+        first_ambiguous(&format!("GET / HTTP/1.1\r\nX: {long}\n\r\n{GET}")),
+        Some(0)
+    );
 }
 
 #[test]

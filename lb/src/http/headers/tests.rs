@@ -3,7 +3,10 @@ use super::*;
 fn map(lines: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        headers.append(
+            HeaderName::from_bytes(name.as_bytes()).unwrap(),
+            HeaderValue::from_str(value).unwrap(),
+        );
     }
     headers
 }
@@ -13,7 +16,11 @@ fn peer(addr: &str, trusted: bool) -> Peer {
 }
 
 fn said<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    headers
+        .get_all(name)
+        .iter()
+        .map(|value| value.to_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -35,7 +42,10 @@ fn a_stranger_cannot_say_where_a_request_came_from() {
     assert_eq!(said(&headers, "x-forwarded-host"), ["a.com:8080"]);
     assert_eq!(said(&headers, "x-forwarded-port"), ["8080"]);
     assert_eq!(said(&headers, "x-forwarded-prefix"), [""; 0]);
-    assert_eq!(said(&headers, "forwarded"), ["for=10.1.2.3; proto=http; by=10.0.0.9"]);
+    assert_eq!(
+        said(&headers, "forwarded"),
+        ["for=10.1.2.3; proto=http; by=10.0.0.9"]
+    );
 }
 
 #[test]
@@ -49,7 +59,10 @@ fn a_trusted_peer_is_believed_and_appended() {
         ("x-forwarded-prefix", "/outer"),
     ]);
     forward(&mut headers, &peer("[::1]:5", true), "a.com");
-    assert_eq!(said(&headers, "x-forwarded-for"), ["1.1.1.1, 2.2.2.2, 3.3.3.3, ::1"]);
+    assert_eq!(
+        said(&headers, "x-forwarded-for"),
+        ["1.1.1.1, 2.2.2.2, 3.3.3.3, ::1"]
+    );
     assert_eq!(said(&headers, "x-real-ip"), ["1.1.1.1"]);
     assert_eq!(said(&headers, "x-forwarded-proto"), ["https"]);
     assert_eq!(said(&headers, "x-forwarded-host"), ["a.com"]);
@@ -62,7 +75,10 @@ fn a_trusted_peer_is_believed_and_appended() {
 #[test]
 fn the_connection_list_removes_what_it_names_but_never_what_we_vouch_for() {
     let mut headers = map(&[
-        ("connection", "close, X-Mine, x-forwarded-for, Host, content-length"),
+        (
+            "connection",
+            "close, X-Mine, x-forwarded-for, Host, content-length",
+        ),
         ("connection", "x-also"),
         ("x-mine", "1"),
         ("x-also", "1"),
@@ -78,10 +94,24 @@ fn the_connection_list_removes_what_it_names_but_never_what_we_vouch_for() {
         ("upgrade", "h2c"),
         ("transfer-encoding", "chunked"),
     ]);
-    assert_eq!(drop_hop_by_hop(&mut headers), None, "Upgrade counts only with Connection: upgrade");
+    assert_eq!(
+        drop_hop_by_hop(&mut headers),
+        None,
+        "Upgrade counts only with Connection: upgrade"
+    );
     let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
-    assert_eq!(left, ["content-length", "host", "te", "trailer", "x-forwarded-for", "x-kept"]);
+    assert_eq!(
+        left,
+        [
+            "content-length",
+            "host",
+            "te",
+            "trailer",
+            "x-forwarded-for",
+            "x-kept"
+        ]
+    );
     assert_eq!(said(&headers, "te"), ["trailers"]);
 }
 
@@ -91,5 +121,8 @@ fn an_upgrade_is_taken_off_and_can_be_asked_for_again() {
     let protocol = drop_hop_by_hop(&mut headers).unwrap();
     assert!(headers.is_empty());
     set_upgrade(&mut headers, protocol);
-    assert_eq!((said(&headers, "connection"), said(&headers, "upgrade")), (vec!["upgrade"], vec!["websocket"]));
+    assert_eq!(
+        (said(&headers, "connection"), said(&headers, "upgrade")),
+        (vec!["upgrade"], vec!["websocket"])
+    );
 }
