@@ -96,6 +96,8 @@ impl<S> Watched<S> {
         Self {
             stream,
             scanner: Scanner::new(),
+            eof: false,
+            lingering: None,
         }
     }
 

@@ -42,7 +42,7 @@ fn a_request_that_could_be_read_in_two_ways_is_refused_before_any_server_sees_it
         assert_eq!(client.rest(), "", "{framing:?}: the connection ends with the refusal");
     }
     for request in [
-        "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.1\nHost: a\n\n",
         "GET / HTTP/1.1\r\nHost: a\n\r\n",
         "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
