@@ -135,9 +135,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
 
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
+    // Not `pipeline_flush`: hyper 1.12 then closes without writing what it holds when bytes that nobody will
+    // read are left over, so a client that sent too much never learns why it was refused.
     builder
         .half_close(true)
-        .pipeline_flush(true)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(2 * MAX_HEAD)

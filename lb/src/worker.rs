@@ -287,3 +287,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

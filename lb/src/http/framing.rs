@@ -8,19 +8,26 @@
 //!
 //! It also knows whether a head is half read, which makes slow heads visible without a timer per request.
 //! It never changes, delays or keeps what passes through, and decides nothing that hyper decides.
+//!
+//! Closing a socket on bytes that nobody read resets the connection, and the client loses the answer that would have
+//! told it why. So a connection that ends inside a request is first drained for a moment.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// Of a line longer than this only the beginning is kept: enough for every header that frames a body.
 const LINE_KEPT: usize = 1024;
 /// [`Shared::ambiguous`] while every request was clear.
 const NONE: u64 = u64::MAX;
+/// How long the rest of a request that was answered before its end is read and thrown away.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What the connection's service may ask. Atomics because hyper wants `Send` streams; both sides are
 /// always on one thread.
@@ -78,6 +85,10 @@ impl Framing {
 pub(crate) struct Watched<S> {
     stream: S,
     scanner: Scanner,
+    /// The client has closed its half.
+    eof: bool,
+    /// Our half is closed; until when the client's is still read.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
@@ -85,6 +96,8 @@ impl<S> Watched<S> {
         Self {
             stream,
             scanner: Scanner::new(),
+            eof: false,
+            lingering: None,
         }
     }
 
@@ -160,6 +173,10 @@ impl Scanner {
         let in_head =
             self.expect == Expect::Header || (self.expect == Expect::Start && !self.partial.is_empty());
         self.shared.in_head.store(in_head, Relaxed);
+    }
+
+    fn is_between_requests(&self) -> bool {
+        self.shared.tunnel.load(Relaxed) || (self.expect == Expect::Start && self.partial.is_empty())
     }
 
     fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, more: fn(u64) -> Expect, done: Expect) -> &'a [u8] {
@@ -290,14 +307,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
+        let (before, room) = (buf.filled().len(), buf.remaining());
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.scanner.read(&buf.filled()[before..]);
+        let read = &buf.filled()[before..];
+        self.eof |= read.is_empty() && room > 0;
+        self.scanner.read(read);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -319,7 +338,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        if this.eof || this.scanner.is_between_requests() {
+            return Poll::Ready(Ok(()));
+        }
+        let until = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut bytes = [0; 4096];
+        loop {
+            let mut read = ReadBuf::new(&mut bytes);
+            let polled = Pin::new(&mut this.stream).poll_read(cx, &mut read);
+            match polled {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() && !until.is_elapsed() => {}
+                Poll::Pending => return until.as_mut().poll(cx).map(Ok),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 
