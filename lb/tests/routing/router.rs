@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lb::Config;
 use lb::router::Router;
+use lb::table::Served;
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -65,8 +66,13 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
     router.update(picture(both));
     let first = router.live().load_full();
     let route = first.http("", "/").unwrap();
-    let count = Duration::from_millis(20);
-    route.targets[0].stats.record(0, Some(200), count, 10, 20);
+    let served = Served {
+        status: Some(200),
+        took: Duration::from_millis(20),
+        rx: 10,
+        tx: 20,
+    };
+    route.targets[0].stats.record(0, served);
     let choice = route.choice(lb::config::Strategy::Rr, 0, || 0);
     assert_eq!(choice, lb::table::Choice::Turn(0));
 
