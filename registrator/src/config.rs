@@ -118,11 +118,19 @@ impl Config {
         }
         for (setting, address) in [("advertise", Some(self.advertise)), ("ip", self.ip)] {
             if let Some(address) = address.filter(IpAddr::is_unspecified) {
-                return Err(invalid(setting, &address.to_string(), "an address that others can connect to"));
+                return Err(invalid(
+                    setting,
+                    &address.to_string(),
+                    "an address that others can connect to",
+                ));
             }
         }
         if self.ttl_refresh > Duration::ZERO && self.ttl <= self.ttl_refresh {
-            return Err(invalid("ttl", &format!("{:?}", self.ttl), "longer than ttl-refresh"));
+            return Err(invalid(
+                "ttl",
+                &format!("{:?}", self.ttl),
+                "longer than ttl-refresh",
+            ));
         }
         if self.retry_interval.is_zero() {
             return Err(invalid("retry-interval", "0", "more than 0"));
@@ -133,7 +141,11 @@ impl Config {
 }
 
 fn invalid(setting: &'static str, value: &str, expected: &'static str) -> BuildError {
-    BuildError::Invalid { setting, value: value.to_owned(), expected }
+    BuildError::Invalid {
+        setting,
+        value: value.to_owned(),
+        expected,
+    }
 }
 
 /// A setting that cannot work.

@@ -51,12 +51,6 @@ pub struct Container {
 }
 
 impl Container {
-    /// The first digits of its id, as people know it.
-    #[must_use]
-    pub fn short_id(&self) -> &str {
-        short(&self.id)
-    }
-
     /// Whether it may hold registrations: in the pause between two restarts an engine still calls
     /// a container running, and shows no ports.
     #[must_use]
@@ -122,7 +116,9 @@ impl FromStr for Port {
     /// Reads the engine's spelling, `80/tcp`; no protocol means TCP.
     fn from_str(text: &str) -> Result<Self, UnknownPort> {
         let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        let protocol = Protocol::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(protocol));
+        let protocol = Protocol::ALL
+            .into_iter()
+            .find(|known| known.as_str().eq_ignore_ascii_case(protocol));
         match (number.parse(), protocol) {
             (Ok(number), Some(protocol)) if number > 0 => Ok(Self { number, protocol }),
             _ => Err(UnknownPort(text.to_owned())),
@@ -210,12 +206,23 @@ pub fn signal(text: &str) -> Option<i32> {
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     // Real-time signals are counted from either end of their range.
     if let Some(rest) = name.strip_prefix("RTMIN") {
-        return if rest.is_empty() { Some(34) } else { rest.strip_prefix('+')?.parse::<i32>().ok().map(|n| 34 + n) };
+        return if rest.is_empty() {
+            Some(34)
+        } else {
+            rest.strip_prefix('+')?.parse::<i32>().ok().map(|n| 34 + n)
+        };
     }
     if let Some(rest) = name.strip_prefix("RTMAX") {
-        return if rest.is_empty() { Some(64) } else { rest.strip_prefix('-')?.parse::<i32>().ok().map(|n| 64 - n) };
+        return if rest.is_empty() {
+            Some(64)
+        } else {
+            rest.strip_prefix('-')?.parse::<i32>().ok().map(|n| 64 - n)
+        };
     }
-    SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
+    SIGNALS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, number)| *number)
 }
 
 /// The name of a signal, `SIGTERM`; its number where it has none.
@@ -254,7 +261,13 @@ mod tests {
 
     #[test]
     fn signals_are_read_in_every_spelling_an_image_may_use() {
-        for (text, number) in [("15", 15), ("SIGTERM", 15), ("quit", 3), ("SIGRTMIN+3", 37), ("RTMAX-1", 63)] {
+        for (text, number) in [
+            ("15", 15),
+            ("SIGTERM", 15),
+            ("quit", 3),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+        ] {
             assert_eq!(signal(text), Some(number), "{text}");
         }
         assert_eq!(signal("SIGNONSENSE"), None);
@@ -262,8 +275,20 @@ mod tests {
 
     #[test]
     fn a_port_without_a_protocol_is_tcp_and_port_0_is_none() {
-        assert_eq!("80".parse(), Ok(Port { number: 80, protocol: Protocol::Tcp }));
-        assert_eq!("53/udp".parse(), Ok(Port { number: 53, protocol: Protocol::Udp }));
+        assert_eq!(
+            "80".parse(),
+            Ok(Port {
+                number: 80,
+                protocol: Protocol::Tcp
+            })
+        );
+        assert_eq!(
+            "53/udp".parse(),
+            Ok(Port {
+                number: 53,
+                protocol: Protocol::Udp
+            })
+        );
         for bad in ["0/tcp", "x/tcp", "80/quic", "", "65536"] {
             assert!(bad.parse::<Port>().is_err(), "{bad}");
         }

@@ -32,7 +32,17 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// Events that change what should be registered.
 const CONTAINER_EVENTS: &[&str] = &[
-    "start", "die", "kill", "destroy", "rename", "pause", "unpause", "update", "oom", "health_status", "connect",
+    "start",
+    "die",
+    "kill",
+    "destroy",
+    "rename",
+    "pause",
+    "unpause",
+    "update",
+    "oom",
+    "health_status",
+    "connect",
     "disconnect",
 ];
 
@@ -47,7 +57,11 @@ pub(crate) enum Endpoint {
 impl Endpoint {
     /// What the user says, else the environment as Docker's own tools read it, else the usual socket.
     pub(crate) fn choose(configured: Option<&str>) -> Result<Self, BuildError> {
-        let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
+        let variable = |name| {
+            std::env::var(name)
+                .ok()
+                .filter(|value: &String| !value.is_empty())
+        };
         let host = configured.map(str::to_owned).or_else(|| variable("DOCKER_HOST"));
         let host = host.unwrap_or_else(|| DEFAULT_SOCKET.to_owned());
         let certificates = || {
@@ -57,10 +71,14 @@ impl Endpoint {
         match host.split_once("://") {
             None if host.starts_with('/') => Ok(Self::Unix(host)),
             Some(("unix", path)) => Ok(Self::Unix(path.to_owned())),
-            Some(("https", address)) => Ok(Self::Tls { address: address.to_owned(), certificates: certificates() }),
-            Some(("tcp", address)) if variable("DOCKER_TLS_VERIFY").is_some() => {
-                Ok(Self::Tls { address: address.to_owned(), certificates: certificates() })
-            }
+            Some(("https", address)) => Ok(Self::Tls {
+                address: address.to_owned(),
+                certificates: certificates(),
+            }),
+            Some(("tcp", address)) if variable("DOCKER_TLS_VERIFY").is_some() => Ok(Self::Tls {
+                address: address.to_owned(),
+                certificates: certificates(),
+            }),
             Some(("tcp" | "http", address)) => Ok(Self::Http(address.to_owned())),
             _ => Err(BuildError::Invalid {
                 setting: "DOCKER_HOST",
@@ -140,7 +158,10 @@ impl Docker {
         let client = match endpoint {
             Endpoint::Unix(path) => bollard::Docker::connect_with_unix(path, NO_LIMIT_SECS, version)?,
             Endpoint::Http(address) => bollard::Docker::connect_with_http(address, NO_LIMIT_SECS, version)?,
-            Endpoint::Tls { address, certificates } => {
+            Endpoint::Tls {
+                address,
+                certificates,
+            } => {
                 let file = |name| certificates.join(name);
                 bollard::Docker::connect_with_ssl(
                     address,
@@ -152,19 +173,27 @@ impl Docker {
                 )?
             }
         };
-        Ok(Self { client: patient(client.negotiate_version()).await? })
+        Ok(Self {
+            client: patient(client.negotiate_version()).await?,
+        })
     }
 
     /// Every container, stopped ones included.
     pub(crate) async fn list(&self) -> Result<Vec<Listed>, Error> {
-        let options = ListContainersOptions { all: true, ..ListContainersOptions::default() };
+        let options = ListContainersOptions {
+            all: true,
+            ..ListContainersOptions::default()
+        };
         let listed = patient(self.client.list_containers(Some(options))).await?;
         let up = |state| {
             use ContainerSummaryStateEnum as S;
             matches!(state, S::RUNNING | S::PAUSED | S::RESTARTING | S::STOPPING)
         };
         let line = |summary: bollard::models::ContainerSummary| {
-            Some(Listed { id: summary.id?.into(), up: summary.state.is_some_and(up) })
+            Some(Listed {
+                id: summary.id?.into(),
+                up: summary.state.is_some_and(up),
+            })
         };
         Ok(listed.into_iter().filter_map(line).collect())
     }
@@ -198,12 +227,18 @@ impl Docker {
             ("event".to_owned(), values(CONTAINER_EVENTS)),
         ]);
         let since = format!("{}.{:09}", since / 1_000_000_000, since % 1_000_000_000);
-        let options = EventsOptions { since: Some(since), until: None, filters: Some(filters) };
+        let options = EventsOptions {
+            since: Some(since),
+            until: None,
+            filters: Some(filters),
+        };
         let client = self.client.clone();
-        client.events(Some(options)).filter_map(async |event| match event {
-            Ok(event) => notice(event).map(Ok),
-            Err(fault) => Some(Err(fault.into())),
-        })
+        client
+            .events(Some(options))
+            .filter_map(async |event| match event {
+                Ok(event) => notice(event).map(Ok),
+                Err(fault) => Some(Err(fault.into())),
+            })
     }
 }
 
@@ -239,13 +274,20 @@ fn notice(event: EventMessage) -> Option<Notice> {
         _ => return None,
     };
     let what = match action.as_str() {
-        "kill" => {
-            What::Signalled(attributes.get("signal").and_then(|text| container::signal(text)).unwrap_or(container::SIGTERM))
-        }
+        "kill" => What::Signalled(
+            attributes
+                .get("signal")
+                .and_then(|text| container::signal(text))
+                .unwrap_or(container::SIGTERM),
+        ),
         "start" | "die" | "destroy" => What::Turned,
         _ => What::Changed,
     };
-    Some(Notice { container: container.into(), what, at: event.time_nano.unwrap_or_default() })
+    Some(Notice {
+        container: container.into(),
+        what,
+        at: event.time_nano.unwrap_or_default(),
+    })
 }
 
 /// The facts in an inspect answer. Whatever an engine leaves out is empty.
@@ -253,10 +295,21 @@ fn facts(answer: ContainerInspectResponse) -> Container {
     let config = answer.config.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let settings = answer.network_settings.unwrap_or_default();
-    let addresses = settings.networks.unwrap_or_default().into_iter().map(|(name, endpoint)| {
-        let texts = [endpoint.ip_address, endpoint.global_ipv6_address];
-        (name, texts.into_iter().flatten().filter_map(|text| text.parse().ok()).collect())
-    });
+    let addresses = settings
+        .networks
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(name, endpoint)| {
+            let texts = [endpoint.ip_address, endpoint.global_ipv6_address];
+            (
+                name,
+                texts
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|text| text.parse().ok())
+                    .collect(),
+            )
+        });
     Container {
         id: answer.id.unwrap_or_default().into(),
         name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
@@ -264,15 +317,27 @@ fn facts(answer: ContainerInspectResponse) -> Container {
         image_id: answer.image.unwrap_or_default(),
         env: config.env.unwrap_or_default(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
-        exposed: config.exposed_ports.unwrap_or_default().iter().filter_map(|text| text.parse().ok()).collect(),
+        exposed: config
+            .exposed_ports
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|text| text.parse().ok())
+            .collect(),
         bindings: bindings(settings.ports, false),
         asked: bindings(host.port_bindings, true),
         publish_all: host.publish_all_ports.unwrap_or_default(),
         network: Network::from(host.network_mode.as_deref().unwrap_or_default()),
         addresses: addresses.collect(),
         state: state(answer.state.unwrap_or_default()),
-        stop_signal: config.stop_signal.as_deref().and_then(container::signal).unwrap_or(container::SIGTERM),
-        stop_timeout: config.stop_timeout.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs),
+        stop_signal: config
+            .stop_signal
+            .as_deref()
+            .and_then(container::signal)
+            .unwrap_or(container::SIGTERM),
+        stop_timeout: config
+            .stop_timeout
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map(Duration::from_secs),
     }
 }
 
@@ -281,11 +346,23 @@ fn bindings(ports: Option<PortMap>, to_be_chosen: bool) -> BTreeMap<Port, Vec<Bi
     let read = |binding: bollard::models::PortBinding| {
         let address = binding.host_ip.filter(|text| !text.is_empty());
         let port = binding.host_port.and_then(|text| text.parse().ok()).unwrap_or(0);
-        Some(Binding { address: address.map_or(Some(Ipv4Addr::UNSPECIFIED.into()), |text| text.parse::<IpAddr>().ok())?, port })
-            .filter(|binding| to_be_chosen || binding.port > 0)
+        Some(Binding {
+            address: address.map_or(Some(Ipv4Addr::UNSPECIFIED.into()), |text| {
+                text.parse::<IpAddr>().ok()
+            })?,
+            port,
+        })
+        .filter(|binding| to_be_chosen || binding.port > 0)
     };
     let entry = |(port, bindings): (String, Option<Vec<_>>)| {
-        Some((port.parse().ok()?, bindings.unwrap_or_default().into_iter().filter_map(read).collect()))
+        Some((
+            port.parse().ok()?,
+            bindings
+                .unwrap_or_default()
+                .into_iter()
+                .filter_map(read)
+                .collect(),
+        ))
     };
     ports.unwrap_or_default().into_iter().filter_map(entry).collect()
 }
@@ -295,7 +372,10 @@ fn state(state: ContainerState) -> State {
         HealthStatusEnum::STARTING => Some(Health::Starting),
         HealthStatusEnum::HEALTHY => Some(Health::Healthy),
         HealthStatusEnum::UNHEALTHY => {
-            let last = health.log.and_then(|mut log| log.pop()).and_then(|probe| probe.output);
+            let last = health
+                .log
+                .and_then(|mut log| log.pop())
+                .and_then(|probe| probe.output);
             Some(Health::Unhealthy(last.unwrap_or_default()))
         }
         HealthStatusEnum::NONE | HealthStatusEnum::EMPTY => None,

@@ -78,7 +78,11 @@ impl Registrator {
             registry,
             metrics: Metrics::new(),
             stopped: watch::Sender::new(Arc::from([])),
-            status: watch::Sender::new(Status { engine: Connection::Starting, containers: 0, services: 0 }),
+            status: watch::Sender::new(Status {
+                engine: Connection::Starting,
+                containers: 0,
+                services: 0,
+            }),
         }
     }
 
@@ -115,8 +119,12 @@ impl Registrator {
         let notes = Arc::new(Notes::default());
         let (connection, mut connected) = watch::channel(Connection::Starting);
         let (counts, mut counted) = watch::channel(Counts::default());
-        let follower =
-            Follower { endpoint: self.endpoint, notes: notes.clone(), metrics: self.metrics.clone(), connection };
+        let follower = Follower {
+            endpoint: self.endpoint,
+            notes: notes.clone(),
+            metrics: self.metrics.clone(),
+            connection,
+        };
         // A task of its own: an engine drops events for a reader that is slow for a moment.
         let following = AbortOnDropHandle::new(tokio::spawn(follower.run(stop.clone())));
         let engine = Engine {
@@ -134,7 +142,11 @@ impl Registrator {
             loop {
                 let Counts { containers, services } = *counted.borrow_and_update();
                 let engine = connected.borrow_and_update().clone();
-                let fresh = Status { engine, containers, services };
+                let fresh = Status {
+                    engine,
+                    containers,
+                    services,
+                };
                 status.send_if_modified(|before| std::mem::replace(before, fresh.clone()) != fresh);
                 tokio::select! {
                     Ok(()) = counted.changed() => {}

@@ -6,14 +6,26 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Every metric: its name and what it means.
 pub const METRICS: &[(&str, &str)] = &[
-    (EVENTS, "Events received from the container engine that made us look."),
-    (PASSES, "Looks at every container: at start, after a reconnect, and on the slow pass."),
+    (
+        EVENTS,
+        "Events received from the container engine that made us look.",
+    ),
+    (
+        PASSES,
+        "Looks at every container: at start, after a reconnect, and on the slow pass.",
+    ),
     (REGISTERED, "Registrations written to the registry."),
     (REFRESHED, "Changes of container state passed on to the registry."),
     (DEREGISTERED, "Registrations removed from the registry."),
-    (FAILURES, "Operations that failed and are tried again, by operation."),
+    (
+        FAILURES,
+        "Operations that failed and are tried again, by operation.",
+    ),
     (RECONNECTS, "Connections to the container engine that were lost."),
-    (BAD_METADATA, "Container settings that were not understood and left out."),
+    (
+        BAD_METADATA,
+        "Container settings that were not understood and left out.",
+    ),
     (CONTAINERS, "Running containers."),
     (SERVICES, "Services that running containers offer."),
 ];
@@ -85,7 +97,10 @@ fn counter(name: &str) -> IntCounter {
 }
 
 fn help(name: &str) -> &'static str {
-    METRICS.iter().find(|(known, _)| *known == name).map_or("", |(_, help)| help)
+    METRICS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or("", |(_, help)| help)
 }
 
 #[cfg(test)]
@@ -98,7 +113,11 @@ mod tests {
         let metrics = Metrics::new();
         metrics.register(&registry).unwrap();
         metrics.failures.with_label_values(&["inspect"]).inc();
-        let mut exported: Vec<_> = registry.gather().iter().map(|family| family.name().to_owned()).collect();
+        let mut exported: Vec<_> = registry
+            .gather()
+            .iter()
+            .map(|family| family.name().to_owned())
+            .collect();
         exported.sort();
         let mut documented: Vec<_> = METRICS.iter().map(|(name, _)| (*name).to_owned()).collect();
         documented.sort();

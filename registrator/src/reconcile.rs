@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Registration;
+use catalog::check::{Definition, Probe};
 
 /// What should be registered, by service id.
 pub(crate) type Intended = BTreeMap<Arc<str>, Arc<Registration>>;
@@ -72,7 +73,11 @@ impl Plan {
             }
         }
         for (id, wanted) in intended {
-            match recorded.get(id).and_then(Option::as_ref).map(|held| difference(wanted, held)) {
+            match recorded
+                .get(id)
+                .and_then(Option::as_ref)
+                .map(|held| difference(wanted, held))
+            {
                 Some(Difference::None) => {}
                 Some(Difference::State) => writes.push(Write::Refresh(wanted.clone())),
                 Some(Difference::Service) | None => writes.push(Write::Register(wanted.clone())),
@@ -83,27 +88,48 @@ impl Plan {
 }
 
 /// How far two registrations of one id are apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Difference {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Difference {
     None,
     State,
     Service,
 }
 
-fn difference(wanted: &Arc<Registration>, held: &Arc<Registration>) -> Difference {
-    if Arc::ptr_eq(wanted, held) {
+/// How far what is held is from what is wanted.
+pub(crate) fn difference(wanted: &Registration, held: &Registration) -> Difference {
+    if std::ptr::eq(wanted, held) {
         return Difference::None;
     }
-    let definitions = || wanted.checks.iter().zip(&held.checks);
-    let same_checks = definitions().all(|(wanted, held)| {
-        let mut held = held.clone();
-        held.initial = wanted.initial;
-        held.output.clone_from(&wanted.output);
-        held == *wanted
-    });
-    if !same_service(wanted, held) || wanted.checks.len() != held.checks.len() || !same_checks {
+    let own = [
+        format!("container:{}", wanted.service.id),
+        format!("service:{}", wanted.service.id),
+    ];
+    let find = |checks: &[Definition], id: &str| checks.iter().find(|check| *check.id == *id).cloned();
+    let mut difference = if same_service(wanted, held) {
+        Difference::None
+    } else {
         Difference::Service
-    } else if definitions().all(|(wanted, held)| wanted == held) {
+    };
+    // Checks that somebody else hung on our service are his affair.
+    for id in &own {
+        let step = match (find(&wanted.checks, id), find(&held.checks, id)) {
+            (None, None) => Difference::None,
+            (Some(wanted), Some(held)) => check_difference(&wanted, held),
+            _ => Difference::Service,
+        };
+        difference = difference.max(step);
+    }
+    difference
+}
+
+fn check_difference(wanted: &Definition, mut held: Definition) -> Difference {
+    let says_the_same = held.initial == wanted.initial && held.output == wanted.output;
+    held.initial = wanted.initial;
+    held.output.clone_from(&wanted.output);
+    if held != *wanted {
+        Difference::Service
+    } else if says_the_same || wanted.probe != Probe::Container {
+        // What other checks say is theirs to find out; ours was only where they began.
         Difference::None
     } else {
         Difference::State
@@ -115,16 +141,25 @@ fn difference(wanted: &Arc<Registration>, held: &Arc<Registration>) -> Differenc
 pub(crate) fn same_service(one: &Registration, other: &Registration) -> bool {
     let facts = |registration: &Registration| {
         let service = &registration.service;
-        (service.id.clone(), service.name.clone(), service.port, service.address.clone())
+        (
+            service.id.clone(),
+            service.name.clone(),
+            service.port,
+            service.address.clone(),
+        )
     };
-    facts(one) == facts(other) && one.service.tags == other.service.tags && one.service.meta == other.service.meta
+    facts(one) == facts(other)
+        && one.service.tags == other.service.tags
+        && one.service.meta == other.service.meta
 }
 
 /// How long to wait after so many failures in a row.
 pub(crate) fn pause_after(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(30);
-    FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST)
+    FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST)
 }
 
 #[cfg(test)]

@@ -45,7 +45,10 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { key: key.into(), reason: reason.into() }
+        Self {
+            key: key.into(),
+            reason: reason.into(),
+        }
     }
 }
 
@@ -79,12 +82,20 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
         if config.explicit && settings.get("name").is_none() {
             continue;
         }
-        let Some(name) = naming::name(container, settings, *port, several, &mut faults) else { continue };
+        let Some(name) = naming::name(container, settings, *port, several, &mut faults) else {
+            continue;
+        };
         let service = ServiceSpec {
             id: id.into(),
             name: name.full.into(),
             tags: tags(settings, *port, config, &mut faults),
-            meta: meta(container, config, (*port, place), (settings, &name.base), &mut faults),
+            meta: meta(
+                container,
+                config,
+                (*port, place),
+                (settings, &name.base),
+                &mut faults,
+            ),
             port: place.port,
             address: place.address.to_string(),
             ..ServiceSpec::default()
@@ -93,13 +104,26 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
         registrations.push(Registration { service, checks });
     }
     faults.dedup();
-    Derived { registrations, faults }
+    Derived {
+        registrations,
+        faults,
+    }
 }
 
 /// Every port the container speaks of. `SERVICE_PORT` helps where an image declares none and the
 /// number inside is the number outside.
-fn ports(container: &Container, metadata: &Metadata, config: &Config, faults: &mut Vec<Fault>) -> BTreeSet<Port> {
-    let mut ports: BTreeSet<Port> = container.exposed.iter().chain(container.bindings.keys()).copied().collect();
+fn ports(
+    container: &Container,
+    metadata: &Metadata,
+    config: &Config,
+    faults: &mut Vec<Fault>,
+) -> BTreeSet<Port> {
+    let mut ports: BTreeSet<Port> = container
+        .exposed
+        .iter()
+        .chain(container.bindings.keys())
+        .copied()
+        .collect();
     if !container.runs() {
         ports.extend(container.asked.keys());
     }
@@ -118,9 +142,17 @@ fn tags(settings: &Settings, port: Port, config: &Config, faults: &mut Vec<Fault
     let own = settings.get("tags").map(metadata::split_tags).unwrap_or_default();
     let protocol = Some(port.protocol).filter(|protocol| *protocol != Protocol::Tcp);
     let mut tags: Vec<String> = Vec::new();
-    for tag in own.iter().chain(&config.tags).map(String::as_str).chain(protocol.map(Protocol::as_str)) {
+    for tag in own
+        .iter()
+        .chain(&config.tags)
+        .map(String::as_str)
+        .chain(protocol.map(Protocol::as_str))
+    {
         if let Some(problem) = metadata::unprintable(tag) {
-            faults.push(Fault::new("SERVICE_TAGS", format!("tag {tag:?} left out: {problem}")));
+            faults.push(Fault::new(
+                "SERVICE_TAGS",
+                format!("tag {tag:?} left out: {problem}"),
+            ));
         } else if !tags.iter().any(|known| known == tag) {
             tags.push(tag.to_owned());
         }

@@ -105,7 +105,9 @@ impl Follower {
     fn report(&self, lost: &Error) {
         let reason = lost.to_string();
         self.metrics.failures.with_label_values(&["connect"]).inc();
-        let before = self.connection.send_replace(Connection::Waiting { reason: reason.clone() });
+        let before = self.connection.send_replace(Connection::Waiting {
+            reason: reason.clone(),
+        });
         match before {
             Connection::Starting => {
                 warn!(engine = %self.endpoint, %reason, "no container engine yet: nothing is registered; trying on");
@@ -139,7 +141,11 @@ pub(super) fn unix_nanos(text: &str) -> Option<i64> {
         }
     };
     // Days since 1970 in a calendar whose years begin in March, so that leap days come last.
-    let (shifted, month) = if month <= 2 { (year - 1, month + 9) } else { (year, month - 3) };
+    let (shifted, month) = if month <= 2 {
+        (year - 1, month + 9)
+    } else {
+        (year, month - 3)
+    };
     let era_days = shifted * 365 + shifted.div_euclid(4) - shifted.div_euclid(100) + shifted.div_euclid(400);
     let days = era_days + (153 * month + 2) / 5 + day - 1 - 719_468;
     let total = days * 86_400 + hours * 3600 + minutes * 60 + seconds - offset;
@@ -153,8 +159,14 @@ mod tests {
     #[test]
     fn an_engines_clock_is_read_with_its_fraction_and_zone() {
         assert_eq!(unix_nanos("1970-01-01T00:00:00Z"), Some(0));
-        assert_eq!(unix_nanos("2024-02-29T12:00:00.5Z"), Some(1_709_208_000_500_000_000));
-        assert_eq!(unix_nanos("2026-11-21T14:00:00.123456789+01:00"), unix_nanos("2026-11-21T13:00:00.123456789Z"));
+        assert_eq!(
+            unix_nanos("2024-02-29T12:00:00.5Z"),
+            Some(1_709_208_000_500_000_000)
+        );
+        assert_eq!(
+            unix_nanos("2026-11-21T14:00:00.123456789+01:00"),
+            unix_nanos("2026-11-21T13:00:00.123456789Z")
+        );
         assert_eq!(unix_nanos("yesterday"), None);
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Registration;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -49,7 +49,7 @@ pub(crate) struct Engine {
 /// What came of an action.
 enum Done {
     Listed(Result<Vec<Listed>, docker::Error>),
-    Inspected(Arc<str>, Result<Option<Container>, docker::Error>),
+    Inspected(Arc<str>, Box<Result<Option<Container>, docker::Error>>),
     Read(Result<Option<Vec<Registration>>, registry::Error>),
     Wrote(Write, Result<(), registry::Error>),
 }
@@ -106,7 +106,7 @@ impl Engine {
                 let docker = self.docker.clone()?;
                 async move {
                     let answer = docker.inspect(&id).await;
-                    Done::Inspected(id, answer)
+                    Done::Inspected(id, Box::new(answer))
                 }
                 .boxed()
             }
@@ -139,7 +139,7 @@ impl Engine {
                 }
             }
             Done::Inspected(id, answer) => {
-                let error = answer.as_ref().err().map(ToString::to_string);
+                let error = answer.as_ref().as_ref().err().map(ToString::to_string);
                 let (complaints, failures) = self.mind.inspected(&id, answer.map_err(|_| ()), now);
                 if let Some(error) = error {
                     self.failed("inspect");
@@ -178,7 +178,11 @@ impl Engine {
             }
             (Ok(()), Write::Refresh(wanted)) => {
                 counter.inc();
-                let says = wanted.checks.first().map(|check| check.output.as_str()).unwrap_or_default();
+                let says = wanted
+                    .checks
+                    .first()
+                    .map(|check| check.output.as_str())
+                    .unwrap_or_default();
                 info!(id = %wanted.service.id, %says, "state passed on");
             }
             (Ok(()), Write::Deregister(id)) => {
@@ -212,17 +216,26 @@ impl Engine {
             }
             changed
         });
-        let counts = Counts { containers: self.mind.running(), services: self.mind.intended().len() };
+        let counts = Counts {
+            containers: self.mind.running(),
+            services: self.mind.intended().len(),
+        };
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.containers.set(gauge(counts.containers));
         self.metrics.services.set(gauge(counts.services));
-        self.counts.send_if_modified(|before| std::mem::replace(before, counts) != counts);
+        self.counts
+            .send_if_modified(|before| std::mem::replace(before, counts) != counts);
     }
 
     fn complain(&self, complaint: &Complaint) {
         self.metrics.bad_metadata.inc();
         let Complaint { container, fault } = complaint;
-        warn!(container, key = fault.key, reason = fault.reason, "container setting left out");
+        warn!(
+            container,
+            key = fault.key,
+            reason = fault.reason,
+            "container setting left out"
+        );
     }
 
     fn failed(&self, operation: &str) {
@@ -233,6 +246,9 @@ impl Engine {
 async fn patient<T>(call: BoxFuture<'_, Result<T, registry::Error>>) -> Result<T, registry::Error> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(registry::Error::Unreachable(format!("no answer within {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(registry::Error::Unreachable(format!(
+            "no answer within {} s",
+            PATIENCE.as_secs()
+        ))),
     }
 }

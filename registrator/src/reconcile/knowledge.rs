@@ -56,12 +56,19 @@ pub(crate) struct Complaint {
 
 impl Knowledge {
     pub(crate) fn new(config: Arc<Config>) -> Self {
-        Self { config, containers: BTreeMap::new(), drains: BTreeMap::new(), gone: BTreeSet::new() }
+        Self {
+            config,
+            containers: BTreeMap::new(),
+            drains: BTreeMap::new(),
+            gone: BTreeSet::new(),
+        }
     }
 
     /// Takes in what events said; returns whether the container must be inspected.
     pub(crate) fn noted(&mut self, id: &Arc<str>, note: &Note, now: Instant) -> bool {
-        if note.turned && let Some(drain) = self.drains.get_mut(id) {
+        if note.turned
+            && let Some(drain) = self.drains.get_mut(id)
+        {
             drain.over = true;
         }
         if !note.signals.is_empty() {
@@ -69,7 +76,9 @@ impl Knowledge {
             if drain.over {
                 *drain = Drain::default();
             }
-            drain.signals.extend(note.signals.iter().map(|signal| (*signal, now)));
+            drain
+                .signals
+                .extend(note.signals.iter().map(|signal| (*signal, now)));
         }
         !note.only_signals || !self.containers.contains_key(id)
     }
@@ -81,7 +90,12 @@ impl Knowledge {
 
     /// Takes in an inspection that began when `is_over` said `ended`. Returns complaints that were
     /// not made before.
-    pub(crate) fn inspected(&mut self, id: &Arc<str>, facts: Option<Container>, ended: bool) -> Vec<Complaint> {
+    pub(crate) fn inspected(
+        &mut self,
+        id: &Arc<str>,
+        facts: Option<Container>,
+        ended: bool,
+    ) -> Vec<Complaint> {
         let Some(facts) = facts else {
             self.containers.remove(id);
             self.drains.remove(id);
@@ -101,9 +115,17 @@ impl Knowledge {
         let before = self.containers.remove(&id);
         let lookup = |id: &str| self.containers.get(id).map(|known| &known.facts);
         let derived = services::derive(&facts, &self.config, &lookup);
-        let old = before.as_ref().map(|before| before.faults.as_slice()).unwrap_or_default();
+        let old = before
+            .as_ref()
+            .map(|before| before.faults.as_slice())
+            .unwrap_or_default();
         let news = derived.faults.iter().filter(|fault| !old.contains(fault));
-        let complaints = news.map(|fault| Complaint { container: facts.name.clone(), fault: fault.clone() }).collect();
+        let complaints = news
+            .map(|fault| Complaint {
+                container: facts.name.clone(),
+                fault: fault.clone(),
+            })
+            .collect();
         // An equal registration stays the same object, which makes the plan's comparison cheap.
         let mut kept = before.map(|before| before.derived).unwrap_or_default();
         let keep = |fresh: Registration| match kept.iter().position(|old| **old == fresh) {
@@ -111,15 +133,30 @@ impl Knowledge {
             None => Arc::new(fresh),
         };
         let registrations = derived.registrations.into_iter().map(keep).collect();
-        self.containers.insert(id, Known { facts, derived: registrations, faults: derived.faults });
+        self.containers.insert(
+            id,
+            Known {
+                facts,
+                derived: registrations,
+                faults: derived.faults,
+            },
+        );
         complaints
     }
 
     /// Containers in the network of `owner` are reached through it, so they change with it.
     fn derive_sharers(&mut self, owner: &Arc<str>) -> Vec<Complaint> {
         let shares = |known: &&Known| matches!(&known.facts.network, Network::Container(id) if id == owner);
-        let sharers: Vec<Container> = self.containers.values().filter(shares).map(|known| known.facts.clone()).collect();
-        sharers.into_iter().flat_map(|facts| self.derive(facts.id.clone(), facts)).collect()
+        let sharers: Vec<Container> = self
+            .containers
+            .values()
+            .filter(shares)
+            .map(|known| known.facts.clone())
+            .collect();
+        sharers
+            .into_iter()
+            .flat_map(|facts| self.derive(facts.id.clone(), facts))
+            .collect()
     }
 
     /// Forgets drains that are over because the container has survived its signal.
@@ -145,7 +182,15 @@ impl Knowledge {
     pub(crate) fn intended(&self, recorded: &Recorded) -> (Intended, Vec<(Arc<str>, String)>) {
         let mut intended = Intended::new();
         let mut losers = Vec::new();
-        let holder = |id: &str| recorded.get(id)?.as_ref()?.service.meta.get(META_CONTAINER).cloned();
+        let holder = |id: &str| {
+            recorded
+                .get(id)?
+                .as_ref()?
+                .service
+                .meta
+                .get(META_CONTAINER)
+                .cloned()
+        };
         for (container, known) in &self.containers {
             for wanted in self.wanted(container, known, recorded) {
                 let id = wanted.service.id.clone();
@@ -153,7 +198,15 @@ impl Knowledge {
                 let is_holder = || holder(&id).is_some_and(|holder| *holder == **container);
                 if !intended.contains_key(&id) || is_holder() {
                     if let Some(loser) = intended.insert(id.clone(), wanted) {
-                        losers.push((id, loser.service.meta.get(META_CONTAINER).cloned().unwrap_or_default()));
+                        losers.push((
+                            id,
+                            loser
+                                .service
+                                .meta
+                                .get(META_CONTAINER)
+                                .cloned()
+                                .unwrap_or_default(),
+                        ));
                     }
                 } else {
                     losers.push((id, container.to_string()));
@@ -165,16 +218,28 @@ impl Knowledge {
 
     fn wanted(&self, id: &Arc<str>, known: &Known, recorded: &Recorded) -> Vec<Arc<Registration>> {
         if !known.facts.runs() {
-            return if self.is_kept(&known.facts) { kept(&known.facts, recorded) } else { Vec::new() };
+            return if self.is_kept(&known.facts) {
+                kept(&known.facts, recorded)
+            } else {
+                Vec::new()
+            };
         }
         let signal = self.drains.get(id).and_then(|drain| {
-            drain.signals.keys().copied().find(|signal| [container::SIGKILL, known.facts.stop_signal].contains(signal))
+            drain
+                .signals
+                .keys()
+                .copied()
+                .find(|signal| [container::SIGKILL, known.facts.stop_signal].contains(signal))
         });
         match signal {
             None => known.derived.clone(),
             Some(signal) => {
                 let why = format!("stopping ({})", container::signal_name(signal));
-                known.derived.iter().map(|wanted| Arc::new(checks::out_of_rotation(wanted, &why))).collect()
+                known
+                    .derived
+                    .iter()
+                    .map(|wanted| Arc::new(checks::out_of_rotation(wanted, &why)))
+                    .collect()
             }
         }
     }
@@ -189,8 +254,13 @@ impl Knowledge {
 
     /// What containers that exist but do not run would offer.
     pub(crate) fn stopped(&self) -> Vec<Registration> {
-        let known = self.containers.values().filter(|known| !known.facts.runs() && !self.is_kept(&known.facts));
-        known.flat_map(|known| known.derived.iter().map(|wanted| (**wanted).clone())).collect()
+        let known = self
+            .containers
+            .values()
+            .filter(|known| !known.facts.runs() && !self.is_kept(&known.facts));
+        known
+            .flat_map(|known| known.derived.iter().map(|wanted| (**wanted).clone()))
+            .collect()
     }
 
     /// Whether it is known what has become of this container.
@@ -216,24 +286,36 @@ impl Knowledge {
         self.containers.get(id).map(|known| known.facts.state.running)
     }
 
-    pub(crate) fn name_of(&self, id: &str) -> &str {
+    pub(crate) fn name_of<'a>(&'a self, id: &'a str) -> &'a str {
         self.containers.get(id).map_or(id, |known| &known.facts.name)
     }
 
     pub(crate) fn running(&self) -> usize {
-        self.containers.values().filter(|known| known.facts.runs()).count()
+        self.containers
+            .values()
+            .filter(|known| known.facts.runs())
+            .count()
     }
 }
 
 /// The entries of a container that failed, for people to see and for nobody to use.
 fn kept(facts: &Container, recorded: &Recorded) -> Vec<Arc<Registration>> {
-    let of_it = |held: &&Arc<Registration>| held.service.meta.get(META_CONTAINER).is_some_and(|id| **id == *facts.id);
+    let of_it = |held: &&Arc<Registration>| {
+        held.service
+            .meta
+            .get(META_CONTAINER)
+            .is_some_and(|id| **id == *facts.id)
+    };
     let why = checks::ended(facts);
     let entries = recorded.values().flatten().filter(of_it);
-    entries.map(|held| Arc::new(checks::out_of_rotation(held, &why))).collect()
+    entries
+        .map(|held| Arc::new(checks::out_of_rotation(held, &why)))
+        .collect()
 }
 
 fn drain_time(config: &Config, facts: Option<&Container>) -> Duration {
-    let stop = facts.and_then(|facts| facts.stop_timeout).unwrap_or(USUAL_STOP_TIMEOUT);
+    let stop = facts
+        .and_then(|facts| facts.stop_timeout)
+        .unwrap_or(USUAL_STOP_TIMEOUT);
     config.drain.max(stop) + MARGIN
 }

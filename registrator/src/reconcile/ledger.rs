@@ -11,7 +11,7 @@ use std::time::Instant;
 use catalog::Registration;
 use catalog::service::{META_CONTAINER, META_OWNER};
 
-use super::{Intended, Plan, Recorded, Write, pause_after, same_service};
+use super::{Difference, Intended, Plan, Recorded, Write, difference, pause_after, same_service};
 use crate::config::Config;
 
 /// The registrator's side of the registry.
@@ -78,7 +78,11 @@ impl Ledger {
             }
         }
         self.recorded = recorded;
-        self.foreign.iter().filter(|id| intended.contains_key(*id) && !foreign_before.contains(*id)).cloned().collect()
+        self.foreign
+            .iter()
+            .filter(|id| intended.contains_key(*id) && !foreign_before.contains(*id))
+            .cloned()
+            .collect()
     }
 
     /// The writes to begin now.
@@ -92,9 +96,13 @@ impl Ledger {
             return Vec::new();
         }
         let mut writes = Plan::new(intended, &self.recorded, settled).writes;
-        self.failed.retain(|id, _| writes.iter().any(|write| write.id() == id));
+        self.failed
+            .retain(|id, _| writes.iter().any(|write| write.id() == id));
         writes.retain(|write| {
-            let waits = self.failed.get(write.id()).is_some_and(|last| last.write == *write && last.not_before > now);
+            let waits = self
+                .failed
+                .get(write.id())
+                .is_some_and(|last| last.write == *write && last.not_before > now);
             !waits && !self.under_way.contains_key(write.id()) && !self.foreign.contains(write.id())
         });
         for write in &writes {
@@ -106,11 +114,15 @@ impl Ledger {
 
     /// A write ended. Returns how often in a row it has failed.
     pub(crate) fn done(&mut self, id: &Arc<str>, obeyed: bool, now: Instant) -> u32 {
-        let Some(write) = self.under_way.remove(id) else { return 0 };
+        let Some(write) = self.under_way.remove(id) else {
+            return 0;
+        };
         if obeyed {
             self.failed.remove(id);
             match write {
-                Write::Register(wanted) | Write::Refresh(wanted) => _ = self.recorded.insert(id.clone(), Some(wanted)),
+                Write::Register(wanted) | Write::Refresh(wanted) => {
+                    _ = self.recorded.insert(id.clone(), Some(wanted))
+                }
                 Write::Deregister(_) => _ = self.recorded.remove(id),
             }
             return 0;
@@ -120,18 +132,33 @@ impl Ledger {
             // It may have arrived all the same.
             self.recorded.insert(id.clone(), None);
         }
-        self.failed.insert(id.clone(), Failure { write, times, not_before: now + pause_after(times) });
+        self.failed.insert(
+            id.clone(),
+            Failure {
+                write,
+                times,
+                not_before: now + pause_after(times),
+            },
+        );
         times
     }
 
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         // One that is due already has been handed out, or waits for somebody else's news.
-        self.failed.values().map(|last| last.not_before).filter(|at| *at > now).min()
+        self.failed
+            .values()
+            .map(|last| last.not_before)
+            .filter(|at| *at > now)
+            .min()
     }
 
     /// Containers that recorded entries stand for.
     pub(crate) fn containers(&self) -> impl Iterator<Item = &str> {
-        self.recorded.values().flatten().filter_map(|held| held.service.meta.get(META_CONTAINER)).map(String::as_str)
+        self.recorded
+            .values()
+            .flatten()
+            .filter_map(|held| held.service.meta.get(META_CONTAINER))
+            .map(String::as_str)
     }
 
     /// Whether recorded equals intended, with nothing under way.
@@ -143,12 +170,14 @@ impl Ledger {
 
 /// Whether a listing says what we remember. A listing without checks says nothing of checks.
 fn agrees(listed: &Registration, held: &Registration) -> bool {
-    same_service(listed, held) && (listed.checks.is_empty() || listed.checks == held.checks)
+    same_service(listed, held) && (listed.checks.is_empty() || difference(held, listed) == Difference::None)
 }
 
 /// Whether the original registrator on this host would have made this id: `host:name:port[:udp]`.
 fn is_of_host(id: &str, hostname: &str) -> bool {
-    let Some(rest) = id.strip_prefix(hostname).and_then(|rest| rest.strip_prefix(':')) else { return false };
+    let Some(rest) = id.strip_prefix(hostname).and_then(|rest| rest.strip_prefix(':')) else {
+        return false;
+    };
     let rest = rest.strip_suffix(":udp").unwrap_or(rest);
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     rest.split_once(':').is_some_and(|(name, port)| {

@@ -80,7 +80,11 @@ impl Errand {
     fn end(&mut self, worked: bool, next: Option<Duration>, now: Instant) {
         self.under_way = false;
         self.failures = if worked { 0 } else { self.failures + 1 };
-        let next = if worked { next } else { Some(pause_after(self.failures)) };
+        let next = if worked {
+            next
+        } else {
+            Some(pause_after(self.failures))
+        };
         self.due = match (self.due, next.map(|next| now + next)) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -97,7 +101,10 @@ impl Mind {
             queue: Queue::default(),
             ended: BTreeSet::new(),
             listing: Errand::default(),
-            reading: Errand { due: Some(now), ..Errand::default() },
+            reading: Errand {
+                due: Some(now),
+                ..Errand::default()
+            },
             connected: false,
             suspected: None,
             surveyed: false,
@@ -132,7 +139,12 @@ impl Mind {
         let mut missing = self.missing(listed);
         let all = self.knowledge.ids().count().max(missing.len());
         let unbelievable = missing.len() > FEW && missing.len() * 2 > all;
-        if unbelievable && !self.suspected.as_ref().is_some_and(|before| missing.is_subset(before)) {
+        if unbelievable
+            && !self
+                .suspected
+                .as_ref()
+                .is_some_and(|before| missing.is_subset(before))
+        {
             self.listing.due = Some(now + SECOND_LOOK);
             self.suspected = Some(std::mem::take(&mut missing));
         } else {
@@ -141,7 +153,8 @@ impl Mind {
         for line in listed {
             let ran = self.knowledge.ran(&line.id);
             // Events should have told us; if not, the stream is silent for no good reason.
-            self.stream_is_suspect |= self.listed_once && line.up && ran != Some(true) && self.queue.is_idle();
+            self.stream_is_suspect |=
+                self.listed_once && line.up && ran != Some(true) && self.queue.is_idle();
             if line.up || ran != Some(false) {
                 self.queue.add(&line.id, false);
             }
@@ -154,8 +167,15 @@ impl Mind {
     /// Containers that we know, or that entries of ours stand for, and that are not listed.
     fn missing(&self, listed: &[Listed]) -> BTreeSet<Arc<str>> {
         let present: BTreeSet<&str> = listed.iter().map(|line| &*line.id).collect();
-        let known = self.knowledge.ids().map(|id| &**id).chain(self.ledger.containers());
-        known.filter(|id| !present.contains(id) && !self.knowledge.is_gone(id)).map(Arc::from).collect()
+        let known = self
+            .knowledge
+            .ids()
+            .map(|id| &**id)
+            .chain(self.ledger.containers());
+        known
+            .filter(|id| !present.contains(id) && !self.knowledge.is_gone(id))
+            .map(Arc::from)
+            .collect()
     }
 
     /// A container was inspected: `Ok(None)` if there is no such container. Returns what it brings
@@ -168,7 +188,9 @@ impl Mind {
     ) -> (Vec<Complaint>, u32) {
         let failures = self.queue.done(id, answer.is_ok(), now);
         let ended = self.ended.remove(id);
-        let Ok(facts) = answer else { return (Vec::new(), failures) };
+        let Ok(facts) = answer else {
+            return (Vec::new(), failures);
+        };
         let complaints = self.knowledge.inspected(id, facts, ended);
         self.surveyed |= self.listed_once && self.suspected.is_none() && self.queue.is_idle();
         (complaints, failures)
@@ -182,7 +204,10 @@ impl Mind {
         let intended = self.intended();
         let taken = self.ledger.listed(answer, &self.config, &intended);
         // Entries of ours may stand for containers that no listing will ever show again.
-        let strangers = self.ledger.containers().filter(|id| !self.knowledge.has_settled(id));
+        let strangers = self
+            .ledger
+            .containers()
+            .filter(|id| !self.knowledge.has_settled(id));
         let strangers: Vec<Arc<str>> = strangers.map(Arc::from).collect();
         if self.listed_once && !strangers.is_empty() {
             self.listing.due = Some(now);
@@ -220,19 +245,31 @@ impl Mind {
         }
         let (intended, losers) = self.knowledge.intended(self.ledger.recorded());
         self.losers = losers;
-        let Self { knowledge, ledger, surveyed, .. } = self;
+        let Self {
+            knowledge,
+            ledger,
+            surveyed,
+            ..
+        } = self;
         let settled = |held: &Registration| match held.service.meta.get(catalog::service::META_CONTAINER) {
             Some(id) => knowledge.has_settled(id),
             None => *surveyed,
         };
-        actions.extend(ledger.next(&intended, settled, now).into_iter().map(Action::Write));
+        actions.extend(
+            ledger
+                .next(&intended, settled, now)
+                .into_iter()
+                .map(Action::Write),
+        );
         actions
     }
 
     /// When to look again though nothing has happened.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let waits = [
-            self.listing.due.filter(|_| self.connected && !self.listing.under_way),
+            self.listing
+                .due
+                .filter(|_| self.connected && !self.listing.under_way),
             self.reading.due.filter(|_| !self.reading.under_way),
             self.queue.deadline().filter(|_| self.connected),
             self.knowledge.deadline(),
@@ -249,7 +286,10 @@ impl Mind {
     pub(crate) fn losers(&self) -> Vec<Complaint> {
         let complaint = |(id, loser): &(Arc<str>, String)| Complaint {
             container: self.knowledge.name_of(loser).to_owned(),
-            fault: Fault::new("SERVICE_ID", format!("another container has the id {id}; not registered")),
+            fault: Fault::new(
+                "SERVICE_ID",
+                format!("another container has the id {id}; not registered"),
+            ),
         };
         self.losers.iter().map(complaint).collect()
     }

@@ -59,8 +59,15 @@ impl Note {
 
 impl Notes {
     pub(crate) fn take(&self, notice: Notice) {
-        let fresh = || Note { only_signals: true, ..Note::default() };
-        self.pending().touched.entry(notice.container).or_insert_with(fresh).add(notice.what);
+        let fresh = || Note {
+            only_signals: true,
+            ..Note::default()
+        };
+        self.pending()
+            .touched
+            .entry(notice.container)
+            .or_insert_with(fresh)
+            .add(notice.what);
         self.something.notify_one();
     }
 

@@ -40,7 +40,11 @@ impl Queue {
         let waits = self.waiting.get(id).copied();
         if waits.is_none_or(|already| urgent && !already) {
             self.waiting.insert(id.clone(), urgent);
-            let line = if urgent { &mut self.urgent } else { &mut self.patient };
+            let line = if urgent {
+                &mut self.urgent
+            } else {
+                &mut self.patient
+            };
             line.push_back(id.clone());
         }
     }
@@ -65,7 +69,8 @@ impl Queue {
             0
         } else {
             let failures = self.failed.get(id).map_or(0, |(failures, _)| *failures) + 1;
-            self.failed.insert(id.clone(), (failures, now + pause_after(failures)));
+            self.failed
+                .insert(id.clone(), (failures, now + pause_after(failures)));
             failures
         };
         if again {
@@ -76,21 +81,32 @@ impl Queue {
 
     /// Moves those whose pause is over back into line.
     pub(crate) fn tick(&mut self, now: Instant) {
-        let over = self.failed.iter().filter(|(_, (_, not_before))| *not_before <= now);
-        let over: Vec<_> = over.map(|(id, _)| id.clone()).collect();
-        for id in over.iter().filter(|id| !self.running.contains_key(*id) && !self.waiting.contains_key(*id)) {
-            self.add(id, true);
+        let over = self
+            .failed
+            .iter()
+            .filter(|(_, (_, not_before))| *not_before <= now);
+        let idle = over
+            .map(|(id, _)| id)
+            .filter(|id| !self.running.contains_key(*id));
+        for id in idle.cloned().collect::<Vec<_>>() {
+            self.add(&id, true);
         }
     }
 
     /// The engine is back: nobody has to wait for his turn to fail again.
     pub(crate) fn forgive(&mut self, now: Instant) {
-        self.failed.values_mut().for_each(|(_, not_before)| *not_before = now);
+        self.failed
+            .values_mut()
+            .for_each(|(_, not_before)| *not_before = now);
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let idle = |id: &Arc<str>| !self.running.contains_key(id) && !self.waiting.contains_key(id);
-        self.failed.iter().filter(|(id, _)| idle(id)).map(|(_, (_, not_before))| *not_before).min()
+        self.failed
+            .iter()
+            .filter(|(id, _)| idle(id))
+            .map(|(_, (_, not_before))| *not_before)
+            .min()
     }
 
     /// Whether everything that was asked for has been answered.

@@ -31,9 +31,16 @@ pub(crate) fn places(
     lookup: Lookup<'_>,
 ) -> BTreeMap<Port, Place> {
     let find = |port: &Port| {
-        if container.runs() { place(container, *port, config, lookup) } else { expected(container, *port, config) }
+        if container.runs() {
+            place(container, *port, config, lookup)
+        } else {
+            expected(container, *port, config)
+        }
     };
-    ports.iter().filter_map(|port| Some((*port, find(port)?))).collect()
+    ports
+        .iter()
+        .filter_map(|port| Some((*port, find(port)?)))
+        .collect()
 }
 
 fn place(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>) -> Option<Place> {
@@ -52,7 +59,9 @@ fn place(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>)
 fn shared(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>) -> Option<Place> {
     let mut owner = container;
     for _ in 0..LONGEST_CHAIN {
-        let Network::Container(id) = &owner.network else { break };
+        let Network::Container(id) = &owner.network else {
+            break;
+        };
         owner = lookup(id).filter(|owner| owner.runs())?;
     }
     match &owner.network {
@@ -75,9 +84,10 @@ fn expected(container: &Container, port: Port, config: &Config) -> Option<Place>
         Network::Bridge | Network::Named(_) => config.internal || container.publish_all,
     };
     match container.asked.get(&port).filter(|asked| !asked.is_empty()) {
-        Some(asked) if container.network != Network::Host && !config.internal => {
-            Some(Place { port: 0, ..bound(asked, config)? })
-        }
+        Some(asked) if container.network != Network::Host && !config.internal => Some(Place {
+            port: 0,
+            ..bound(asked, config)?
+        }),
         _ => published.then(|| anywhere(host(config), 0)),
     }
 }
@@ -94,9 +104,15 @@ fn bound(bindings: &[Binding], config: &Config) -> Option<Place> {
         address if address.is_unspecified() => 2,
         _ => 3,
     };
-    let best = bindings.iter().min_by_key(|binding| (rank(binding), binding.address, binding.port))?;
+    let best = bindings
+        .iter()
+        .min_by_key(|binding| (rank(binding), binding.address, binding.port))?;
     if rank(best) == 4 {
-        return Some(Place { address: best.address, port: best.port, only_here: true });
+        return Some(Place {
+            address: best.address,
+            port: best.port,
+            only_here: true,
+        });
     }
     let address = match (config.ip, best.address) {
         (Some(ip), _) => ip,
@@ -116,17 +132,32 @@ fn container_address(container: &Container) -> Option<IpAddr> {
         _ => "bridge",
     };
     let addresses = &container.addresses;
-    let usable = |addresses: &Vec<IpAddr>| addresses.iter().find(|address| !address.is_unspecified()).copied();
-    addresses.get(preferred).and_then(usable).or_else(|| addresses.values().find_map(usable))
+    let usable = |addresses: &Vec<IpAddr>| {
+        addresses
+            .iter()
+            .find(|address| !address.is_unspecified())
+            .copied()
+    };
+    addresses
+        .get(preferred)
+        .and_then(usable)
+        .or_else(|| addresses.values().find_map(usable))
 }
 
 /// The address in the label `name`, a prefix length behind it cut off.
 pub(crate) fn from_label(container: &Container, name: &str) -> Result<Option<IpAddr>, Fault> {
-    let Some(text) = container.labels.get(name).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let bare = text.rsplit_once('/').map_or(text.as_str(), |(address, _)| address);
+    let Some(text) = container.labels.get(name).filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let bare = text
+        .rsplit_once('/')
+        .map_or(text.as_str(), |(address, _)| address);
     match bare.parse::<IpAddr>() {
         Ok(address) if !address.is_unspecified() => Ok(Some(address)),
-        _ => Err(Fault::new(name, format!("{text:?} is no address; the usual one is registered"))),
+        _ => Err(Fault::new(
+            name,
+            format!("{text:?} is no address; the usual one is registered"),
+        )),
     }
 }
 
@@ -135,5 +166,9 @@ fn host(config: &Config) -> IpAddr {
 }
 
 fn anywhere(address: IpAddr, port: u16) -> Place {
-    Place { address, port, only_here: false }
+    Place {
+        address,
+        port,
+        only_here: false,
+    }
 }

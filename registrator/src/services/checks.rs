@@ -27,7 +27,11 @@ pub(crate) fn all(
 ) -> Vec<Definition> {
     let initial = settings.get("check_initial_status").and_then(|text| {
         let status = text.parse();
-        status.map_err(|problem: catalog::check::UnknownStatus| faults.push(fault("check_initial_status", problem))).ok()
+        status
+            .map_err(|problem: catalog::check::UnknownStatus| {
+                faults.push(fault("check_initial_status", problem.to_string()))
+            })
+            .ok()
     });
     let (status, output) = verdict(container, initial);
     let own = Definition {
@@ -41,7 +45,10 @@ pub(crate) fn all(
         failures_before_critical: 0,
         deregister_critical_after: None,
     };
-    let asked = container.runs().then(|| probe(settings, port, service, faults)).flatten();
+    let asked = container
+        .runs()
+        .then(|| probe(settings, port, service, faults))
+        .flatten();
     let asked = asked.map(|probe| Definition {
         id: format!("service:{}", service.id).into(),
         name: format!("Service '{}' check", service.name),
@@ -51,9 +58,11 @@ pub(crate) fn all(
         probe,
         success_before_passing: 0,
         failures_before_critical: 0,
-        deregister_critical_after: settings
-            .get("check_deregister_after")
-            .and_then(|text| duration(text).map_err(|problem| faults.push(fault("check_deregister_after", problem))).ok()),
+        deregister_critical_after: settings.get("check_deregister_after").and_then(|text| {
+            duration(text)
+                .map_err(|problem| faults.push(fault("check_deregister_after", problem)))
+                .ok()
+        }),
     });
     std::iter::once(own).chain(asked).collect()
 }
@@ -73,7 +82,10 @@ fn verdict(container: &Container, initial: Option<Status>) -> (Status, String) {
         Some(Health::Healthy) => (Status::Passing, "healthy".to_owned()),
         Some(Health::Unhealthy(output)) => {
             let last = output.trim_end().lines().next_back().unwrap_or_default();
-            let cut = last.char_indices().nth(LONGEST_OUTPUT).map_or(last, |(end, _)| &last[..end]);
+            let cut = last
+                .char_indices()
+                .nth(LONGEST_OUTPUT)
+                .map_or(last, |(end, _)| &last[..end]);
             let colon = if cut.is_empty() { "" } else { ": " };
             (Status::Critical, format!("unhealthy{colon}{cut}"))
         }
@@ -94,7 +106,11 @@ pub(crate) fn ended(container: &Container) -> String {
 /// The same registration with the container's check saying `critical` and why.
 pub(crate) fn out_of_rotation(registration: &Registration, why: &str) -> Registration {
     let mut changed = registration.clone();
-    for check in changed.checks.iter_mut().filter(|check| check.probe == Probe::Container) {
+    for check in changed
+        .checks
+        .iter_mut()
+        .filter(|check| check.probe == Probe::Container)
+    {
         check.initial = Some(Status::Critical);
         why.clone_into(&mut check.output);
     }
@@ -105,7 +121,10 @@ pub(crate) fn out_of_rotation(registration: &Registration, why: &str) -> Registr
 fn probe(settings: &Settings, port: Port, service: &ServiceSpec, faults: &mut Vec<Fault>) -> Option<Probe> {
     for key in UNSUPPORTED {
         if settings.get(key).is_some() {
-            faults.push(fault(key, "this kind of check is not supported; the container's state decides"));
+            faults.push(fault(
+                key,
+                "this kind of check is not supported; the container's state decides",
+            ));
         }
     }
     let mut time = |key: &str, default: Duration| match settings.get(key).map(duration) {
@@ -120,22 +139,37 @@ fn probe(settings: &Settings, port: Port, service: &ServiceSpec, faults: &mut Ve
         }
         None => default,
     };
-    let (interval, timeout) = (time("check_interval", DEFAULT_INTERVAL), time("check_timeout", DEFAULT_TIMEOUT));
-    let host = if service.address.contains(':') { format!("[{}]", service.address) } else { service.address.clone() };
+    let (interval, timeout) = (
+        time("check_interval", DEFAULT_INTERVAL),
+        time("check_timeout", DEFAULT_TIMEOUT),
+    );
+    let host = if service.address.contains(':') {
+        format!("[{}]", service.address)
+    } else {
+        service.address.clone()
+    };
     let address = format!("{host}:{}", service.port);
     // Nothing accepts on a UDP port; a setting that is for all ports means the others.
     let tcp = port.protocol == Protocol::Tcp;
     for scheme in ["http", "https"] {
         let key = format!("check_{scheme}");
-        let Some(path) = settings.get(&key).filter(|_| tcp) else { continue };
+        let Some(path) = settings.get(&key).filter(|_| tcp) else {
+            continue;
+        };
         if let Some(problem) = unprintable(path).or(path.contains(' ').then_some("it contains a blank")) {
-            faults.push(fault(&key, format!("{path:?} is no path: {problem}; the container's state decides")));
+            faults.push(fault(
+                &key,
+                format!("{path:?} is no path: {problem}; the container's state decides"),
+            ));
             return None;
         }
         let slash = if path.starts_with('/') { "" } else { "/" };
         return Some(Probe::Http(HttpProbe {
             url: format!("{scheme}://{address}{slash}{path}"),
-            method: settings.get(&format!("{key}_method")).unwrap_or("GET").to_uppercase(),
+            method: settings
+                .get(&format!("{key}_method"))
+                .unwrap_or("GET")
+                .to_uppercase(),
             headers: std::collections::BTreeMap::new(),
             body: String::new(),
             tls_skip_verify: settings.is_on("check_tls_skip_verify"),
@@ -147,16 +181,23 @@ fn probe(settings: &Settings, port: Port, service: &ServiceSpec, faults: &mut Ve
         return match duration(text) {
             Ok(ttl) if !ttl.is_zero() => Some(Probe::Ttl { ttl }),
             _ => {
-                faults.push(fault("check_ttl", format!("{text:?} is no time; the container's state decides")));
+                faults.push(fault(
+                    "check_ttl",
+                    format!("{text:?} is no time; the container's state decides"),
+                ));
                 None
             }
         };
     }
-    (tcp && settings.is_on("check_tcp")).then_some(Probe::Tcp { address, interval, timeout })
+    (tcp && settings.is_on("check_tcp")).then_some(Probe::Tcp {
+        address,
+        interval,
+        timeout,
+    })
 }
 
-fn fault(key: &str, reason: impl ToString) -> Fault {
-    Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason.to_string())
+fn fault(key: &str, reason: impl Into<String>) -> Fault {
+    Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason)
 }
 
 /// Reads a time as users of the original write it: `30s`, `1m30s`, `1.5h`, `500ms`.
@@ -168,7 +209,9 @@ fn duration(text: &str) -> Result<Duration, String> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .ok_or_else(wrong)?;
         let (number, tail) = rest.split_at(digits);
         let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let seconds = match &tail[..unit] {
@@ -196,10 +239,25 @@ mod tests {
 
     #[test]
     fn times_are_read_as_go_writes_them() {
-        for (text, millis) in [("10s", 10_000), ("1m30s", 90_000), ("1.5h", 5_400_000), ("500ms", 500), ("0", 0)] {
+        for (text, millis) in [
+            ("10s", 10_000),
+            ("1m30s", 90_000),
+            ("1.5h", 5_400_000),
+            ("500ms", 500),
+            ("0", 0),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for bad in ["", "10", "s", "10 s", "-1s", "1d", "1.2.3s", "99999999999999999999h"] {
+        for bad in [
+            "",
+            "10",
+            "s",
+            "10 s",
+            "-1s",
+            "1d",
+            "1.2.3s",
+            "99999999999999999999h",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }

@@ -40,7 +40,10 @@ impl Metadata {
     pub(crate) fn read(container: &Container) -> Self {
         let mut read = Self::default();
         let variables = container.env.iter().filter_map(|entry| entry.split_once('='));
-        let labels = container.labels.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let labels = container
+            .labels
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()));
         for (key, value) in variables.chain(labels) {
             if let Some(rest) = key.strip_prefix("SERVICE_") {
                 let (scope, key) = read.scope(&rest.to_lowercase());
@@ -55,26 +58,42 @@ impl Metadata {
             return (&mut self.common, rest.to_owned());
         };
         let exact = key.split_once('_').and_then(|(word, key)| {
-            Protocol::ALL.into_iter().find(|protocol| protocol.as_str() == word).map(|protocol| (protocol, key))
+            Protocol::ALL
+                .into_iter()
+                .find(|protocol| protocol.as_str() == word)
+                .map(|protocol| (protocol, key))
         });
         match exact {
-            Some((protocol, key)) => {
-                (self.by_port.entry((number.to_owned(), protocol)).or_default(), key.to_owned())
-            }
-            None => (self.by_number.entry(number.to_owned()).or_default(), key.to_owned()),
+            Some((protocol, key)) => (
+                self.by_port.entry((number.to_owned(), protocol)).or_default(),
+                key.to_owned(),
+            ),
+            None => (
+                self.by_number.entry(number.to_owned()).or_default(),
+                key.to_owned(),
+            ),
         }
     }
 
     /// A setting that is for every port, unless empty.
     pub(crate) fn common(&self, key: &str) -> Option<&str> {
-        self.common.get(key).map(String::as_str).filter(|value| !value.is_empty())
+        self.common
+            .get(key)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     pub(crate) fn for_port(&self, port: Port) -> Settings {
         // Compared as text, so that `080` is nobody's port.
         let number = port.number.to_string();
-        let mut settings = Settings { values: self.common.clone(), own: BTreeSet::new() };
-        let narrower = [self.by_number.get(&number), self.by_port.get(&(number, port.protocol))];
+        let mut settings = Settings {
+            values: self.common.clone(),
+            own: BTreeSet::new(),
+        };
+        let narrower = [
+            self.by_number.get(&number),
+            self.by_port.get(&(number, port.protocol)),
+        ];
         for (key, value) in narrower.into_iter().flatten().flatten() {
             settings.values.insert(key.clone(), value.clone());
             settings.own.insert(key.clone());
@@ -86,7 +105,10 @@ impl Metadata {
 impl Settings {
     /// The value, unless empty: an empty value unsets what a wider scope says.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.values.get(key).map(String::as_str).filter(|value| !value.is_empty())
+        self.values
+            .get(key)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
     }
 
     /// Whether the key was given for this port alone, even if empty.
@@ -97,7 +119,9 @@ impl Settings {
     /// Whether a switch is on: anything but nothing and the usual words for no.
     pub(crate) fn is_on(&self, key: &str) -> bool {
         self.get(key).is_some_and(|value| {
-            !["false", "f", "0", "no", "off"].iter().any(|no| value.trim().eq_ignore_ascii_case(no))
+            !["false", "f", "0", "no", "off"]
+                .iter()
+                .any(|no| value.trim().eq_ignore_ascii_case(no))
         })
     }
 }
@@ -109,7 +133,8 @@ pub(crate) fn attributes(settings: &Settings, room: usize, faults: &mut Vec<Faul
         if STEERING.contains(&key.as_str()) || key.starts_with("check_") {
             continue;
         }
-        let mut fault = |reason: String| faults.push(Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason));
+        let mut fault =
+            |reason: String| faults.push(Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason));
         let Some(clean) = clean_key(key) else {
             fault("attribute left out: its key is reserved, empty or longer than 128 characters".to_owned());
             continue;
@@ -117,12 +142,17 @@ pub(crate) fn attributes(settings: &Settings, room: usize, faults: &mut Vec<Faul
         if let Some(problem) = unprintable(value) {
             fault(format!("attribute left out: {problem}"));
         } else if value.len() > LONGEST_VALUE {
-            fault(format!("attribute left out: {} bytes, and a catalog takes {LONGEST_VALUE}", value.len()));
+            fault(format!(
+                "attribute left out: {} bytes, and a catalog takes {LONGEST_VALUE}",
+                value.len()
+            ));
         } else if kept.len() == room && !kept.contains_key(&clean) {
             fault(format!("attribute left out: a service has at most {MOST_PAIRS}"));
         } else {
             if clean != *key {
-                fault(format!("attribute registered as {clean}: a key has letters, digits, _ and - only"));
+                fault(format!(
+                    "attribute registered as {clean}: a key has letters, digits, _ and - only"
+                ));
             }
             kept.entry(clean).or_insert_with(|| value.clone());
         }
@@ -132,7 +162,13 @@ pub(crate) fn attributes(settings: &Settings, room: usize, faults: &mut Vec<Faul
 
 /// The key in characters that a catalog accepts; `None` where no such spelling would do.
 fn clean_key(key: &str) -> Option<String> {
-    let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    let allowed = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' || c == '_' {
+            c
+        } else {
+            '_'
+        }
+    };
     let clean: String = key.chars().map(allowed).collect();
     let ours = [META_BASE, META_CONTAINER, META_OWNER, META_PORT].contains(&clean.as_str());
     let fits = !clean.is_empty() && clean.len() <= LONGEST_KEY && !clean.starts_with("consul-");
@@ -206,12 +242,21 @@ mod tests {
     #[test]
     fn the_closest_scope_wins_and_a_label_beats_a_variable() {
         let container = Container {
-            env: ["SERVICE_A=env", "SERVICE_80_B=env port", "SERVICE_C=env", "SERVICE_080_A=nobody's"]
-                .map(str::to_owned)
-                .to_vec(),
-            labels: [("SERVICE_B", "label"), ("SERVICE_C", "label"), ("SERVICE_80_TCP_C", "exact")]
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .into(),
+            env: [
+                "SERVICE_A=env",
+                "SERVICE_80_B=env port",
+                "SERVICE_C=env",
+                "SERVICE_080_A=nobody's",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            labels: [
+                ("SERVICE_B", "label"),
+                ("SERVICE_C", "label"),
+                ("SERVICE_80_TCP_C", "exact"),
+            ]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
             ..Container::default()
         };
         let settings = Metadata::read(&container).for_port("80".parse().unwrap());

@@ -1,8 +1,8 @@
 //! Names and ids of services.
 
+use super::Fault;
 use super::address::Place;
 use super::metadata::{Settings, unprintable};
-use super::Fault;
 use crate::config::Config;
 use crate::container::{Container, Port, Protocol};
 
@@ -25,13 +25,22 @@ pub(crate) fn name(
     several: bool,
     faults: &mut Vec<Fault>,
 ) -> Option<Name> {
-    let base = settings.get("name").map_or_else(|| default_name(container), str::to_owned);
+    let base = settings
+        .get("name")
+        .map_or_else(|| default_name(container), str::to_owned);
     if let Some(problem) = unprintable(&base) {
-        faults.push(Fault::new("SERVICE_NAME", format!("{base:?} is no name: {problem}; port {port} not registered")));
+        faults.push(Fault::new(
+            "SERVICE_NAME",
+            format!("{base:?} is no name: {problem}; port {port} not registered"),
+        ));
         return None;
     }
     let suffixed = several && !settings.is_own("name");
-    let full = if suffixed { format!("{base}-{}", port.number) } else { base.clone() };
+    let full = if suffixed {
+        format!("{base}-{}", port.number)
+    } else {
+        base.clone()
+    };
     Some(Name { full, base })
 }
 
@@ -44,13 +53,19 @@ fn default_name(container: &Container) -> String {
     if !base.is_empty() && !is_id(container) {
         return base.to_owned();
     }
-    let compose = container.labels.get(COMPOSE_SERVICE).filter(|name| !name.is_empty());
+    let compose = container
+        .labels
+        .get(COMPOSE_SERVICE)
+        .filter(|name| !name.is_empty());
     compose.unwrap_or(&container.name).clone()
 }
 
 /// Whether the image was given by its id, whole or the first digits of it.
 fn is_id(container: &Container) -> bool {
-    let digits = container.image_id.strip_prefix("sha256:").unwrap_or(&container.image_id);
+    let digits = container
+        .image_id
+        .strip_prefix("sha256:")
+        .unwrap_or(&container.image_id);
     container.image.starts_with("sha256:")
         || (container.image.len() >= 4
             && container.image.bytes().all(|byte| byte.is_ascii_hexdigit())
@@ -65,10 +80,19 @@ pub(crate) fn ids(
     wanted: &[(Port, Place, Settings)],
     faults: &mut Vec<Fault>,
 ) -> Vec<String> {
-    let given: Vec<Option<&str>> = wanted.iter().map(|(_, _, settings)| given(settings, faults)).collect();
+    let given: Vec<Option<&str>> = wanted
+        .iter()
+        .map(|(_, _, settings)| given(settings, faults))
+        .collect();
     let one = |(index, (port, _, _)): (usize, &(Port, Place, Settings))| {
         let Some(id) = given[index] else {
-            return format!("{}:{}:{}{}", config.hostname, container.name, port.number, protocol_suffix(*port));
+            return format!(
+                "{}:{}:{}{}",
+                config.hostname,
+                container.name,
+                port.number,
+                protocol_suffix(*port)
+            );
         };
         let rivals = || (0..wanted.len()).filter(|other| *other != index && given[*other] == Some(id));
         let number = if rivals().any(|other| wanted[other].0.number != port.number) {
@@ -91,7 +115,10 @@ fn given<'a>(settings: &'a Settings, faults: &mut Vec<Fault>) -> Option<&'a str>
     match unprintable(id) {
         None => Some(id),
         Some(problem) => {
-            faults.push(Fault::new("SERVICE_ID", format!("{id:?} is no id: {problem}; the usual one is registered")));
+            faults.push(Fault::new(
+                "SERVICE_ID",
+                format!("{id:?} is no id: {problem}; the usual one is registered"),
+            ));
             None
         }
     }
