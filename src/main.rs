@@ -1,6 +1,8 @@
 //! The `lictor` program.
 
 mod check;
+mod cli;
+mod config;
 mod identity;
 mod leader;
 mod local;
