@@ -1,1 +1,10 @@
+//! The `lictor` program.
+
+mod check;
+mod identity;
+mod leader;
+mod local;
+mod store;
+mod sync;
+
 fn main() {}

@@ -9,6 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Index;
+use crate::command::Refused;
+use crate::node::fold;
+use crate::service::ServiceSpec;
+use crate::state::{Answer, Change, State, on_node};
+use crate::topic::Topic;
 
 /// Id of the check that puts a whole node into maintenance.
 pub const NODE_MAINTENANCE: &str = "_node_maintenance";
@@ -183,4 +188,132 @@ pub struct Check {
     pub created: Index,
     /// When it last changed.
     pub modified: Index,
+}
+
+impl State {
+    /// Checks of a node and of its services, ordered by id.
+    #[must_use]
+    pub fn checks_on(&self, node: &str) -> Answer<Vec<Arc<Check>>> {
+        Answer {
+            index: self.checks_index,
+            rows: on_node(&self.checks, &fold(node)).cloned().collect(),
+        }
+    }
+
+    /// Checks that speak for instances of a service; not those of their nodes.
+    #[must_use]
+    pub fn checks_of(&self, service: &str) -> Answer<Vec<Arc<Check>>> {
+        let Answer { index, rows } = self.instances_of(service);
+        let checks = rows.iter().flat_map(|instance| &instance.checks);
+        let rows = checks
+            .filter(|check| check.spec.service_id.is_some())
+            .cloned()
+            .collect();
+        Answer { index, rows }
+    }
+
+    /// Checks in one state, or all of them.
+    #[must_use]
+    pub fn checks_in(&self, status: Option<Status>) -> Answer<Vec<Arc<Check>>> {
+        let wanted = |check: &&Arc<Check>| status.is_none_or(|status| check.spec.status == status);
+        Answer {
+            index: self.checks_index,
+            rows: self.checks.values().filter(wanted).cloned().collect(),
+        }
+    }
+
+    /// One check of one node.
+    #[must_use]
+    pub fn check_at(&self, node: &str, id: &Arc<str>) -> Option<&Arc<Check>> {
+        self.checks.get(&(fold(node), id.clone()))
+    }
+
+    /// A check may only speak for a service that is there, or comes with the same command.
+    pub(crate) fn allow_check(
+        &self,
+        node: &Arc<str>,
+        spec: &CheckSpec,
+        coming: Option<&ServiceSpec>,
+    ) -> Result<(), Refused> {
+        let Some(id) = &spec.service_id else { return Ok(()) };
+        let comes = coming.is_some_and(|service| service.id == *id);
+        if comes || self.services.contains_key(&(node.clone(), id.clone())) {
+            return Ok(());
+        }
+        Err(Refused::NoService { node: node.clone() })
+    }
+
+    /// Adds or replaces a check on a node that exists. Saying the same again changes nothing.
+    pub(crate) fn put_check(&mut self, change: &mut Change, node: &Arc<str>, spec: &CheckSpec) {
+        let service = spec
+            .service_id
+            .as_ref()
+            .and_then(|id| self.services.get(&(node.clone(), id.clone())));
+        let (service_name, service_tags) = match service {
+            Some(service) => (service.spec.name.clone(), service.spec.tags.clone()),
+            None => ("".into(), Vec::new()),
+        };
+        let shown = self
+            .nodes
+            .get(node)
+            .map_or_else(|| node.clone(), |node| node.spec.name.clone());
+        let key = (node.clone(), spec.id.clone());
+        let before = self.checks.get(&key).cloned();
+        let mut check = Check {
+            node: shown,
+            spec: spec.clone(),
+            service_name,
+            service_tags,
+            created: before.as_ref().map_or(change.index, |known| known.created),
+            modified: before.as_ref().map_or(change.index, |known| known.modified),
+        };
+        if before.as_deref() == Some(&check) {
+            return;
+        }
+        check.modified = change.index;
+        if let Some(before) = before.filter(|before| before.spec.service_id != check.spec.service_id) {
+            self.touch_check(change, node, &before);
+        }
+        self.touch_check(change, node, &check);
+        self.checks.insert(key, Arc::new(check));
+    }
+
+    /// Removes a check; no error when it is not there.
+    pub(crate) fn remove_check(&mut self, change: &mut Change, node: &Arc<str>, id: &Arc<str>) {
+        if let Some(check) = self.checks.remove(&(node.clone(), id.clone())) {
+            self.touch_check(change, node, &check);
+        }
+    }
+
+    /// Ids of the checks that speak for one service.
+    pub(crate) fn checks_of_service(&self, node: &Arc<str>, service: &Arc<str>) -> Vec<Arc<str>> {
+        let own = |check: &&Arc<Check>| check.spec.service_id.as_ref() == Some(service);
+        on_node(&self.checks, node)
+            .filter(own)
+            .map(|check| check.spec.id.clone())
+            .collect()
+    }
+
+    /// Checks repeat their service's name and tags; this keeps the copies true.
+    pub(crate) fn retell_checks(&mut self, change: &mut Change, node: &Arc<str>, service: &ServiceSpec) {
+        for id in self.checks_of_service(node, &service.id) {
+            if let Some(check) = self.checks.get(&(node.clone(), id)).cloned() {
+                self.put_check(change, node, &check.spec);
+            }
+        }
+    }
+
+    /// A check of one service moves that service; a check of a node moves every service on it.
+    fn touch_check(&mut self, change: &mut Change, node: &Arc<str>, check: &Check) {
+        self.checks_index = change.index;
+        change.touched.insert(Topic::Checks);
+        change.touched.insert(Topic::OnNode(node.clone()));
+        let Some(id) = &check.spec.service_id else {
+            return self.touch_all_on(change, node);
+        };
+        if let Some(service) = self.services.get(&(node.clone(), id.clone())).cloned() {
+            self.touch_health(change, &service.spec.name);
+            change.stale.insert((node.clone(), id.clone()));
+        }
+    }
 }

@@ -16,16 +16,7 @@ use crate::service::ServiceSpec;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Record a node, and on it a service and checks. What is left out stays as it is.
-    Register {
-        /// The node they are on. With `skip_node_update` only its name counts.
-        node: NodeSpec,
-        /// Do not touch a node that is known already.
-        skip_node_update: bool,
-        /// A service to add or replace.
-        service: Option<ServiceSpec>,
-        /// Checks to add or replace.
-        checks: Vec<CheckSpec>,
-    },
+    Register(Box<Record>),
     /// Forget a check, a service with its checks, or a whole node. Missing targets are no error.
     Deregister {
         /// Name of the node.
@@ -41,6 +32,19 @@ pub enum Command {
         /// Marks up to and including this index go.
         up_to: Index,
     },
+}
+
+/// What a registration says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The node it is about. With `skip_node_update` only its name counts if it is known.
+    pub node: NodeSpec,
+    /// Do not touch a node that is known already.
+    pub skip_node_update: bool,
+    /// A service to add or replace.
+    pub service: Option<ServiceSpec>,
+    /// Checks to add or replace.
+    pub checks: Vec<CheckSpec>,
 }
 
 /// What a deregistration removes from a node.

@@ -1,13 +1,16 @@
 //! A service: asked for as a [`Registration`], recorded as a [`Service`], met as an [`Instance`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Index;
 use crate::check::{self, Check, Status};
-use crate::node::Node;
+use crate::command::Refused;
+use crate::node::{Node, fold};
+use crate::state::{Answer, Change, State, on_node};
+use crate::topic::Topic;
 
 /// Meta key: full id of the container behind a service. Marks entries that a registrator owns.
 pub const META_CONTAINER: &str = "lictor-container";
@@ -91,6 +94,9 @@ pub struct Service {
     pub modified: Index,
 }
 
+/// A node with its services, ordered by id.
+pub type NodeServices = (Arc<Node>, Vec<Arc<Service>>);
+
 /// One place where a service can be had, with everything known of its health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
@@ -124,8 +130,8 @@ impl Instance {
     #[must_use]
     pub fn key(&self) -> InstanceKey {
         InstanceKey {
-            service: self.service.spec.name.clone(),
-            node: self.node.spec.name.clone(),
+            service: fold(&self.service.spec.name),
+            node: fold(&self.node.spec.name),
             id: self.service.spec.id.clone(),
         }
     }
@@ -134,9 +140,9 @@ impl Instance {
 /// Orders instances by service, then node, then id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceKey {
-    /// Name of the service.
+    /// Name of the service, in lower case: lookups are blind to case.
     pub service: Arc<str>,
-    /// Name of the node.
+    /// Name of the node, in lower case.
     pub node: Arc<str>,
     /// Id of the service on that node.
     pub id: Arc<str>,
@@ -145,3 +151,173 @@ pub struct InstanceKey {
 /// All instances at one moment. Pictures share what did not change: an unchanged instance is the
 /// same `Arc` in the next picture, so a consumer finds the difference by pointer.
 pub type Picture = imbl::OrdMap<InstanceKey, Arc<Instance>>;
+
+impl State {
+    /// Instances of a service on all nodes, ordered by node and id. Its index moves with its own
+    /// instances, their checks, and their nodes' checks and records, never for another service.
+    #[must_use]
+    pub fn instances_of(&self, service: &str) -> Answer<Vec<Arc<Instance>>> {
+        let name = fold(service);
+        let from = InstanceKey {
+            service: name.clone(),
+            node: "".into(),
+            id: "".into(),
+        };
+        let rows = self
+            .picture
+            .range(from..)
+            .take_while(|(key, _)| key.service == name);
+        let rows = rows.map(|(_, instance)| instance.clone()).collect();
+        // A name without instances moves when any service vanishes: its own last instance may have.
+        let missing = if self.services_gone > 0 {
+            self.services_gone
+        } else {
+            self.services_index
+        };
+        let index = self.service_index.get(&name).copied().unwrap_or(missing);
+        Answer { index, rows }
+    }
+
+    /// Names of all services with the union of their instances' tags.
+    #[must_use]
+    pub fn services(&self) -> Answer<BTreeMap<Arc<str>, BTreeSet<String>>> {
+        let mut rows = BTreeMap::<Arc<str>, BTreeSet<String>>::new();
+        for service in self.services.values() {
+            let tags = rows.entry(service.spec.name.clone()).or_default();
+            tags.extend(service.spec.tags.iter().cloned());
+        }
+        Answer {
+            index: self.services_index,
+            rows,
+        }
+    }
+
+    /// A node with its services ordered by id; `None` and index 0 when there is no such node.
+    #[must_use]
+    pub fn services_on(&self, node: &str) -> Answer<Option<NodeServices>> {
+        let Answer { index, rows } = self.node(node);
+        let rows = rows.map(|found| (found, on_node(&self.services, &fold(node)).cloned().collect()));
+        Answer { index, rows }
+    }
+
+    /// One service of one node.
+    #[must_use]
+    pub fn service_at(&self, node: &str, id: &Arc<str>) -> Option<&Arc<Service>> {
+        self.services.get(&(fold(node), id.clone()))
+    }
+
+    /// Every instance there is.
+    #[must_use]
+    pub fn picture(&self) -> &Picture {
+        &self.picture
+    }
+
+    /// Adds or replaces a service on a node that exists. Saying the same again changes nothing.
+    pub(crate) fn put_service(&mut self, change: &mut Change, node: &Arc<str>, spec: &ServiceSpec) {
+        let key = (node.clone(), spec.id.clone());
+        let before = self.services.get(&key).cloned();
+        if before.as_ref().is_some_and(|known| known.spec == *spec) {
+            return;
+        }
+        let created = before.as_ref().map_or(change.index, |known| known.created);
+        let service = Service {
+            spec: spec.clone(),
+            created,
+            modified: change.index,
+        };
+        self.services.insert(key.clone(), Arc::new(service));
+        if let Some(before) = before.filter(|before| fold(&before.spec.name) != fold(&spec.name)) {
+            self.drop_instance(change, node, &before.spec);
+        }
+        self.touch_service(change, node, &spec.name);
+        change.stale.insert(key);
+        self.retell_checks(change, node, spec);
+    }
+
+    /// Removes a service and its checks; no error when it is not there.
+    pub(crate) fn remove_service(&mut self, change: &mut Change, node: &Arc<str>, id: &Arc<str>) {
+        let Some(service) = self.services.remove(&(node.clone(), id.clone())) else {
+            return;
+        };
+        for check in self.checks_of_service(node, id) {
+            self.remove_check(change, node, &check);
+        }
+        self.touch_service(change, node, &service.spec.name);
+        self.drop_instance(change, node, &service.spec);
+        change.stale.remove(&(node.clone(), id.clone()));
+    }
+
+    /// Consul's rules for what a registration must say of a service.
+    pub(crate) fn allow_service(spec: &ServiceSpec) -> Result<(), Refused> {
+        if spec.name.is_empty() {
+            Err(Refused::NoServiceName)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Moves the indexes that cover a service and notes who may be waiting.
+    fn touch_service(&mut self, change: &mut Change, node: &Arc<str>, name: &str) {
+        self.services_index = change.index;
+        self.node_index.insert(node.clone(), change.index);
+        change.touched.insert(Topic::Services);
+        change.touched.insert(Topic::OnNode(node.clone()));
+        self.touch_health(change, name);
+    }
+
+    /// Moves the index of one service: its instances or their health changed.
+    pub(crate) fn touch_health(&mut self, change: &mut Change, name: &str) {
+        let name = fold(name);
+        self.service_index.insert(name.clone(), change.index);
+        change.touched.insert(Topic::Service(name));
+    }
+
+    /// Takes an instance out of the picture; the last one of its name takes the name's index along.
+    fn drop_instance(&mut self, change: &mut Change, node: &Arc<str>, spec: &ServiceSpec) {
+        let name = fold(&spec.name);
+        let key = InstanceKey {
+            service: name.clone(),
+            node: node.clone(),
+            id: spec.id.clone(),
+        };
+        self.picture.remove(&key);
+        self.touch_health(change, &name);
+        let first = InstanceKey {
+            service: name.clone(),
+            node: "".into(),
+            id: "".into(),
+        };
+        let left = self
+            .picture
+            .range(first..)
+            .next()
+            .is_some_and(|(key, _)| key.service == name);
+        if !left {
+            self.service_index.remove(&name);
+            self.services_gone = change.index;
+        }
+    }
+
+    /// Puts what the tables say of a service into the picture.
+    pub(crate) fn draw_instance(&mut self, node: &Arc<str>, id: &Arc<str>) {
+        let (Some(record), Some(service)) = (
+            self.nodes.get(node),
+            self.services.get(&(node.clone(), id.clone())),
+        ) else {
+            return;
+        };
+        let of = |id: Option<&Arc<str>>| {
+            let id = id.cloned();
+            on_node(&self.checks, node)
+                .filter(move |check| check.spec.service_id == id)
+                .cloned()
+        };
+        let checks = of(None).chain(of(Some(id))).collect();
+        let instance = Instance {
+            node: record.clone(),
+            service: service.clone(),
+            checks,
+        };
+        self.picture.insert(instance.key(), Arc::new(instance));
+    }
+}

@@ -1,9 +1,12 @@
 //! What a write can touch and what a reader can wait for.
 //!
 //! A topic is as exact as the write; an interest may be wider (a key prefix, any service). The
-//! owner of the state wakes a reader when [`Interest::covers`] a touched topic.
+//! owner of the state wakes a reader when its interest [covers](Interest::covers) a touched topic.
+//! Names of nodes and services are in lower case, as [`fold`] leaves them.
 
 use std::sync::Arc;
+
+use crate::node::fold;
 
 /// Something a write has changed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +49,18 @@ pub enum Interest {
 }
 
 impl Interest {
+    /// Waits for one service, however its name is spelt.
+    #[must_use]
+    pub fn service(name: &str) -> Self {
+        Self::Service(fold(name))
+    }
+
+    /// Waits for everything on one node, however its name is spelt.
+    #[must_use]
+    pub fn on_node(name: &str) -> Self {
+        Self::OnNode(fold(name))
+    }
+
     /// Whether a write to `topic` may change what this reader sees.
     #[must_use]
     pub fn covers(&self, topic: &Topic) -> bool {
@@ -55,12 +70,28 @@ impl Interest {
             | (Self::AnyService, Topic::Service(_))
             | (Self::Checks, Topic::Checks) => true,
             (Self::Service(mine), Topic::Service(its)) => mine == its,
-            (Self::OnNode(mine), Topic::OnNode(its)) => mine.eq_ignore_ascii_case(its),
+            (Self::OnNode(mine), Topic::OnNode(its)) => mine == its,
             (Self::Key(mine), Topic::Key(its)) => mine == its,
             (Self::Key(mine), Topic::Tree(prefix)) => mine.starts_with(&**prefix),
             (Self::Prefix(mine), Topic::Key(its)) => its.starts_with(&**mine),
             (Self::Prefix(mine), Topic::Tree(its)) => mine.starts_with(&**its) || its.starts_with(&**mine),
             _ => false,
+        }
+    }
+}
+
+impl Topic {
+    /// Interests that name this topic itself. Keys are not among them: a key is also covered by
+    /// any prefix of it, so their readers have to be asked one by one.
+    #[must_use]
+    pub fn interests(&self) -> Vec<Interest> {
+        match self {
+            Self::Node(_) => vec![Interest::Nodes],
+            Self::Service(name) => vec![Interest::Service(name.clone()), Interest::AnyService],
+            Self::Services => vec![Interest::Services],
+            Self::OnNode(name) => vec![Interest::OnNode(name.clone())],
+            Self::Checks => vec![Interest::Checks],
+            Self::Key(_) | Self::Tree(_) => Vec::new(),
         }
     }
 }

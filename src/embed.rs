@@ -1,0 +1,218 @@
+//! The in-process halves of both doors: registrations in, pictures out.
+//!
+//! Door in: the registrator's registry over the same local table that the HTTP API uses; nothing is
+//! special-cased. Door out: pictures of what could be routed, for the balancer, which learns beside
+//! the catalog of this host's containers that exist but do not run: it answers 503 for them, where
+//! the catalog, which lists what runs, has nothing to say.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use catalog::check::CheckSpec;
+use catalog::service::META_PORT;
+use catalog::{Check, Instance, InstanceKey, Picture, Registration, Service, Status};
+use imbl::ordmap::DiffItem;
+use registrator::registry::{Error, Registry};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::Identity;
+use crate::local::Local;
+use crate::store::Store;
+
+// === Door in ===
+
+/// The agent's own catalog as a registry.
+pub struct Door {
+    local: Local,
+}
+
+type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+impl Door {
+    /// Registers with this agent.
+    pub fn new(local: Local) -> Self {
+        Self { local }
+    }
+
+    fn list(&self) -> Vec<Registration> {
+        let mut checks = self.local.checks();
+        let mut of = |id: &str| {
+            let own = checks.extract_if(.., |_, check| check.spec.service_id.as_deref() == Some(id));
+            let told = own.filter_map(|(_, check)| {
+                let mut definition = check.definition?;
+                definition.initial = Some(check.spec.status);
+                definition.output = check.spec.output;
+                Some(definition)
+            });
+            told.collect()
+        };
+        let services = self.local.services();
+        services.values().map(|service| Registration { checks: of(&service.id), service: (**service).clone() }).collect()
+    }
+}
+
+impl Registry for Door {
+    fn ping(&self) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn services(&self) -> Answer<'_, Option<Vec<Registration>>> {
+        Box::pin(async { Ok(Some(self.list())) })
+    }
+
+    fn register<'a>(&'a self, wanted: &'a Registration) -> Answer<'a, ()> {
+        Box::pin(async {
+            self.local.register(wanted.clone(), true).await;
+            Ok(())
+        })
+    }
+
+    fn refresh<'a>(&'a self, wanted: &'a Registration) -> Answer<'a, ()> {
+        Box::pin(async {
+            self.local.register(wanted.clone(), false).await;
+            Ok(())
+        })
+    }
+
+    fn deregister<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(async {
+            self.local.deregister(id).await;
+            Ok(())
+        })
+    }
+}
+
+// === Door out ===
+
+/// Containers of this host that exist but do not run, as the registrator last saw them.
+pub type Stopped = watch::Receiver<Arc<[Registration]>>;
+
+/// Turns states into pictures of what could be routed.
+pub struct Feed {
+    store: Store,
+    stopped: Stopped,
+    out: watch::Sender<Picture>,
+    projection: Projection,
+    /// What `resting` was made from.
+    last_rest: Arc<[Registration]>,
+    resting: Picture,
+    identity: Arc<Identity>,
+}
+
+impl Feed {
+    /// Follows `store` and `stopped`. Routable is what has a tag that starts with `tag_prefix`, or
+    /// the container port that the registrator noted.
+    pub fn new(
+        store: Store,
+        stopped: Stopped,
+        identity: Arc<Identity>,
+        tag_prefix: String,
+    ) -> (Self, watch::Receiver<Picture>) {
+        let (out, pictures) = watch::channel(Picture::new());
+        let projection = Projection { tag_prefix, seen: Picture::new(), routable: Picture::new() };
+        let feed = Self { store, stopped, out, projection, last_rest: [].into(), resting: Picture::new(), identity };
+        (feed, pictures)
+    }
+
+    /// Publishes a picture at every change, until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), std::convert::Infallible> {
+        let mut states = self.store.subscribe();
+        states.mark_changed();
+        let mut watch_stopped = true;
+        loop {
+            tokio::select! {
+                changed = states.changed() => if changed.is_err() { return Ok(()) },
+                changed = self.stopped.changed(), if watch_stopped => watch_stopped = changed.is_ok(),
+                () = stop.cancelled() => return Ok(()),
+            }
+            let state = states.borrow_and_update().clone();
+            self.rest();
+            self.projection.advance(state.picture());
+            let shown = self.projection.routable.clone().union(self.resting.clone());
+            self.out.send_if_modified(|last| {
+                let changed = !same(last, &shown);
+                *last = shown;
+                changed
+            });
+        }
+    }
+
+    /// Renews the instances of containers at rest, if the registrator has looked again.
+    fn rest(&mut self) {
+        let at_rest = self.stopped.borrow_and_update().clone();
+        if Arc::ptr_eq(&at_rest, &self.last_rest) {
+            return;
+        }
+        self.last_rest = at_rest;
+        let instances = self.last_rest.iter().map(|registration| at_rest_on(&self.identity, registration));
+        let fresh: Picture = instances.map(|instance| (instance.key(), Arc::new(instance))).collect();
+        // The old `Arc` serves on where nothing changed: the balancer compares by pointer.
+        let keep = |(key, new): (InstanceKey, Arc<Instance>)| {
+            let old = self.resting.get(&key).filter(|old| **old == new).cloned();
+            (key, old.unwrap_or(new))
+        };
+        self.resting = fresh.into_iter().map(keep).collect();
+    }
+}
+
+/// The routable part of a picture, kept in step change by change.
+struct Projection {
+    tag_prefix: String,
+    seen: Picture,
+    routable: Picture,
+}
+
+impl Projection {
+    fn advance(&mut self, next: &Picture) {
+        let seen = std::mem::replace(&mut self.seen, next.clone());
+        for change in seen.diff(next) {
+            match change {
+                DiffItem::Add(key, instance) | DiffItem::Update { new: (key, instance), .. }
+                    if self.could_route(instance) =>
+                {
+                    self.routable.insert(key.clone(), instance.clone());
+                }
+                DiffItem::Add(key, _) | DiffItem::Update { new: (key, _), .. } | DiffItem::Remove(key, _) => {
+                    self.routable.remove(key);
+                }
+            }
+        }
+    }
+
+    fn could_route(&self, instance: &Instance) -> bool {
+        let spec = &instance.service.spec;
+        let tagged = spec.tags.iter().any(|tag| tag.trim_start().starts_with(&self.tag_prefix));
+        tagged || spec.meta.contains_key(META_PORT)
+    }
+}
+
+/// Whether two pictures show the very same instances.
+fn same(a: &Picture, b: &Picture) -> bool {
+    a.len() == b.len() && a.diff(b).next().is_none()
+}
+
+/// A container at rest as an instance that is not fit for traffic.
+fn at_rest_on(identity: &Identity, registration: &Registration) -> Instance {
+    let node = catalog::Node { spec: identity.node_spec(), created: 0, modified: 0 };
+    let service = Service { spec: registration.service.clone(), created: 0, modified: 0 };
+    let output = registration.checks.first().map(|check| check.output.clone()).unwrap_or_default();
+    let spec = CheckSpec {
+        id: format!("container:{}", service.spec.id).into(),
+        name: "Container state".to_owned(),
+        status: Status::Critical,
+        notes: String::new(),
+        output,
+        service_id: Some(service.spec.id.clone()),
+        kind: "container".to_owned(),
+    };
+    let check = Check {
+        node: identity.node.clone(),
+        spec,
+        service_name: service.spec.name.clone(),
+        service_tags: service.spec.tags.clone(),
+        created: 0,
+        modified: 0,
+    };
+    Instance { node: Arc::new(node), service: Arc::new(service), checks: vec![Arc::new(check)] }
+}

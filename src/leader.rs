@@ -1,0 +1,78 @@
+//! Duties of one: the leader records who is there, and clears what nobody needs any longer.
+//!
+//! One node leads itself from the start. Owns the timers of the leader; they live while it leads.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use catalog::check::{CheckSpec, SERF_HEALTH};
+use catalog::command::Record;
+use catalog::{Command, Index, Refused, ServiceSpec, Status};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::identity::{Identity, SERVER_PORT};
+use crate::store::Store;
+
+/// Name and id of the service that every server registers for itself.
+pub const CONSUL_SERVICE: &str = "consul";
+
+/// How long a deleted key is remembered, so that watches of its prefix see it go (Consul's figure).
+const TOMBSTONE_LIFE: Duration = Duration::from_secs(15 * 60);
+const TOMBSTONE_STEP: Duration = Duration::from_secs(60);
+
+/// Records this node, alive, with the service that servers are found by.
+pub async fn enlist(store: &Store, identity: &Identity) -> Result<(), Refused> {
+    let service = ServiceSpec {
+        id: CONSUL_SERVICE.into(),
+        name: CONSUL_SERVICE.into(),
+        port: SERVER_PORT,
+        meta: [("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned())].into(),
+        ..ServiceSpec::default()
+    };
+    let alive = CheckSpec {
+        id: SERF_HEALTH.into(),
+        name: "Serf Health Status".to_owned(),
+        status: Status::Passing,
+        notes: String::new(),
+        output: "Agent alive and reachable".to_owned(),
+        service_id: None,
+        kind: String::new(),
+    };
+    let record = Record {
+        node: identity.node_spec(),
+        skip_node_update: false,
+        service: Some(service),
+        checks: vec![alive],
+    };
+    store
+        .propose(&Command::Register(Box::new(record)))
+        .await
+        .map(|_| ())
+}
+
+/// Clears remembered deletions when their time is over, until `stop`.
+pub async fn run(store: Store, stop: CancellationToken) {
+    let mut seen = VecDeque::<(Instant, Index)>::new();
+    let mut step = tokio::time::interval(TOMBSTONE_STEP);
+    loop {
+        tokio::select! {
+            _ = step.tick() => {}
+            () = stop.cancelled() => return,
+        }
+        let now = Instant::now();
+        seen.push_back((now, store.read().index()));
+        let Some((_, up_to)) = seen
+            .front()
+            .copied()
+            .filter(|(at, _)| now - *at >= TOMBSTONE_LIFE)
+        else {
+            continue;
+        };
+        seen.pop_front();
+        if store.read().buried(up_to) {
+            // Nothing in it can be refused.
+            let _done = store.propose(&Command::ReapTombstones { up_to }).await;
+        }
+    }
+}
