@@ -1,6 +1,7 @@
 //! The `lictor` program.
 
 mod check;
+mod http;
 mod identity;
 mod leader;
 mod local;
