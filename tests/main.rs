@@ -1,1 +1,21 @@
+//! The product from outside: the real binary, the real Docker Engine, real redis and nginx.
+//!
+//! One binary, because each further one is a link of the whole agent. Every test starts what it needs through
+//! `harness`, under names of its own, and everything it started ends with it; all of them may run at once.
 
+mod harness;
+
+/// Consul's and fabio's seats taken one at a time: `lictor lb` and `lictor registrator` against a foreign catalog.
+mod compat;
+/// Names asked with `dig`; a critical check takes an instance out of DNS and out of the table.
+mod dns;
+/// `docker stop` and `docker kill` under traffic.
+mod drain;
+/// Containers come, go and show in the catalog; an engine that is missing or comes late.
+mod registration;
+/// Three hundred containers, a cut event stream and an engine that restarts.
+mod restart;
+/// Bad input of every kind gets its clear error and harms nobody else.
+mod robustness;
+/// Host names and tags lead to containers.
+mod routing;

@@ -1,1 +1,37 @@
-//! Placeholder.
+//! The balancer: from tags to a routing table to proxied bytes.
+//!
+//! It learns of services as pictures ([`Inputs`]) and never where those come from. One task, the
+//! router, turns pictures into a [`table::Table`]; every worker reads the current table with one
+//! atomic load per request and shares nothing else.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `config.rs` | what the operator can choose, and the text forms of single values |
+//! | `health.rs` | which instances may receive traffic; pure |
+//! | `table.rs` `table/*` | tags → definitions → routes; lookups; pure |
+//! | `router.rs` | the single writer of the table |
+//! | `admin.rs` `admin/*` | the table shown to people and programs |
+
+mod access_log;
+pub mod admin;
+pub mod config;
+pub mod health;
+mod http;
+mod listen;
+mod meter;
+pub mod metrics;
+pub mod router;
+pub mod table;
+mod tcp;
+mod upstream;
+mod worker;
+
+use tokio::sync::watch;
+
+pub use crate::config::Config;
+
+/// What the balancer is told, always as whole pictures of now.
+pub struct Inputs {
+    /// Every instance that could be routed.
+    pub instances: watch::Receiver<catalog::Picture>,
+}

@@ -1,0 +1,255 @@
+//! What the operator can choose about the balancer, as meant; reading files and flags is the
+//! agent's. The parsers here turn the text of single values, spelled as fabio spells them, into
+//! that meaning. Nothing here opens a socket or asks the machine anything.
+
+mod kvlist;
+mod listener;
+mod net;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use catalog::Status;
+
+pub use kvlist::{BadKvList, Item, kv_list};
+pub use listener::{Listener, Proto, parse_admin, parse_listeners};
+pub use net::IpNet;
+
+/// A value that cannot be meant: which one, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}: {right}")]
+pub struct BadValue {
+    /// What is wrong, naming the value.
+    pub problem: String,
+    /// What would be right.
+    pub right: String,
+}
+
+impl BadValue {
+    pub(crate) fn new(problem: impl Into<String>, right: impl Into<String>) -> Self {
+        Self {
+            problem: problem.into(),
+            right: right.into(),
+        }
+    }
+}
+
+/// How one of several targets is chosen (`proxy.strategy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// At random, by weight.
+    #[default]
+    Rnd,
+    /// In turn, by weight.
+    Rr,
+}
+
+/// How the path of a route is compared (`proxy.matcher`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Matcher {
+    /// The request path starts with it; the longest wins.
+    #[default]
+    Prefix,
+    /// As `Prefix`, without regard to ASCII case.
+    IPrefix,
+    /// The whole request path fits the pattern.
+    Glob,
+}
+
+/// How many checks of a service must be accepted (`registry.consul.checksRequired`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ChecksRequired {
+    /// At least one.
+    #[default]
+    One,
+    /// Every one.
+    All,
+}
+
+/// Which containers are reachable under built-in host names such as `nginx-80.<node>`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostRoutes {
+    /// None.
+    Off,
+    /// Those that may speak HTTP: no UDP, no port that is well known for something else.
+    #[default]
+    Http,
+    /// All of them.
+    All,
+}
+
+/// Everything the operator can choose.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where requests come in (`proxy.addr`).
+    pub listeners: Vec<Listener>,
+    /// Where the routing table is shown (`ui.addr`); `None` switches it off.
+    pub admin: Option<SocketAddr>,
+    /// Choice among targets.
+    pub strategy: Strategy,
+    /// Comparison of paths.
+    pub matcher: Matcher,
+    /// Status of a request that no route wants (`proxy.noroutestatus`).
+    pub no_route_status: u16,
+    /// Time for a connection to a target to open.
+    pub dial_timeout: Duration,
+    /// Time for a target to send its response headers; `None` waits for ever.
+    pub response_header_timeout: Option<Duration>,
+    /// Idle connections to targets are closed after this long.
+    pub idle_conn_timeout: Duration,
+    /// Idle connections kept for each target (`proxy.maxconn`).
+    pub max_idle_per_target: usize,
+    /// Time that running requests have to finish on stop (`proxy.shutdownwait`).
+    pub shutdown_wait: Duration,
+    /// Time of full service after readiness is withdrawn (`proxy.deregistergraceperiod`).
+    pub grace: Duration,
+    /// Start of the tags that are routes (`registry.consul.tagprefix`).
+    pub tag_prefix: String,
+    /// Check statuses that are fit for traffic (`registry.consul.service.status`).
+    pub accepted: Vec<Status>,
+    /// How many checks must be accepted.
+    pub checks_required: ChecksRequired,
+    /// fabio's rule: an instance without a service check never gets traffic.
+    pub require_check: bool,
+    /// Pattern of the access log (`log.access.format`); `None` writes none.
+    pub access_log: Option<String>,
+    /// Peers whose forwarding headers are believed (`proxy.trusted`).
+    pub trusted: Vec<IpNet>,
+    /// Built-in host names.
+    pub host_routes: HostRoutes,
+    /// DNS domains under which built-in names are known.
+    pub domains: Vec<String>,
+    /// Name of this node.
+    pub node: String,
+    /// Name of this datacenter; `$DC` in tags.
+    pub datacenter: String,
+    /// Threads that carry traffic, each with its own sockets, pool and counters.
+    pub workers: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listeners: vec![Listener::http(listener::any(9999))],
+            admin: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9998)),
+            strategy: Strategy::default(),
+            matcher: Matcher::default(),
+            no_route_status: 404,
+            dial_timeout: Duration::from_secs(30),
+            response_header_timeout: None,
+            idle_conn_timeout: Duration::from_secs(15),
+            max_idle_per_target: 10_000,
+            shutdown_wait: Duration::ZERO,
+            grace: Duration::ZERO,
+            tag_prefix: "urlprefix-".to_owned(),
+            accepted: vec![Status::Passing],
+            checks_required: ChecksRequired::default(),
+            require_check: false,
+            access_log: None,
+            trusted: Vec::new(),
+            host_routes: HostRoutes::default(),
+            domains: vec!["consul".to_owned()],
+            node: "localhost".to_owned(),
+            datacenter: "dc1".to_owned(),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// `proxy.strategy`: `rnd` or `rr`.
+pub fn parse_strategy(text: &str) -> Result<Strategy, BadValue> {
+    match text {
+        "rnd" => Ok(Strategy::Rnd),
+        "rr" => Ok(Strategy::Rr),
+        _ => Err(BadValue::new(
+            format!("invalid proxy.strategy: {text}"),
+            "it is rnd or rr",
+        )),
+    }
+}
+
+/// `proxy.matcher`: `prefix`, `iprefix` or `glob`.
+pub fn parse_matcher(text: &str) -> Result<Matcher, BadValue> {
+    match text {
+        "prefix" => Ok(Matcher::Prefix),
+        "iprefix" => Ok(Matcher::IPrefix),
+        "glob" => Ok(Matcher::Glob),
+        _ => Err(BadValue::new(
+            format!("invalid proxy.matcher: {text}"),
+            "it is prefix, iprefix or glob",
+        )),
+    }
+}
+
+/// `registry.consul.checksRequired`: `one` or `all`.
+pub fn parse_checks_required(text: &str) -> Result<ChecksRequired, BadValue> {
+    match text {
+        "one" => Ok(ChecksRequired::One),
+        "all" => Ok(ChecksRequired::All),
+        _ => Err(BadValue::new(
+            format!("invalid checksRequired: {text}"),
+            "it is one or all",
+        )),
+    }
+}
+
+/// Built-in host names: `off`, `http` or `all`.
+pub fn parse_host_routes(text: &str) -> Result<HostRoutes, BadValue> {
+    match text {
+        "off" => Ok(HostRoutes::Off),
+        "http" => Ok(HostRoutes::Http),
+        "all" => Ok(HostRoutes::All),
+        _ => Err(BadValue::new(
+            format!("invalid host routes: {text}"),
+            "it is off, http or all",
+        )),
+    }
+}
+
+/// `registry.consul.service.status`: a comma-separated list, at least one.
+pub fn parse_statuses(text: &str) -> Result<Vec<Status>, BadValue> {
+    let right = "it is a list of passing, warning, critical";
+    let mut accepted = Vec::new();
+    for word in words(text) {
+        // fabio also takes `unknown`, a status that Consul gave up; no check can have it.
+        if word == "unknown" {
+            continue;
+        }
+        let status: Status = word
+            .parse()
+            .map_err(|_| BadValue::new(format!("invalid service.status: {word}"), right))?;
+        if !accepted.contains(&status) {
+            accepted.push(status);
+        }
+    }
+    if accepted.is_empty() {
+        return Err(BadValue::new(
+            format!("invalid service.status: '{text}' names no status"),
+            right,
+        ));
+    }
+    Ok(accepted)
+}
+
+/// `proxy.noroutestatus`: a status code.
+pub fn parse_no_route_status(text: &str) -> Result<u16, BadValue> {
+    match text.parse() {
+        Ok(code @ 100..=999) => Ok(code),
+        _ => Err(BadValue::new(
+            "proxy.noroutestatus must be between 100 and 999",
+            format!("it is '{text}'"),
+        )),
+    }
+}
+
+/// `proxy.trusted`: a comma-separated list of addresses and networks.
+pub fn parse_networks(text: &str) -> Result<Vec<IpNet>, BadValue> {
+    words(text).map(str::parse).collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|word| !word.is_empty())
+}
+
+#[cfg(test)]
+mod tests;

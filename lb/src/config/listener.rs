@@ -1,0 +1,242 @@
+//! Listeners: `proxy.addr` and `ui.addr`. A port that names no host means all interfaces and is
+//! written `[::]` here; whoever binds it uses both families, or IPv4 where the machine has no IPv6.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use super::{BadValue, Item, kv_list};
+
+/// Protocols of fabio that are known by name and not spoken yet.
+const LATER: [&str; 7] = [
+    "https",
+    "tcp+sni",
+    "tcp-dynamic",
+    "https+tcp+sni",
+    "grpc",
+    "grpcs",
+    "prometheus",
+];
+/// Options of fabio's listeners that belong to those protocols.
+const LATER_OPTIONS: [&str; 8] = [
+    "cs",
+    "strictmatch",
+    "tlsmin",
+    "tlsmax",
+    "tlsciphers",
+    "pxyproto",
+    "pxytimeout",
+    "refresh",
+];
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proto {
+    /// HTTP/1.1, routed by host and path.
+    Http,
+    /// Bytes, routed by the port of the listener.
+    Tcp,
+}
+
+impl Proto {
+    /// fabio's word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        }
+    }
+}
+
+/// One place where requests come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Where; `[::]` is all interfaces of both families.
+    pub addr: SocketAddr,
+    /// What is spoken there.
+    pub proto: Proto,
+    /// `rt`: time for a whole request to arrive; TCP: longest silence of the client.
+    pub read_timeout: Option<Duration>,
+    /// `wt`: time for a whole response to leave; TCP: longest stall of the client.
+    pub write_timeout: Option<Duration>,
+    /// `it`: time that a kept-alive connection may stay idle (HTTP only).
+    pub idle_timeout: Option<Duration>,
+}
+
+impl Listener {
+    /// An HTTP listener without time limits.
+    #[must_use]
+    pub fn http(addr: SocketAddr) -> Self {
+        Self {
+            addr,
+            proto: Proto::Http,
+            read_timeout: None,
+            write_timeout: None,
+            idle_timeout: None,
+        }
+    }
+
+    /// A TCP listener without time limits.
+    #[must_use]
+    pub fn tcp(addr: SocketAddr) -> Self {
+        Self {
+            proto: Proto::Tcp,
+            ..Self::http(addr)
+        }
+    }
+}
+
+/// All interfaces of both families.
+pub(super) fn any(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
+}
+
+/// `proxy.addr`: `[host]:port[;proto=…][;rt=…][;wt=…][;it=…]`, separated by commas.
+pub fn parse_listeners(text: &str) -> Result<Vec<Listener>, BadValue> {
+    let items = items("proxy.addr", text)?;
+    if items.is_empty() {
+        return Err(BadValue::new(
+            "proxy.addr: need listening host:port",
+            "for example ':9999'",
+        ));
+    }
+    items.iter().map(listener).collect()
+}
+
+/// `ui.addr`: one `[host]:port`.
+pub fn parse_admin(text: &str) -> Result<SocketAddr, BadValue> {
+    let items = items("ui.addr", text)?;
+    let [item] = items.as_slice() else {
+        return Err(BadValue::new(
+            format!("ui.addr must contain only one listener, not '{text}'"),
+            "for example '127.0.0.1:9998'",
+        ));
+    };
+    let mut address = None;
+    for (key, value) in item {
+        match key.as_str() {
+            "" | "addr" => address = Some(value),
+            "proto" if value == "http" => {}
+            _ => return Err(unknown_option("ui.addr", key)),
+        }
+    }
+    address.map_or_else(
+        || Err(no_address("ui.addr")),
+        |address| self::address("ui.addr", address),
+    )
+}
+
+fn items(name: &str, text: &str) -> Result<Vec<Item>, BadValue> {
+    kv_list(text).map_err(|bad| BadValue::new(format!("{name} '{text}': {bad}"), "close what a \" opens"))
+}
+
+fn listener(item: &Item) -> Result<Listener, BadValue> {
+    let mut listener = Listener::http(any(0));
+    let mut named = false;
+    for (key, value) in item {
+        match key.as_str() {
+            "" | "addr" => {
+                listener.addr = address("proxy.addr", value)?;
+                named = true;
+            }
+            "proto" => listener.proto = proto(value)?,
+            "rt" => listener.read_timeout = timeout(key, value)?,
+            "wt" => listener.write_timeout = timeout(key, value)?,
+            "it" => listener.idle_timeout = timeout(key, value)?,
+            _ => return Err(unknown_option("proxy.addr", key)),
+        }
+    }
+    if named {
+        Ok(listener)
+    } else {
+        Err(no_address("proxy.addr"))
+    }
+}
+
+fn no_address(name: &str) -> BadValue {
+    BadValue::new(
+        format!("{name}: need listening host:port"),
+        "for example ':9999' or '127.0.0.1:9999'",
+    )
+}
+
+fn unknown_option(name: &str, key: &str) -> BadValue {
+    let problem = if LATER_OPTIONS.contains(&key) {
+        format!("{name}: option '{key}' is not supported yet")
+    } else {
+        format!("{name}: unknown option '{key}'")
+    };
+    BadValue::new(problem, "supported are proto, rt, wt and it")
+}
+
+fn proto(text: &str) -> Result<Proto, BadValue> {
+    let right = "supported are http and tcp";
+    match text {
+        "http" => Ok(Proto::Http),
+        "tcp" => Ok(Proto::Tcp),
+        known if LATER.contains(&known) => Err(BadValue::new(
+            format!("protocol \"{known}\" is not supported yet"),
+            right,
+        )),
+        _ => Err(BadValue::new(format!("unknown protocol \"{text}\""), right)),
+    }
+}
+
+fn address(name: &str, text: &str) -> Result<SocketAddr, BadValue> {
+    let bad = || {
+        BadValue::new(
+            format!("{name}: '{text}' is no listening address"),
+            "it is ':port', 'ip:port' or '[ipv6]:port'",
+        )
+    };
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
+    let port = port.parse().map_err(|_| bad())?;
+    match host {
+        "" => Ok(any(port)),
+        "localhost" => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
+        _ => Err(bad()),
+    }
+}
+
+/// A duration; 0 means none.
+fn timeout(key: &str, text: &str) -> Result<Option<Duration>, BadValue> {
+    let duration = parse_duration(text).ok_or_else(|| {
+        BadValue::new(
+            format!("proxy.addr: {key}={text} is no duration"),
+            "it is a number with its unit, for example 250ms, 5s or 1m30s",
+        )
+    })?;
+    Ok((!duration.is_zero()).then_some(duration))
+}
+
+/// Go's duration text: `1m30s`, `250ms`, `1.5h`, `0`.
+fn parse_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        let unit = &rest[digits..];
+        let end = unit
+            .find(|c: char| c.is_ascii_digit() || c == '.')
+            .unwrap_or(unit.len());
+        let seconds = match &unit[..end] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
+        rest = &unit[end..];
+    }
+    (!text.is_empty()).then_some(total)
+}

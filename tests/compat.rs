@@ -1,0 +1,91 @@
+//! The parts alone, in the seats of fabio and registrator: they meet the agent only as somebody's Consul.
+
+use crate::harness::{Agent, agent, http, machine, same, unique, wait_for};
+
+fn foreign_consul() -> Agent {
+    agent().flag("-registrator=false").start()
+}
+
+#[test]
+fn registrator_and_lb_as_processes_of_their_own_do_the_main_job_through_a_foreign_consul() {
+    let docker = machine();
+    let consul = foreign_consul();
+    let host = unique("host");
+    let hostname = format!("-hostname={host}");
+    let uri = format!("consul://{}", consul.http());
+    let _registrator = agent()
+        .command(&["registrator", "-ip=127.0.0.1", &hostname, &uri])
+        .start_parts(&[]);
+    let registry = format!("-registry.consul.addr={}", consul.http());
+    let lb = ["lb", &registry, "-proxy.addr=127.0.0.1:0", "-ui.addr=127.0.0.1:0"];
+    let lb = agent().command(&lb).start_parts(&["proxy", "ui"]);
+
+    let (service, path) = (unique("foreign"), format!("/{}", unique("foreign")));
+    // fabio's rule, which is the default under its name: only what has a passing check is routed.
+    let web = docker
+        .container("lictor-whoami")
+        .label("SERVICE_NAME", &service)
+        .label("SERVICE_TAGS", &format!("urlprefix-{path}"))
+        .label("SERVICE_CHECK_HTTP", "/health")
+        .label("SERVICE_CHECK_INTERVAL", "1s")
+        .start();
+
+    let entry = consul.await_passing(&service, 1).remove(0);
+    assert_eq!(entry["Service"]["ID"], format!("{host}:{}:8000", web.name()));
+    assert_eq!(entry["Service"]["Port"], web.published(8000));
+    lb.await_status("any.example", &path, 200);
+
+    web.remove();
+
+    wait_for("the service to leave the foreign catalog", || {
+        same(consul.instances(&service)?.len(), 0)
+    });
+    lb.await_status("any.example", &path, 404);
+}
+
+#[test]
+fn a_registrator_that_is_gone_leaves_its_registrations_as_its_users_expect() {
+    let docker = machine();
+    let consul = foreign_consul();
+    let uri = format!("consul://{}", consul.http());
+    let registrator = agent()
+        .command(&["registrator", "-ip=127.0.0.1", &uri])
+        .start_parts(&[]);
+    let service = unique("kept");
+    let _web = docker
+        .container("lictor-whoami")
+        .label("SERVICE_NAME", &service)
+        .start();
+    wait_for("the registration", || same(consul.instances(&service)?.len(), 1));
+
+    registrator.kill();
+
+    assert_eq!(consul.instances(&service).map(|rows| rows.len()), Ok(1));
+}
+
+#[test]
+fn the_lb_alone_follows_a_foreign_consul_that_goes_away_and_keeps_its_last_table() {
+    let docker = machine();
+    let consul = agent().start();
+    let registry = format!("-registry.consul.addr={}", consul.http());
+    let lb = ["lb", &registry, "-proxy.addr=127.0.0.1:0", "-ui.addr=127.0.0.1:0"];
+    let mut lb = agent().command(&lb).start_parts(&["proxy", "ui"]);
+    let path = format!("/{}", unique("kept"));
+    let tag = format!("urlprefix-{path}");
+    let _web = docker
+        .container("lictor-whoami")
+        .label("SERVICE_TAGS", &tag)
+        .label("SERVICE_CHECK_HTTP", "/health")
+        .label("SERVICE_CHECK_INTERVAL", "1s")
+        .start();
+    lb.await_status("any.example", &path, 200);
+
+    consul.kill();
+
+    for _ in 0..20 {
+        http::get(lb.proxy(), &path)
+            .status(200)
+            .expect("the last table is kept");
+    }
+    lb.assert_calm();
+}
