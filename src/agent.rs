@@ -79,8 +79,11 @@ impl Agent {
         self.stop_limit += config.grace + config.shutdown_wait;
         let balancer = config.build(lb::Inputs { instances }, metrics);
         let balancer = balancer.map_err(|error| BuildError::of("balancer", &error))?;
-        for bound in balancer.bound() {
-            self.bound(bound.what, bound.addr);
+        for lb::Bound { what, addr } in balancer.bound() {
+            match what {
+                "ui" => self.bound(what, addr),
+                proto => self.bound("proxy", format_args!("{addr} ({proto})")),
+            }
         }
         self.part(Task::Balancer, |stop| balancer.run(stop));
         Ok(())

@@ -62,7 +62,7 @@ impl Agent {
         let local = Local::new(checks, Sync::new(identity.clone(), store.clone()));
         let core = Core { identity, store, local, metrics };
 
-        let listeners = agent.http(&config, &core).await?;
+        let listeners = agent.http(&config).await?;
         let context = http::Context {
             store: core.store.clone(),
             local: core.local.clone(),
@@ -89,7 +89,7 @@ impl Agent {
         Ok(agent)
     }
 
-    async fn http(&mut self, config: &config::Agent, core: &Core) -> Result<Vec<TcpListener>, BuildError> {
+    async fn http(&mut self, config: &config::Agent) -> Result<Vec<TcpListener>, BuildError> {
         let mut listeners = Vec::new();
         let addresses = config.http_port.map(|port| at(&config.client, port)).unwrap_or_default();
         for address in addresses {

@@ -71,7 +71,6 @@ impl Table {
             spec,
             definition: Some(definition),
         });
-        !runs && !told
     }
 
     /// Adds or replaces a check that holds traffic off.
