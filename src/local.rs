@@ -151,7 +151,7 @@ impl Local {
             }
             table.set_status(id, status, output);
         }
-        self.inner.checks.heard(id);
+        self.inner.checks.heard(id, status, output);
         self.flush().await;
         Ok(())
     }
