@@ -1,6 +1,9 @@
 //! The `lictor` program.
 
 mod check;
+mod cli;
+mod config;
+mod dns;
 mod identity;
 mod leader;
 mod local;
