@@ -162,6 +162,17 @@ impl Local {
         self.flush().await;
     }
 
+    /// A check has been critical for as long as its service was willing to put up with: the service
+    /// goes. Nothing if either is gone meanwhile, or the check has recovered.
+    pub async fn expire(&self, check: &str) {
+        let critical = |check: &&LocalCheck| check.spec.status == Status::Critical;
+        let service = self.table().checks.get(check).filter(critical).and_then(|check| check.spec.service_id.clone());
+        if let Some(id) = service {
+            tracing::warn!(service = %id, check, "critical for too long; deregistering the service");
+            self.deregister(&id).await;
+        }
+    }
+
     /// Switches maintenance of a service, or of the node, on or off.
     pub async fn maintenance(&self, service: Option<&str>, on: bool, reason: &str) -> Result<(), LocalError> {
         {

@@ -1,6 +1,7 @@
 //! The registrator against a scripted engine and a registry in memory: faults that a real engine
 //! cannot be made to show on demand.
 
+mod consul;
 mod engine;
 
 use std::collections::BTreeMap;
