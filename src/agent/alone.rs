@@ -48,18 +48,15 @@ impl Agent {
     /// What cannot be built, with the option that asked for it.
     pub fn build_registrator(config: config::Registrator) -> Result<Self, BuildError> {
         let config::Uri::Consul(address) = config.uri;
-        let address = address.or_else(|| std::env::var("CONSUL_HTTP_ADDR").ok());
-        let address = address.unwrap_or_else(|| "127.0.0.1:8500".to_owned());
-        let title = format!("Lictor {} registrator: writing to {address}", env!("CARGO_PKG_VERSION"));
+        let consul = Consul::new(address.as_deref());
+        let consul = consul.map_err(|error| BuildError::of("registry uri", &error))?;
+        let title = format!("Lictor {} registrator: writing to {}", env!("CARGO_PKG_VERSION"), consul.address());
         let mut agent = Self::new(title, config.notes);
-        let token = std::env::var("CONSUL_HTTP_TOKEN").ok();
-        let client = client::Config { token, ..client::Config::new(address) };
-        let client = Client::new(&client).map_err(|error| BuildError::of("registry uri", &error))?;
         let advertise = net::default_route().unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let mut wanted = registrator_config(config.registrator, net::hostname(), advertise);
         wanted.retry_attempts = config.retry_attempts.map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
         wanted.retry_interval = config.retry_interval;
-        let registrator = wanted.build(Arc::new(Consul::new(client)));
+        let registrator = wanted.build(Arc::new(consul));
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         agent.bound("registrator", format_args!("following {}", registrator.engine()));
         agent.part(Task::Registrator, |stop| registrator.run(stop));

@@ -54,9 +54,13 @@ impl Agent {
         let halt = CancellationToken::new();
         let store = Store::new(halt.clone());
         leader::enlist(&store, &identity).await.map_err(|error| BuildError::of("catalog", &error))?;
+        let metrics = Registry::new();
         let (events, results) = mpsc::channel(EVENTS);
-        let local = Local::new(Checks::new(events), Sync::new(identity.clone(), store.clone()));
-        let core = Core { identity, store, local, metrics: Registry::new() };
+        let idle = CancellationToken::new();
+        let checks = Checks::new(events, idle.clone());
+        checks.register_metrics(&metrics).map_err(|error| BuildError::of("checks", &error))?;
+        let local = Local::new(checks, Sync::new(identity.clone(), store.clone()));
+        let core = Core { identity, store, local, metrics };
 
         let listeners = agent.http(&config, &core).await?;
         let context = http::Context {
@@ -75,7 +79,7 @@ impl Agent {
             agent.part(Task::Registrator, |stop| registrator.run(stop));
         }
         let Core { store, local, .. } = core;
-        agent.part(Task::Checks, { let local = local.clone(); |stop| take_results(results, local, stop) });
+        agent.part(Task::Checks, { let local = local.clone(); |stop| take_results(results, local, stop, idle) });
         agent.part(Task::Sync, |stop| sync_forever(local, stop));
         agent.part(Task::Leader, |stop| leader::run(store, stop));
         agent.part(Task::Http, |stop| serve_http(listeners, context, stop, halt));
@@ -203,7 +207,9 @@ async fn take_results(
     mut results: mpsc::Receiver<Event>,
     local: Local,
     stop: CancellationToken,
+    idle: CancellationToken,
 ) -> Result<(), Infallible> {
+    let _end_checks = idle.drop_guard();
     loop {
         let event = tokio::select! {
             event = results.recv() => event,
@@ -211,7 +217,7 @@ async fn take_results(
         };
         match event {
             Some(Event::Result { check, status, output }) => local.result(&check, status, &output).await,
-            Some(Event::Expired { check }) => local.expire(&check).await,
+            Some(Event::Overdue { check }) => local.expire(&check).await,
             None => return Ok(()),
         }
     }
