@@ -106,6 +106,9 @@ pub(crate) enum Error {
     Late,
     #[error("{0}")]
     Engine(String),
+    /// Not what this version of the API is known to say.
+    #[error("cannot read the engine's answer: {0}")]
+    Unreadable(String),
 }
 
 impl From<Fault> for Error {
@@ -115,7 +118,12 @@ impl From<Fault> for Error {
         while let Some(source) = reason.source() {
             reason = source;
         }
-        Self::Engine(reason.to_string())
+        match fault {
+            Fault::JsonDataError { .. } | Fault::JsonSerdeError { .. } | Fault::StrParseError { .. } => {
+                Self::Unreadable(reason.to_string())
+            }
+            _ => Self::Engine(reason.to_string()),
+        }
     }
 }
 

@@ -110,6 +110,13 @@ impl Engine {
         let _ = self.events.send(Some(format!("{event}\n")));
     }
 
+    /// Says something that is no event.
+    pub fn babble(&self) {
+        let _ = self
+            .events
+            .send(Some("{\"Type\": 7, \"Action\": [}\n".to_owned()));
+    }
+
     pub fn empty_listings(&self, count: usize) {
         self.world.lock().unwrap().empty_listings = count;
     }

@@ -188,6 +188,23 @@ async fn what_happens_while_the_stream_is_cut_is_found_on_reconnect() {
 }
 
 #[tokio::test]
+async fn an_event_that_cannot_be_read_costs_a_reconnect_and_nothing_else() {
+    let engine = with(&["a"]);
+    let mut running = Running::start(&engine, NEVER);
+    running.holds(&["a"]).await;
+    eventually("the stream is open", || engine.listeners() == 1).await;
+    engine.babble();
+    running
+        .connection(|now| matches!(now, Connection::Waiting { reason } if reason.contains("cannot read")))
+        .await;
+    running.connection(|now| *now == Connection::Connected).await;
+    eventually("the stream is open", || engine.listeners() == 1).await;
+    engine.put("b", true, 20_010);
+    engine.tell("b", "start", &json!({}));
+    running.holds(&["a", "b"]).await;
+}
+
+#[tokio::test]
 async fn swallowed_events_are_found_by_the_slow_pass() {
     let engine = with(&["a", "b"]);
     let mut running = Running::start(&engine, Duration::from_millis(100));
