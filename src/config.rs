@@ -132,7 +132,8 @@ impl Agent {
         let dev = read.value("dev", values::boolean);
         if !dev {
             read.fault(Fault::Conflict(
-                "this version of lictor is one node that keeps everything in memory: start it with -dev".to_owned(),
+                "this version of lictor is one node that keeps everything in memory: start it with -dev"
+                    .to_owned(),
             ));
         }
         let servers = read.value("bootstrap-expect", values::number_from(0));
@@ -142,7 +143,9 @@ impl Agent {
         }
         let node = read.optional("node", values::filled);
         if let Some(name) = node.as_deref().filter(|name| !dns_safe(name)) {
-            read.note(format!("node name {name:?} has characters that DNS cannot carry: no lookup finds it"));
+            read.note(format!(
+                "node name {name:?} has characters that DNS cannot carry: no lookup finds it"
+            ));
         }
         let datacenter = read.value("datacenter", values::datacenter);
         let domain = read.value("domain", values::domain);
@@ -188,9 +191,9 @@ impl Lb {
         lb.require_check = true;
         read.value("registry.backend", |text| match text {
             "consul" => Ok(()),
-            "static" | "file" | "custom" => {
-                Err(format!("{text} is known to fabio but not supported by this version of lictor; expected consul"))
-            }
+            "static" | "file" | "custom" => Err(format!(
+                "{text} is known to fabio but not supported by this version of lictor; expected consul"
+            )),
             _ => Err("expected consul".to_owned()),
         });
         Ok(Self {
@@ -239,7 +242,9 @@ impl Containers {
             let text = "-ttl and -ttl-refresh must be specified together or not at all";
             read.fault(Fault::Conflict(text.to_owned()));
         } else if !ttl.is_zero() && ttl <= ttl_refresh {
-            read.fault(Fault::Conflict("-ttl must be greater than -ttl-refresh".to_owned()));
+            read.fault(Fault::Conflict(
+                "-ttl must be greater than -ttl-refresh".to_owned(),
+            ));
         }
         Self {
             ip: read.optional("registrator.ip", advertised),
@@ -288,13 +293,18 @@ fn balancer_section(read: &mut Reader) -> balancer::Config {
         shutdown_wait: read.value("proxy.shutdownwait", values::duration),
         grace: read.value("proxy.deregistergraceperiod", values::duration),
         tag_prefix: read.value("registry.consul.tagprefix", values::text),
-        accepted: read.value("registry.consul.service.status", |text| expected(balancer::parse_statuses(text))),
-        checks_required: read
-            .value("registry.consul.checksRequired", |text| expected(balancer::parse_checks_required(text))),
+        accepted: read.value("registry.consul.service.status", |text| {
+            expected(balancer::parse_statuses(text))
+        }),
+        checks_required: read.value("registry.consul.checksRequired", |text| {
+            expected(balancer::parse_checks_required(text))
+        }),
         require_check: false,
         access_log: target.map(|()| format),
         trusted: read.value("proxy.trusted", |text| explained(balancer::parse_networks(text))),
-        host_routes: read.value("proxy.hostroutes", |text| expected(balancer::parse_host_routes(text))),
+        host_routes: read.value("proxy.hostroutes", |text| {
+            expected(balancer::parse_host_routes(text))
+        }),
         domains: read.value("proxy.domain", values::domains),
         workers: read
             .optional("proxy.workers", values::number_from(1))
@@ -319,7 +329,9 @@ fn advertised(text: &str) -> values::Value<IpAddr> {
 }
 
 fn docker(text: &str) -> values::Value<String> {
-    let known = ["unix://", "tcp://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    let known = ["unix://", "tcp://", "http://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
     if known || text.starts_with('/') {
         return Ok(text.to_owned());
     }
@@ -329,7 +341,10 @@ fn docker(text: &str) -> values::Value<String> {
 /// fabio's reading of an address: any path after it is dropped.
 fn consul_address(text: &str) -> values::Value<String> {
     if text.starts_with("https://") {
-        return Err("https is known to fabio but not supported by this version of lictor; expected host:port".to_owned());
+        return Err(
+            "https is known to fabio but not supported by this version of lictor; expected host:port"
+                .to_owned(),
+        );
     }
     let rest = text.trim_start_matches("http://");
     let address = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();

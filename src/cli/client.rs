@@ -39,17 +39,36 @@ pub enum Verb {
     /// `catalog services`
     Services { tags: bool },
     /// `kv get`
-    KvGet { key: String, scope: Scope, detailed: bool, base64: bool },
+    KvGet {
+        key: String,
+        scope: Scope,
+        detailed: bool,
+        base64: bool,
+    },
     /// `kv put`
-    KvPut { key: String, value: Source, base64: bool, flags: u64, cas: Option<u64> },
+    KvPut {
+        key: String,
+        value: Source,
+        base64: bool,
+        flags: u64,
+        cas: Option<u64>,
+    },
     /// `kv delete`
-    KvDelete { key: String, recurse: bool, cas: Option<u64> },
+    KvDelete {
+        key: String,
+        recurse: bool,
+        cas: Option<u64>,
+    },
     /// `services register`
     Register(Box<catalog::ServiceSpec>),
     /// `services deregister`
     Deregister { id: String },
     /// `maint`; `enable: None` lists.
-    Maint { service: Option<String>, enable: Option<bool>, reason: String },
+    Maint {
+        service: Option<String>,
+        enable: Option<bool>,
+        reason: String,
+    },
 }
 
 /// What `kv get` shows.
@@ -91,7 +110,15 @@ const COMMON: Grammar = Grammar {
     help: "",
     switches: &["stale"],
     values: &["http-addr", "token", "datacenter"],
-    later: &["token-file", "ca-file", "ca-path", "client-cert", "client-key", "tls-server-name", "namespace"],
+    later: &[
+        "token-file",
+        "ca-file",
+        "ca-path",
+        "client-cert",
+        "client-key",
+        "tls-server-name",
+        "namespace",
+    ],
     words: &[],
 };
 
@@ -185,19 +212,30 @@ pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> 
         _ => verb.to_owned(),
     };
     let Some(grammar) = GRAMMARS.iter().find(|grammar| grammar.path == path) else {
-        let asked = words.first().is_some_and(|word| matches!(word.as_str(), "-h" | "-help" | "--help"));
+        let asked = words
+            .first()
+            .is_some_and(|word| matches!(word.as_str(), "-h" | "-help" | "--help"));
         let text = usage(program, verb);
-        return if asked { Ok(Invocation::Print(text)) } else { Err(Usage::error(text, 1)) };
+        return if asked {
+            Ok(Invocation::Print(text))
+        } else {
+            Err(Usage::error(text, 1))
+        };
     };
     let words = if path == verb { words } else { &words[1..] };
     let scan = flags::scan(words, &|name| shape(grammar, name));
     if scan.help {
         return Ok(Invocation::Print(usage(program, &path)));
     }
-    let mut options = Options { flags: scan.flags, faults: faults(grammar, scan.bad) };
+    let mut options = Options {
+        flags: scan.flags,
+        faults: faults(grammar, scan.bad),
+    };
     options.unsupported(grammar);
     let agent = api::client::Config {
-        token: options.last("token").or_else(|| env.get("CONSUL_HTTP_TOKEN").cloned()),
+        token: options
+            .last("token")
+            .or_else(|| env.get("CONSUL_HTTP_TOKEN").cloned()),
         datacenter: options.last("datacenter"),
         ..api::client::Config::new(
             options
@@ -219,14 +257,27 @@ pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> 
 pub fn usage(program: &str, verb: &str) -> String {
     let mut text = String::new();
     let members = GRAMMARS.iter().filter(|grammar| {
-        grammar.path == verb || grammar.path.strip_prefix(verb).is_some_and(|rest| rest.starts_with(' '))
+        grammar.path == verb
+            || grammar
+                .path
+                .strip_prefix(verb)
+                .is_some_and(|rest| rest.starts_with(' '))
     });
     for grammar in members {
         let _ = write!(text, "Usage: {program} {} [options]", grammar.path);
-        grammar.words.iter().for_each(|word| drop(write!(text, " {word}")));
+        grammar
+            .words
+            .iter()
+            .for_each(|word| drop(write!(text, " {word}")));
         let _ = write!(text, "\n  {}\n ", grammar.help);
-        grammar.switches.iter().for_each(|name| drop(write!(text, " -{name}")));
-        grammar.values.iter().for_each(|name| drop(write!(text, " -{name}=…")));
+        grammar
+            .switches
+            .iter()
+            .for_each(|name| drop(write!(text, " -{name}")));
+        grammar
+            .values
+            .iter()
+            .for_each(|name| drop(write!(text, " -{name}=…")));
         text.push('\n');
     }
     text.push_str("All take -http-addr=…, -token=…, -datacenter=… and -stale.\n");
@@ -247,13 +298,19 @@ fn shape(grammar: &Grammar, name: &str) -> Shape {
 }
 
 fn faults(grammar: &Grammar, bad: Vec<Bad>) -> Vec<String> {
-    let known = || [grammar, &COMMON].into_iter().flat_map(|of| of.switches.iter().chain(of.values));
+    let known = || {
+        [grammar, &COMMON]
+            .into_iter()
+            .flat_map(|of| of.switches.iter().chain(of.values))
+    };
     bad.into_iter()
         .map(|bad| match bad {
             Bad::Syntax(text) => text,
             Bad::Unknown(name) => {
                 let near = options::nearest(&name, known().map(|known| (*known, *known)));
-                let hint = near.map(|near| format!("; did you mean -{near}?")).unwrap_or_default();
+                let hint = near
+                    .map(|near| format!("; did you mean -{near}?"))
+                    .unwrap_or_default();
                 format!("flag provided but not defined: -{name}{hint}")
             }
         })
@@ -268,7 +325,11 @@ struct Options {
 
 impl Options {
     fn all(&self, name: &str) -> Vec<String> {
-        self.flags.iter().filter(|flag| flag.name == name).map(|flag| flag.value.clone()).collect()
+        self.flags
+            .iter()
+            .filter(|flag| flag.name == name)
+            .map(|flag| flag.value.clone())
+            .collect()
     }
 
     fn last(&self, name: &str) -> Option<String> {
@@ -278,7 +339,8 @@ impl Options {
     fn on(&mut self, name: &str) -> bool {
         let value = self.last(name).unwrap_or_else(|| "false".to_owned());
         crate::config::values::boolean(&value).unwrap_or_else(|why| {
-            self.faults.push(format!("invalid boolean value {value:?} for -{name}: {why}"));
+            self.faults
+                .push(format!("invalid boolean value {value:?} for -{name}: {why}"));
             false
         })
     }
@@ -287,15 +349,24 @@ impl Options {
         let value = self.last(name)?;
         let number = value.parse().ok();
         if number.is_none() {
-            self.faults.push(format!("invalid value {value:?} for flag -{name}: expected a whole number in range"));
+            self.faults.push(format!(
+                "invalid value {value:?} for flag -{name}: expected a whole number in range"
+            ));
         }
         number
     }
 
     fn unsupported(&mut self, grammar: &Grammar) {
-        let later = |flag: &&Flag| [grammar, &COMMON].iter().any(|of| of.later.contains(&flag.name.as_str()));
+        let later = |flag: &&Flag| {
+            [grammar, &COMMON]
+                .iter()
+                .any(|of| of.later.contains(&flag.name.as_str()))
+        };
         let faults = self.flags.iter().filter(later).map(|flag| {
-            format!("-{} is known to Consul but not supported by this version of lictor", flag.name)
+            format!(
+                "-{} is known to Consul but not supported by this version of lictor",
+                flag.name
+            )
         });
         let faults: Vec<String> = faults.collect();
         self.faults.extend(faults);
@@ -307,18 +378,31 @@ fn meaning(grammar: &Grammar, options: &mut Options, words: &[String]) -> Option
     if words.len() > grammar.words.len() {
         let text = match grammar.words.len() {
             0 => format!("Too many arguments (expected 0, got {})", words.len()),
-            count => format!("Too many arguments (expected {count}, got {}); flags go before them", words.len()),
+            count => format!(
+                "Too many arguments (expected {count}, got {}); flags go before them",
+                words.len()
+            ),
         };
         options.faults.push(text);
         return None;
     }
     Some(match grammar.path {
-        "members" => Verb::Members { detailed: options.on("detailed"), status: options.last("status") },
+        "members" => Verb::Members {
+            detailed: options.on("detailed"),
+            status: options.last("status"),
+        },
         "catalog datacenters" => Verb::Datacenters,
-        "catalog nodes" => Verb::Nodes { detailed: options.on("detailed"), service: options.last("service") },
-        "catalog services" => Verb::Services { tags: options.on("tags") },
+        "catalog nodes" => Verb::Nodes {
+            detailed: options.on("detailed"),
+            service: options.last("service"),
+        },
+        "catalog services" => Verb::Services {
+            tags: options.on("tags"),
+        },
         "services register" => Verb::Register(Box::new(service(options)?)),
-        "services deregister" => Verb::Deregister { id: required(options, "id")? },
+        "services deregister" => Verb::Deregister {
+            id: required(options, "id")?,
+        },
         "maint" => maintenance(options)?,
         path => key_value(path, options, words)?,
     })
@@ -326,9 +410,13 @@ fn meaning(grammar: &Grammar, options: &mut Options, words: &[String]) -> Option
 
 fn key_value(path: &str, options: &mut Options, words: &[String]) -> Option<Verb> {
     // The first slash means nothing, as in Consul.
-    let key = words.first().map(|key| key.strip_prefix('/').unwrap_or(key).to_owned());
+    let key = words
+        .first()
+        .map(|key| key.strip_prefix('/').unwrap_or(key).to_owned());
     let scope = match (options.on("keys"), options.on("recurse")) {
-        (true, _) => Scope::Keys { separator: options.last("separator").unwrap_or_else(|| "/".to_owned()) },
+        (true, _) => Scope::Keys {
+            separator: options.last("separator").unwrap_or_else(|| "/".to_owned()),
+        },
         (false, true) => Scope::Recurse,
         (false, false) => Scope::One,
     };
@@ -343,12 +431,23 @@ fn key_value(path: &str, options: &mut Options, words: &[String]) -> Option<Verb
     let index = options.number("modify-index");
     let cas = options.on("cas").then(|| index.unwrap_or(0));
     Some(match path {
-        "kv get" => Verb::KvGet { key, scope, detailed: options.on("detailed"), base64: options.on("base64") },
+        "kv get" => Verb::KvGet {
+            key,
+            scope,
+            detailed: options.on("detailed"),
+            base64: options.on("base64"),
+        },
         "kv delete" => {
             if cas == Some(0) {
-                options.faults.push("Must specify -modify-index with -cas!".to_owned());
+                options
+                    .faults
+                    .push("Must specify -modify-index with -cas!".to_owned());
             }
-            Verb::KvDelete { key, recurse: scope == Scope::Recurse, cas }
+            Verb::KvDelete {
+                key,
+                recurse: scope == Scope::Recurse,
+                cas,
+            }
         }
         _ => {
             let value = match words.get(1).map(String::as_str) {
@@ -360,7 +459,13 @@ fn key_value(path: &str, options: &mut Options, words: &[String]) -> Option<Verb
                 },
             };
             let flags = options.number("flags").unwrap_or(0);
-            Verb::KvPut { key, value, base64: options.on("base64"), flags, cas }
+            Verb::KvPut {
+                key,
+                value,
+                base64: options.on("base64"),
+                flags,
+                cas,
+            }
         }
     })
 }
@@ -371,7 +476,9 @@ fn service(options: &mut Options) -> Option<catalog::ServiceSpec> {
     for pair in options.all("meta") {
         match pair.split_once('=') {
             Some((key, value)) => drop(meta.insert(key.to_owned(), value.to_owned())),
-            None => options.faults.push(format!("invalid value {pair:?} for flag -meta: expected key=value")),
+            None => options.faults.push(format!(
+                "invalid value {pair:?} for flag -meta: expected key=value"
+            )),
         }
     }
     Some(catalog::ServiceSpec {
@@ -396,7 +503,9 @@ fn required(options: &mut Options, name: &str) -> Option<String> {
 fn maintenance(options: &mut Options) -> Option<Verb> {
     let enable = match (options.on("enable"), options.on("disable")) {
         (true, true) => {
-            options.faults.push("Only one of -enable or -disable may be provided".to_owned());
+            options
+                .faults
+                .push("Only one of -enable or -disable may be provided".to_owned());
             return None;
         }
         (true, false) => Some(true),
@@ -409,8 +518,14 @@ fn maintenance(options: &mut Options) -> Option<Verb> {
         return None;
     }
     if enable == Some(false) && reason.is_some() {
-        options.faults.push("Reason may only be provided with -enable".to_owned());
+        options
+            .faults
+            .push("Reason may only be provided with -enable".to_owned());
         return None;
     }
-    Some(Verb::Maint { service, enable, reason: reason.unwrap_or_default() })
+    Some(Verb::Maint {
+        service,
+        enable,
+        reason: reason.unwrap_or_default(),
+    })
 }

@@ -110,20 +110,39 @@ impl Display for Fault {
                 }
                 suggest(f, hint.as_deref())
             }
-            Self::Elsewhere { origin, theirs, ours, hint } => {
+            Self::Elsewhere {
+                origin,
+                theirs,
+                ours,
+                hint,
+            } => {
                 let (theirs, ours) = (theirs.name(), ours.name());
-                write!(f, "{origin} is an option of lictor {theirs}, not of lictor {ours}")?;
+                write!(
+                    f,
+                    "{origin} is an option of lictor {theirs}, not of lictor {ours}"
+                )?;
                 suggest(f, hint.as_deref())
             }
             Self::NotYet { origin, owner } => {
-                write!(f, "{origin} is known to {} but not supported by this version of lictor", owner.name())
+                write!(
+                    f,
+                    "{origin} is known to {} but not supported by this version of lictor",
+                    owner.name()
+                )
             }
-            Self::Invalid { origin, value, why, boolean } => {
+            Self::Invalid {
+                origin,
+                value,
+                why,
+                boolean,
+            } => {
                 let boolean = if *boolean { "boolean " } else { "" };
                 match origin {
                     Origin::Flag(name) => write!(f, "invalid {boolean}value {value:?} for flag -{name}: ")?,
                     Origin::Variable(_) => write!(f, "invalid {boolean}value {value:?} for {origin}: ")?,
-                    Origin::File { path, key } => write!(f, "{path}: invalid {boolean}value {value:?} for {key}: ")?,
+                    Origin::File { path, key } => {
+                        write!(f, "{path}: invalid {boolean}value {value:?} for {key}: ")?
+                    }
                 }
                 f.write_str(why)
             }

@@ -15,7 +15,9 @@ pub fn parse(text: &str, env: &Environment) -> Result<Vec<(String, String)>, Str
         let (key, value) = split(&line)?;
         pairs.insert(key, value);
     }
-    let resolved = pairs.keys().map(|key| Ok((key.clone(), resolve(key, &pairs, env, 0)?)));
+    let resolved = pairs
+        .keys()
+        .map(|key| Ok((key.clone(), resolve(key, &pairs, env, 0)?)));
     resolved.collect()
 }
 
@@ -50,7 +52,9 @@ fn resolve(
     if depth > DEEPEST {
         return Err(format!("{key} refers to itself"));
     }
-    let Some(value) = pairs.get(key) else { return Ok(env.get(key).cloned().unwrap_or_default()) };
+    let Some(value) = pairs.get(key) else {
+        return Ok(env.get(key).cloned().unwrap_or_default());
+    };
     let failed = std::cell::RefCell::new(None);
     let expanded = expand(value, &|name| {
         resolve(name, pairs, env, depth + 1).unwrap_or_else(|why| {
@@ -117,9 +121,13 @@ fn unescape(text: &str) -> Result<String, String> {
             Some('f') => plain.push('\u{c}'),
             Some('u') => {
                 let digits: String = rest.by_ref().take(4).collect();
-                let code = u32::from_str_radix(&digits, 16).ok().filter(|_| digits.len() == 4);
+                let code = u32::from_str_radix(&digits, 16)
+                    .ok()
+                    .filter(|_| digits.len() == 4);
                 let code = code.and_then(char::from_u32);
-                plain.push(code.ok_or_else(|| format!("\\u{digits} is no character; expected four hex digits"))?);
+                plain.push(
+                    code.ok_or_else(|| format!("\\u{digits} is no character; expected four hex digits"))?,
+                );
             }
             Some(other) => plain.push(other),
             None => {}
@@ -135,7 +143,11 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        parse(text, &Environment::from([("HOME".to_owned(), "/root".to_owned())])).unwrap()
+        parse(
+            text,
+            &Environment::from([("HOME".to_owned(), "/root".to_owned())]),
+        )
+        .unwrap()
     }
 
     fn one(text: &str) -> String {
@@ -144,7 +156,13 @@ mod tests {
 
     #[test]
     fn all_three_separators_and_none_work() {
-        for text in ["a.b = c d", "a.b: c d", "a.b c d", "  a.b=c d", "# x\n! y\n\na.b =c d  "] {
+        for text in [
+            "a.b = c d",
+            "a.b: c d",
+            "a.b c d",
+            "  a.b=c d",
+            "# x\n! y\n\na.b =c d  ",
+        ] {
             assert_eq!(pairs(text), [("a.b".to_owned(), "c d".to_owned())], "{text:?}");
         }
         assert_eq!(one("a"), "");
@@ -164,9 +182,19 @@ mod tests {
 
     #[test]
     fn circles_and_open_braces_are_named() {
-        assert_eq!(parse("a = ${b}\nb = ${a}", &Environment::new()).unwrap_err(), "a refers to itself");
-        assert_eq!(parse("a = ${b", &Environment::new()).unwrap_err(), "a: ${b has no closing brace");
-        assert!(parse("a = \\u12", &Environment::new()).unwrap_err().contains("four hex digits"));
+        assert_eq!(
+            parse("a = ${b}\nb = ${a}", &Environment::new()).unwrap_err(),
+            "a refers to itself"
+        );
+        assert_eq!(
+            parse("a = ${b", &Environment::new()).unwrap_err(),
+            "a: ${b has no closing brace"
+        );
+        assert!(
+            parse("a = \\u12", &Environment::new())
+                .unwrap_err()
+                .contains("four hex digits")
+        );
     }
 
     proptest! {
