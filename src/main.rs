@@ -3,6 +3,7 @@
 mod check;
 mod cli;
 mod config;
+mod dns;
 mod identity;
 mod leader;
 mod local;

@@ -12,11 +12,19 @@
 //! | `router.rs` | the single writer of the table |
 //! | `admin.rs` `admin/*` | the table shown to people and programs |
 
+mod access_log;
 pub mod admin;
 pub mod config;
 pub mod health;
+mod http;
+mod listen;
+mod meter;
+pub mod metrics;
 pub mod router;
 pub mod table;
+mod tcp;
+mod upstream;
+mod worker;
 
 use tokio::sync::watch;
 
