@@ -32,14 +32,14 @@ verify: ## formatting, lints, dependencies, generated pages; writes nothing
 		$(CARGO) install --locked cargo-deny --version $(DENY_VERSION)
 	$(CARGO) deny --log-level error check --hide-inclusion-graph bans licenses sources
 	$(CARGO) test --quiet --test tidy
-	$(CARGO) test --quiet --package lictor --bins docs
+	$(CARGO) test --quiet --workspace --lib --bins docs
 
 fix: ## what verify asks for and a program can do
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
 	$(CARGO) fmt --all
 
 docs: ## the generated pages of docs/
-	LICTOR_REWRITE=1 $(CARGO) test --quiet --package lictor --bins docs
+	LICTOR_REWRITE=1 $(CARGO) test --quiet --workspace --lib --bins docs
 
 bench: tools ## from the return of `docker run -dP` to the first 200, in three cases
 	tests/docker/build.sh whoami
@@ -57,7 +57,7 @@ demo: image ## Lictor, two web servers and a redis, by docker-compose
 	$(COMPOSE) -f docker/compose.yml up -d
 	@echo
 	@echo 'Lictor runs. Try:'
-	@echo '  curl 127.0.0.1:9999/                                        # one of two web servers, by its tag'
+	@echo '  curl 127.0.0.1:9999/web                                     # one of two web servers, by its tag'
 	@echo '  curl 127.0.0.1:8500/v1/catalog/service/redis?pretty         # the catalog'
 	@echo '  dig @127.0.0.1 -p 8600 web.service.consul SRV               # DNS'
 	@echo '  redis-cli -p 6380 PING                                      # through a TCP route'

@@ -27,7 +27,6 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use self::metrics::METRICS;
 use self::metrics::{Metrics, result};
 use self::name::Zone;
 use self::wire::Transport;

@@ -114,14 +114,14 @@ fn running(engine: &Engine) -> Result<BTreeSet<(String, u16)>, String> {
         .collect()
 }
 
-/// The same pairs as the catalog has them, passing instances only.
+/// The same pairs as the catalog has them.
 fn registered(agent: &Agent, service: &str) -> Result<BTreeSet<(String, u16)>, String> {
     let parse = |row: &Value| {
-        let name = row["Service"]["ID"].as_str()?.split(':').nth(1)?;
-        let port = row["Service"]["Port"].as_u64()?.try_into().ok()?;
+        let name = row["ServiceID"].as_str()?.split(':').nth(1)?;
+        let port = row["ServicePort"].as_u64()?.try_into().ok()?;
         Some((name.to_owned(), port))
     };
-    let rows = agent.passing(service)?;
+    let rows = agent.instances(service)?;
     rows.iter()
         .map(|row| parse(row).ok_or_else(|| format!("odd row {row}")))
         .collect()

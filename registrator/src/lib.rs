@@ -93,6 +93,12 @@ impl Registrator {
         self.stopped.subscribe()
     }
 
+    /// The container engine it follows, as `DOCKER_HOST` would spell it.
+    #[must_use]
+    pub fn engine(&self) -> String {
+        self.endpoint.to_string()
+    }
+
     /// What it is doing.
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {

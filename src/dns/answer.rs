@@ -234,7 +234,7 @@ impl<R: Rng> Lookup<'_, R> {
             .collect();
         if parsed.is_empty() {
             if let Some(target) = addresses.iter().find_map(|address| host(address)) {
-                self.alias(target, depth);
+                self.alias(&target, depth);
             }
             return;
         }
@@ -253,7 +253,7 @@ impl<R: Rng> Lookup<'_, R> {
         }
     }
 
-    fn alias(&mut self, target: Name, depth: usize) {
+    fn alias(&mut self, target: &Name, depth: usize) {
         if !matches!(
             self.kind,
             RecordType::A | RecordType::AAAA | RecordType::ANY | RecordType::CNAME
@@ -262,10 +262,10 @@ impl<R: Rng> Lookup<'_, R> {
         }
         self.answer(RData::CNAME(CNAME(target.clone())));
         let followed = matches!(self.kind, RecordType::A | RecordType::AAAA);
-        let circular = self.answers.iter().any(|alias| alias.name == target);
-        if followed && !circular && depth > 0 && self.zone.origin.zone_of(&target) {
+        let circular = self.answers.iter().any(|alias| alias.name == *target);
+        if followed && !circular && depth > 0 && self.zone.origin.zone_of(target) {
             self.owner = target.clone();
-            self.ask(&target, depth - 1);
+            self.ask(target, depth - 1);
         }
     }
 

@@ -68,7 +68,9 @@ impl Part {
         if spec.kind == SIDECAR {
             return part;
         }
-        let unreachable = unreachable(instance.address(), spec.port);
+        // Nobody connects to an instance that is not fit, so its address may be anything: a stopped
+        // container has no port, and yet its routes are known.
+        let unreachable = part.fit.then(|| unreachable(instance.address(), spec.port)).flatten();
         if unreachable.is_none() {
             part.named = named(config, instance);
         }

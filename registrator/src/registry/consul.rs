@@ -46,6 +46,12 @@ impl Consul {
         })
     }
 
+    /// Where the agent is, `host:port`.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.client.address()
+    }
+
     /// Tells the agent what the container's check says.
     async fn tell(&self, wanted: &Registration) -> Result<(), Error> {
         for check in wanted
