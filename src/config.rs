@@ -24,6 +24,7 @@ use std::time::Duration;
 use lb::config as balancer;
 use tracing::level_filters::LevelFilter;
 
+pub use self::uri::Uri;
 use fault::Fault;
 use raw::Raw;
 use reader::Reader;
@@ -39,11 +40,10 @@ pub struct Agent {
     pub datacenter: String,
     /// DNS domain, without dots at its ends.
     pub domain: String,
-    /// Address towards other nodes.
-    pub bind: IpAddr,
     /// Addresses that HTTP and DNS listen on; at least one.
     pub client: Vec<IpAddr>,
-    /// Address that others reach this node at; `None`: bound to all, so the machine has to tell.
+    /// Address that others reach this node at: advertised, else bound to; `None`: bound to all, so
+    /// the machine has to tell.
     pub advertise: Option<IpAddr>,
     /// Port of the HTTP API; `None`: none.
     pub http_port: Option<u16>,
@@ -110,10 +110,8 @@ pub struct Containers {
 pub struct Registrator {
     /// How containers are registered.
     pub registrator: Containers,
-    /// Address of the Consul agent to write to.
-    pub consul: String,
-    /// Token for it.
-    pub token: Option<String>,
+    /// The registry.
+    pub uri: Uri,
     /// Further attempts for the first contact; `None`: for ever.
     pub retry_attempts: Option<u32>,
     /// Pause between those.
@@ -161,7 +159,6 @@ impl Agent {
         let registrator = Containers::read(&mut read);
         Ok(Self {
             node_id: read.optional("node-id", values::uuid),
-            bind,
             client: read.value("client", values::ips),
             advertise: read
                 .optional("advertise", advertised)
@@ -203,7 +200,7 @@ impl Lb {
             consul: read.value("registry.consul.addr", consul_address),
             token: read
                 .optional("registry.consul.token", values::text)
-                .or_else(|| read.variable("CONSUL_HTTP_TOKEN", values::text)),
+                .or_else(|| read.variable("CONSUL_HTTP_TOKEN")),
             log_level: read.value("log.level", values::level),
             notes: read.finish()?,
         })
@@ -221,16 +218,14 @@ impl Registrator {
         let attempts = read.value("retry-attempts", values::number_from(-1));
         let interval = read.value("retry-interval", values::number_from(1));
         let log_level = read.value("log-level", values::level);
-        let named = uri::parse(uri).unwrap_or_else(|why| {
+        // An URI that cannot be read is one fault among others; the placeholder is never seen.
+        let uri = Uri::parse(uri).unwrap_or_else(|why| {
             read.fault(Fault::Conflict(why));
-            None
+            Uri::Consul(None)
         });
         Ok(Self {
             registrator,
-            consul: named
-                .or_else(|| read.variable("CONSUL_HTTP_ADDR", consul_address))
-                .unwrap_or_else(|| "127.0.0.1:8500".to_owned()),
-            token: read.variable("CONSUL_HTTP_TOKEN", values::text),
+            uri,
             retry_attempts: u32::try_from(attempts).ok(),
             retry_interval: Duration::from_millis(interval.unsigned_abs()),
             log_level,
@@ -334,7 +329,7 @@ fn advertised(text: &str) -> values::Value<IpAddr> {
 }
 
 fn docker(text: &str) -> values::Value<String> {
-    let known = ["unix://", "tcp://", "http://"]
+    let known = ["unix://", "tcp://", "http://", "https://"]
         .iter()
         .any(|scheme| text.starts_with(scheme));
     if known || text.starts_with('/') {

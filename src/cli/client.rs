@@ -11,7 +11,7 @@ use crate::config::raw::Environment;
 use grammar::{COMMON, GRAMMARS, Grammar};
 
 pub use grammar::usage;
-pub use run::run;
+pub use run::{Outcome, run};
 
 /// First words of all verbs.
 pub const VERBS: &[&str] = &["members", "catalog", "kv", "services", "maint"];

@@ -153,7 +153,7 @@ fn values(invocation: &Invocation) -> Vec<String> {
     match invocation {
         Invocation::Agent(agent) => {
             let agent: &Agent = agent;
-            fields!(lines, "", agent, node node_id datacenter domain bind client advertise http_port dns_port
+            fields!(lines, "", agent, node node_id datacenter domain client advertise http_port dns_port
                 log_level dev notes);
             match &agent.lb {
                 Some(lb) => balancer(&mut lines, lb),
@@ -171,7 +171,7 @@ fn values(invocation: &Invocation) -> Vec<String> {
         }
         Invocation::Registrator(alone) => {
             let alone: &Registrator = alone;
-            fields!(lines, "", alone, consul token retry_attempts retry_interval log_level notes);
+            fields!(lines, "", alone, uri retry_attempts retry_interval log_level notes);
             containers(&mut lines, &alone.registrator);
         }
         Invocation::Client(_) | Invocation::Print(_) => {}

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::fault::{Fault, Origin};
+use super::fault::Fault;
 use super::options::{self, Command, Kind, Row};
 use super::raw::{Raw, Written};
 use super::values::Value;
@@ -49,20 +49,9 @@ impl Reader {
         })
     }
 
-    /// The meaning of an environment variable that is no option but has a say in one.
-    pub fn variable<T>(&mut self, name: &str, parse: impl Fn(&str) -> Value<T>) -> Option<T> {
-        let value = self.raw.env.get(name).filter(|value| !value.is_empty())?.clone();
-        let why = match parse(&value) {
-            Ok(meaning) => return Some(meaning),
-            Err(why) => why,
-        };
-        self.fault(Fault::Invalid {
-            origin: Origin::Variable(name.to_owned()),
-            value,
-            why,
-            kind: Kind::Text,
-        });
-        None
+    /// An environment variable that is no option but stands in for one.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.raw.env.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
     /// Notes a fault that several options share.

@@ -12,31 +12,41 @@ const LATER: &[&str] = &[
     "zookeeper",
 ];
 
-/// The `host:port` of the Consul agent a user named; `None` where the URI names no host.
-///
-/// # Errors
-/// What is wrong, in words.
-pub fn parse(text: &str) -> Result<Option<String>, String> {
-    let example = "expected for example consul://127.0.0.1:8500";
-    let Some((scheme, rest)) = text.split_once(':') else {
-        return Err(format!("bad adapter uri: {text:?} has no scheme; {example}"));
-    };
-    if LATER.contains(&scheme) {
-        return Err(format!(
-            "{scheme}:// is known to registrator but not supported by this version of lictor; {example}"
-        ));
+/// A registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uri {
+    /// A Consul agent, by `host:port`; `None`: as `CONSUL_HTTP_ADDR` says, else on this host.
+    Consul(Option<String>),
+}
+
+impl Uri {
+    /// Reads what a user typed.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let example = "expected for example consul://127.0.0.1:8500";
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err(format!("bad adapter uri: {text:?} has no scheme; {example}"));
+        };
+        if LATER.contains(&scheme) {
+            return Err(format!(
+                "{scheme}:// is known to registrator but not supported by this version of lictor; {example}"
+            ));
+        }
+        if scheme != "consul" {
+            return Err(format!("unrecognized adapter: {text}; {example}"));
+        }
+        // A path means nothing to this scheme, as ever.
+        let host = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+        if host.is_empty() {
+            return Ok(Self::Consul(None));
+        }
+        let address = with_port(host, 8500);
+        address
+            .map(|address| Self::Consul(Some(address)))
+            .ok_or_else(|| format!("bad adapter uri: {text:?}; {example}"))
     }
-    if scheme != "consul" {
-        return Err(format!("unrecognized adapter: {text}; {example}"));
-    }
-    // A path means nothing to this scheme, as ever.
-    let host = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
-    if host.is_empty() {
-        return Ok(None);
-    }
-    with_port(host, 8500)
-        .map(Some)
-        .ok_or_else(|| format!("bad adapter uri: {text:?}; {example}"))
 }
 
 /// `host:port`, with a port added where there is none; `None` if it is not an address at all.
@@ -73,23 +83,27 @@ mod tests {
             ("consul:", None),
             ("consul://", None),
         ] {
-            assert_eq!(parse(text), Ok(address.map(str::to_owned)), "{text}");
+            assert_eq!(
+                Uri::parse(text),
+                Ok(Uri::Consul(address.map(str::to_owned))),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn other_schemes_are_refused_by_name() {
         assert!(
-            parse("etcd://h/p")
+            Uri::parse("etcd://h/p")
                 .unwrap_err()
                 .starts_with("etcd:// is known to registrator but not")
         );
         assert!(
-            parse("redis://h")
+            Uri::parse("redis://h")
                 .unwrap_err()
                 .starts_with("unrecognized adapter: redis://h")
         );
-        assert!(parse("localhost").unwrap_err().contains("has no scheme"));
-        assert!(parse("consul://h:99999").is_err());
+        assert!(Uri::parse("localhost").unwrap_err().contains("has no scheme"));
+        assert!(Uri::parse("consul://h:99999").is_err());
     }
 }
