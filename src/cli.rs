@@ -253,13 +253,8 @@ impl Line {
     fn read(command: Command, words: &[String]) -> Self {
         let mut line = Self::read_with_positional(command, words);
         while let Some((stray, after)) = line.rest.split_first() {
-            let hint = match stray.as_str() {
-                "true" | "false" => "; a boolean takes its value as -name=value",
-                _ => "",
-            };
-            let fault = Fault::Syntax(format!("unexpected argument {stray:?}{hint}"));
             let further = Self::read_with_positional(command, after);
-            line.faults.push(fault);
+            line.faults.push(self::stray(stray));
             line.faults.extend(further.faults);
             line.given.extend(further.given);
             line.help |= further.help;
@@ -310,6 +305,14 @@ impl Line {
             self.faults.push(Fault::Syntax(text));
             return None;
         };
+        // What was meant for a boolean in front is not the registry.
+        let (first, after) = match after.split_first() {
+            Some((next, after)) if is_boolean(first) => {
+                self.faults.push(stray(first));
+                (next, after)
+            }
+            _ => (first, after),
+        };
         for word in after {
             self.faults.push(Fault::Syntax(if word.starts_with('-') {
                 format!("{word} stands behind the registry URI: flags must come before it")
@@ -326,4 +329,17 @@ impl Line {
             self.faults,
         )
     }
+}
+
+fn stray(word: &str) -> Fault {
+    let hint = if is_boolean(word) {
+        "; a boolean takes its value as -name=value"
+    } else {
+        ""
+    };
+    Fault::Syntax(format!("unexpected argument {word:?}{hint}"))
+}
+
+fn is_boolean(word: &str) -> bool {
+    matches!(word, "true" | "false")
 }

@@ -4,7 +4,8 @@
 //! Pure: files, environment and arguments come in from outside, and what only the machine knows
 //! (its name, its cores, its addresses) stays `None` for the agent to fill in.
 
-pub mod docs;
+#[cfg(test)]
+mod docs;
 pub mod fault;
 pub mod file;
 pub mod options;
@@ -39,11 +40,10 @@ pub struct Agent {
     pub datacenter: String,
     /// DNS domain, without dots at its ends.
     pub domain: String,
-    /// Address towards other nodes.
-    pub bind: IpAddr,
     /// Addresses that HTTP and DNS listen on; at least one.
     pub client: Vec<IpAddr>,
-    /// Address that others reach this node at; `None`: bound to all, so the machine has to tell.
+    /// Address that others reach this node at: advertised, else bound to; `None`: bound to all, so
+    /// the machine has to tell.
     pub advertise: Option<IpAddr>,
     /// Port of the HTTP API; `None`: none.
     pub http_port: Option<u16>,
@@ -68,7 +68,7 @@ pub struct Lb {
     pub lb: balancer::Config,
     /// Address of the Consul that routes come from.
     pub consul: String,
-    /// Token for it; `None`: none, or the one in `CONSUL_HTTP_TOKEN`.
+    /// Token for it.
     pub token: Option<String>,
     /// How much to log.
     pub log_level: LevelFilter,
@@ -159,7 +159,6 @@ impl Agent {
         let registrator = Containers::read(&mut read);
         Ok(Self {
             node_id: read.optional("node-id", values::uuid),
-            bind,
             client: read.value("client", values::ips),
             advertise: read
                 .optional("advertise", advertised)
@@ -199,7 +198,9 @@ impl Lb {
         Ok(Self {
             lb,
             consul: read.value("registry.consul.addr", consul_address),
-            token: read.optional("registry.consul.token", values::text),
+            token: read
+                .optional("registry.consul.token", values::text)
+                .or_else(|| read.variable("CONSUL_HTTP_TOKEN")),
             log_level: read.value("log.level", values::level),
             notes: read.finish()?,
         })
@@ -217,20 +218,19 @@ impl Registrator {
         let attempts = read.value("retry-attempts", values::number_from(-1));
         let interval = read.value("retry-interval", values::number_from(1));
         let log_level = read.value("log-level", values::level);
-        match Uri::parse(uri) {
-            Ok(uri) => Ok(Self {
-                registrator,
-                uri,
-                retry_attempts: u32::try_from(attempts).ok(),
-                retry_interval: Duration::from_millis(interval.unsigned_abs()),
-                log_level,
-                notes: read.finish()?,
-            }),
-            Err(why) => {
-                read.fault(Fault::Conflict(why));
-                Err(read.finish().err().unwrap_or_default())
-            }
-        }
+        // An URI that cannot be read is one fault among others; the placeholder is never seen.
+        let uri = Uri::parse(uri).unwrap_or_else(|why| {
+            read.fault(Fault::Conflict(why));
+            Uri::Consul(None)
+        });
+        Ok(Self {
+            registrator,
+            uri,
+            retry_attempts: u32::try_from(attempts).ok(),
+            retry_interval: Duration::from_millis(interval.unsigned_abs()),
+            log_level,
+            notes: read.finish()?,
+        })
     }
 }
 
@@ -329,7 +329,7 @@ fn advertised(text: &str) -> values::Value<IpAddr> {
 }
 
 fn docker(text: &str) -> values::Value<String> {
-    let known = ["unix://", "tcp://", "http://"]
+    let known = ["unix://", "tcp://", "http://", "https://"]
         .iter()
         .any(|scheme| text.starts_with(scheme));
     if known || text.starts_with('/') {
@@ -340,6 +340,7 @@ fn docker(text: &str) -> values::Value<String> {
 
 /// fabio's reading of an address: any path after it is dropped.
 fn consul_address(text: &str) -> values::Value<String> {
+    let text = text.to_ascii_lowercase();
     if text.starts_with("https://") {
         return Err(
             "https is known to fabio but not supported by this version of lictor; expected host:port"
@@ -347,11 +348,8 @@ fn consul_address(text: &str) -> values::Value<String> {
         );
     }
     let rest = text.trim_start_matches("http://");
-    let address = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    match uri::with_port(&address, 8500) {
-        Some(address) => Ok(address),
-        None => Err("expected host:port".to_owned()),
-    }
+    let address = rest.split('/').next().unwrap_or_default();
+    uri::with_port(address, 8500).ok_or_else(|| "expected host:port".to_owned())
 }
 
 fn dns_safe(name: &str) -> bool {

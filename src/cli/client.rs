@@ -1,16 +1,16 @@
 //! Verbs that ask a running agent: how their command lines are read. What they do then is in
 //! `client/run.rs`: an `api` call and a printer each.
 
+mod grammar;
 mod print;
 mod run;
 
-use std::fmt::Write as _;
-
-use super::flags::{self, Bad, Flag, Shape};
+use super::flags::{self, Flag};
 use super::{Invocation, Usage};
-use crate::config::options;
 use crate::config::raw::Environment;
+use grammar::{COMMON, GRAMMARS, Grammar};
 
+pub use grammar::usage;
 pub use run::{Outcome, run};
 
 /// First words of all verbs.
@@ -93,118 +93,6 @@ pub enum Source {
     Input,
 }
 
-/// How one verb is called.
-struct Grammar {
-    path: &'static str,
-    help: &'static str,
-    switches: &'static [&'static str],
-    values: &'static [&'static str],
-    /// In Consul, not here.
-    later: &'static [&'static str],
-    words: &'static [&'static str],
-}
-
-/// What every verb takes.
-const COMMON: Grammar = Grammar {
-    path: "",
-    help: "",
-    switches: &["stale"],
-    values: &["http-addr", "token", "datacenter"],
-    later: &[
-        "token-file",
-        "ca-file",
-        "ca-path",
-        "client-cert",
-        "client-key",
-        "tls-server-name",
-        "namespace",
-    ],
-    words: &[],
-};
-
-const GRAMMARS: &[Grammar] = &[
-    Grammar {
-        path: "members",
-        help: "Lists who is in the cluster; -status takes names separated by |.",
-        switches: &["detailed"],
-        values: &["status"],
-        later: &["wan", "segment", "filter"],
-        words: &[],
-    },
-    Grammar {
-        path: "catalog datacenters",
-        help: "Lists the datacenters.",
-        switches: &[],
-        values: &[],
-        later: &[],
-        words: &[],
-    },
-    Grammar {
-        path: "catalog nodes",
-        help: "Lists the nodes, or those with a service.",
-        switches: &["detailed"],
-        values: &["service"],
-        later: &["near", "node-meta", "filter"],
-        words: &[],
-    },
-    Grammar {
-        path: "catalog services",
-        help: "Lists the names of services, with -tags their tags.",
-        switches: &["tags"],
-        values: &[],
-        later: &["node", "node-meta"],
-        words: &[],
-    },
-    Grammar {
-        path: "kv get",
-        help: "Prints a value, all under a prefix (-recurse), or their names (-keys).",
-        switches: &["recurse", "keys", "detailed", "base64"],
-        values: &["separator"],
-        later: &[],
-        words: &["KEY"],
-    },
-    Grammar {
-        path: "kv put",
-        help: "Writes a value: text, @file, or - for standard input.",
-        switches: &["cas", "base64"],
-        values: &["modify-index", "flags"],
-        later: &["acquire", "release", "session"],
-        words: &["KEY", "VALUE"],
-    },
-    Grammar {
-        path: "kv delete",
-        help: "Removes a key, or all under a prefix (-recurse).",
-        switches: &["recurse", "cas"],
-        values: &["modify-index"],
-        later: &[],
-        words: &["KEY"],
-    },
-    Grammar {
-        path: "services register",
-        help: "Registers a service with the agent; -tag and -meta may be repeated.",
-        switches: &[],
-        values: &["name", "id", "address", "port", "tag", "meta"],
-        later: &["kind", "tagged-address"],
-        words: &[],
-    },
-    Grammar {
-        path: "services deregister",
-        help: "Removes a service from the agent.",
-        switches: &[],
-        values: &["id"],
-        later: &[],
-        words: &[],
-    },
-    Grammar {
-        path: "maint",
-        help: "Switches maintenance of the node or a service; without options, lists it.",
-        switches: &["enable", "disable"],
-        values: &["service", "reason"],
-        later: &[],
-        words: &[],
-    },
-];
-
 /// Reads the command line of a verb.
 pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> Result<Invocation, Usage> {
     let path = match words.first() {
@@ -223,13 +111,13 @@ pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> 
         };
     };
     let words = if path == verb { words } else { &words[1..] };
-    let scan = flags::scan(words, &|name| shape(grammar, name));
+    let scan = flags::scan(words, &|name| grammar.shape(name));
     if scan.help {
         return Ok(Invocation::Print(usage(program, &path)));
     }
     let mut options = Options {
         flags: scan.flags,
-        faults: faults(grammar, scan.bad),
+        faults: grammar.faults(scan.bad),
     };
     options.unsupported(grammar);
     let agent = api::client::Config {
@@ -251,70 +139,6 @@ pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> 
         Some(verb) if options.faults.is_empty() => Ok(Invocation::Client(Call { agent, stale, verb })),
         _ => Err(Usage::error(options.faults.join("\n") + "\n", 1)),
     }
-}
-
-/// How a verb, or each verb of a group, is called.
-pub fn usage(program: &str, verb: &str) -> String {
-    let mut text = String::new();
-    let members = GRAMMARS.iter().filter(|grammar| {
-        grammar.path == verb
-            || grammar
-                .path
-                .strip_prefix(verb)
-                .is_some_and(|rest| rest.starts_with(' '))
-    });
-    for grammar in members {
-        let _ = write!(text, "Usage: {program} {} [options]", grammar.path);
-        grammar
-            .words
-            .iter()
-            .for_each(|word| drop(write!(text, " {word}")));
-        let _ = write!(text, "\n  {}\n ", grammar.help);
-        grammar
-            .switches
-            .iter()
-            .for_each(|name| drop(write!(text, " -{name}")));
-        grammar
-            .values
-            .iter()
-            .for_each(|name| drop(write!(text, " -{name}=…")));
-        text.push('\n');
-    }
-    text.push_str("All take -http-addr=…, -token=…, -datacenter=… and -stale.\n");
-    text
-}
-
-fn shape(grammar: &Grammar, name: &str) -> Shape {
-    let takes = |names: fn(&Grammar) -> &'static [&'static str]| {
-        names(grammar).contains(&name) || names(&COMMON).contains(&name)
-    };
-    if takes(|grammar| grammar.switches) || name == "wan" {
-        Shape::Bool
-    } else if takes(|grammar| grammar.values) || takes(|grammar| grammar.later) {
-        Shape::Valued
-    } else {
-        Shape::Unknown
-    }
-}
-
-fn faults(grammar: &Grammar, bad: Vec<Bad>) -> Vec<String> {
-    let known = || {
-        [grammar, &COMMON]
-            .into_iter()
-            .flat_map(|of| of.switches.iter().chain(of.values))
-    };
-    bad.into_iter()
-        .map(|bad| match bad {
-            Bad::Syntax(text) => text,
-            Bad::Unknown(name) => {
-                let near = options::nearest(&name, known().map(|known| (*known, *known)));
-                let hint = near
-                    .map(|near| format!("; did you mean -{near}?"))
-                    .unwrap_or_default();
-                format!("flag provided but not defined: -{name}{hint}")
-            }
-        })
-        .collect()
 }
 
 /// The flags given to a verb, and what is wrong so far.

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::options::{Command, Owner};
+use super::options::{Command, Kind, Owner};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ pub enum Fault {
         value: String,
         /// What is wrong with it, and what would be right.
         why: String,
-        /// Whether only `true` and `false` will do, which Go words differently.
-        boolean: bool,
+        /// What the option takes; Go has words of its own for booleans.
+        kind: Kind,
     },
     /// A file that cannot be read or understood.
     File {
@@ -85,15 +85,25 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the command line itself is at fault, which some of the originals tell by exit code.
+    /// Whether Go's flag parser would have stopped at it; some of the originals tell that from
+    /// settings that make no sense by exit code.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Syntax(_) => true,
-            Self::Unknown { origin, .. }
-            | Self::Elsewhere { origin, .. }
-            | Self::NotYet { origin, .. }
-            | Self::Invalid { origin, .. } => matches!(origin, Origin::Flag(_)),
-            Self::File { .. } | Self::Conflict(_) => false,
+            Self::Unknown { origin, .. } | Self::Elsewhere { origin, .. } => {
+                matches!(origin, Origin::Flag(_))
+            }
+            Self::Invalid {
+                origin: Origin::Flag(_),
+                value,
+                kind,
+                ..
+            } => match kind {
+                Kind::Bool | Kind::Duration => true,
+                Kind::Number | Kind::Port => value.parse::<i64>().is_err(),
+                _ => false,
+            },
+            Self::Invalid { .. } | Self::NotYet { .. } | Self::File { .. } | Self::Conflict(_) => false,
         }
     }
 }
@@ -134,17 +144,19 @@ impl Display for Fault {
                 origin,
                 value,
                 why,
-                boolean,
+                kind,
             } => {
-                let boolean = if *boolean { "boolean " } else { "" };
-                match origin {
-                    Origin::Flag(name) => write!(f, "invalid {boolean}value {value:?} for flag -{name}: ")?,
-                    Origin::Variable(_) => write!(f, "invalid {boolean}value {value:?} for {origin}: ")?,
-                    Origin::File { path, key } => {
-                        write!(f, "{path}: invalid {boolean}value {value:?} for {key}: ")?
-                    }
+                let boolean = if *kind == Kind::Bool { "boolean " } else { "" };
+                if let Origin::File { path, .. } = origin {
+                    write!(f, "{path}: ")?;
                 }
-                f.write_str(why)
+                write!(f, "invalid {boolean}value {value:?} for ")?;
+                match origin {
+                    Origin::Flag(name) => write!(f, "flag -{name}"),
+                    Origin::Variable(name) => write!(f, "environment variable {name}"),
+                    Origin::File { key, .. } => f.write_str(key),
+                }?;
+                write!(f, ": {why}")
             }
             Self::File { path, why } => write!(f, "{path}: {why}"),
         }

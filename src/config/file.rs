@@ -71,7 +71,12 @@ pub fn read(path: &str, files: &dyn Files) -> Result<Vec<Setting>, Fault> {
         serde_json::from_str(&text).map_err(|error| fault(format!("is not JSON: {error}")))?
     } else {
         // HCL's own errors are a page with a drawing: shown whole, under the name of the file.
-        hcl::from_str(&text).map_err(|error| fault(format!("is not HCL: {}", error.to_string().trim())))?
+        hcl::from_str(&text).map_err(|error| {
+            fault(format!(
+                "is not HCL: {}",
+                error.to_string().trim_start_matches([' ', '-', '>']).trim_end()
+            ))
+        })?
     };
     let serde_json::Value::Object(sections) = value else {
         return Err(fault("must be an object of keys and values".to_owned()));

@@ -5,7 +5,6 @@
 //! here, so a name that does not work is found once, whoever wrote it.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use super::fault::{Fault, Origin};
 use super::file::{self, Files, Setting};
@@ -34,6 +33,8 @@ pub struct Given {
 pub struct Raw {
     /// Who asks; decides which names are valid.
     pub command: Command,
+    /// The environment, for variables that are not options.
+    pub env: Environment,
     values: BTreeMap<&'static str, Written>,
     /// What is wrong so far.
     pub faults: Vec<Fault>,
@@ -47,9 +48,11 @@ pub type Environment = BTreeMap<String, String>;
 impl Raw {
     /// Collects what flags, environment and the files named by flags say.
     pub fn gather(command: Command, given: &[Given], env: &Environment, files: &dyn Files) -> Self {
+        let values = BTreeMap::new();
         let mut raw = Self {
             command,
-            values: BTreeMap::new(),
+            env: env.clone(),
+            values,
             faults: Vec::new(),
             notes: Vec::new(),
         };
@@ -176,10 +179,9 @@ impl Raw {
             .iter()
             .all(|item| row.is_default(self.command, item));
         match row.status {
-            Status::Supported => match self.values.entry(row.name) {
-                Entry::Occupied(mut weaker) => drop(weaker.insert(written)),
-                Entry::Vacant(free) => drop(free.insert(written)),
-            },
+            Status::Supported => {
+                self.values.insert(row.name, written);
+            }
             _ if says_nothing && row.kind != Kind::Tree => {}
             Status::Ignored(why) => {
                 let name = match &written.origin {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::fault::{Fault, Origin};
+use super::fault::Fault;
 use super::options::{self, Command, Kind, Row};
 use super::raw::{Raw, Written};
 use super::values::Value;
@@ -47,6 +47,11 @@ impl Reader {
                 parse(text).map(Some)
             }
         })
+    }
+
+    /// An environment variable that is no option but stands in for one.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.raw.env.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
     /// Notes a fault that several options share.
@@ -93,11 +98,10 @@ impl Reader {
 }
 
 fn invalid(row: &Row, written: &Written, value: String, why: String) -> Fault {
-    let origin: Origin = written.origin.clone();
     Fault::Invalid {
-        origin,
+        origin: written.origin.clone(),
         value,
         why,
-        boolean: row.kind == Kind::Bool,
+        kind: row.kind,
     }
 }

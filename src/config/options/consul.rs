@@ -37,9 +37,11 @@ pub const ROWS: &[Row] = &[
     ),
     row("datacenter").is(Kind::Text, "dc1", "Name of the datacenter."),
     row("domain").is(Kind::Text, "consul", "DNS domain that services are found under."),
-    row("bind")
-        .keys(&["bind_addr"])
-        .is(Kind::Ip, "127.0.0.1", "Address of this node towards other nodes."),
+    row("bind").keys(&["bind_addr"]).is(
+        Kind::Ip,
+        "127.0.0.1",
+        "Address of this node towards other nodes; told, not bound, while it is the only one.",
+    ),
     row("client").keys(&["client_addr"]).is(
         Kind::Text,
         "127.0.0.1",

@@ -90,7 +90,7 @@ pub const ROWS: &[Row] = &[
         "Whether one or all checks of an instance must be in such a state.",
     ),
     row("log.access.target").is(
-        Kind::OneOf(&["", "stdout"]),
+        Kind::OneOf(&["stdout"]),
         "",
         "Where the access log goes; empty: nowhere.",
     ),
