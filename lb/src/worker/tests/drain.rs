@@ -22,13 +22,18 @@ fn patient() -> (Server, std::sync::mpsc::Sender<()>) {
 #[test]
 fn a_stop_finishes_the_running_request_and_refuses_new_connections() {
     let (server, answer) = patient();
-    let mut balancer = Balancer::with(|config| config.workers = 2, &[routed("web", server.addr, "urlprefix-/")]);
+    let mut balancer = Balancer::with(
+        |config| config.workers = 2,
+        &[routed("web", server.addr, "urlprefix-/")],
+    );
     let mut idle = balancer.connect();
     let mut running = balancer.connect();
     running.write(GET);
     until("the request is running", || server.seen().len() == 1);
     balancer.stop.cancel();
-    until("new connections are refused", || TcpStream::connect(balancer.addr).is_err());
+    until("new connections are refused", || {
+        TcpStream::connect(balancer.addr).is_err()
+    });
     assert_eq!(idle.rest(), "", "an idle connection is closed at once");
     answer.send(()).unwrap();
     let answer = running.answer().unwrap();
@@ -69,7 +74,10 @@ fn a_request_keeps_its_target_when_the_table_changes() {
 #[test]
 fn every_worker_serves_the_same_port() {
     let server = Server::saying("x");
-    let balancer = Arc::new(Balancer::with(|config| config.workers = 4, &[routed("web", server.addr, "urlprefix-/")]));
+    let balancer = Arc::new(Balancer::with(
+        |config| config.workers = 4,
+        &[routed("web", server.addr, "urlprefix-/")],
+    ));
     let clients: Vec<_> = (0..8)
         .map(|_| {
             let balancer = balancer.clone();
@@ -84,7 +92,13 @@ fn every_worker_serves_the_same_port() {
 fn a_taken_port_is_an_error_that_names_who_asked_and_where() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap();
-    let config = crate::Config { listeners: vec![Listener::http(addr)], ..crate::Config::default() };
+    let config = crate::Config {
+        listeners: vec![Listener::http(addr)],
+        ..crate::Config::default()
+    };
     let error = crate::worker::Workers::claim(&config).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("proxy.addr: cannot listen on {addr} (http): ")), "{error}");
+    assert!(
+        error.starts_with(&format!("proxy.addr: cannot listen on {addr} (http): ")),
+        "{error}"
+    );
 }

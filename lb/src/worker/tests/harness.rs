@@ -34,11 +34,20 @@ pub(super) struct Routed {
 }
 
 pub(super) fn routed(service: &'static str, addr: SocketAddr, tag: impl Into<String>) -> Routed {
-    Routed { service, addr, tag: tag.into(), fit: true }
+    Routed {
+        service,
+        addr,
+        tag: tag.into(),
+        fit: true,
+    }
 }
 
 fn instance(number: usize, routed: &Routed) -> Instance {
-    let node = NodeSpec { name: "node".into(), address: "127.0.0.1".into(), ..NodeSpec::default() };
+    let node = NodeSpec {
+        name: "node".into(),
+        address: "127.0.0.1".into(),
+        ..NodeSpec::default()
+    };
     let id: Arc<str> = format!("{}-{number}", routed.service).into();
     let service = ServiceSpec {
         id: id.clone(),
@@ -51,7 +60,11 @@ fn instance(number: usize, routed: &Routed) -> Instance {
     let check = CheckSpec {
         id: "check".into(),
         name: String::new(),
-        status: if routed.fit { Status::Passing } else { Status::Critical },
+        status: if routed.fit {
+            Status::Passing
+        } else {
+            Status::Critical
+        },
         notes: String::new(),
         output: String::new(),
         service_id: Some(id),
@@ -66,8 +79,16 @@ fn instance(number: usize, routed: &Routed) -> Instance {
         modified: 1,
     };
     Instance {
-        node: Arc::new(Node { spec: node, created: 1, modified: 1 }),
-        service: Arc::new(Service { spec: service, created: 1, modified: 1 }),
+        node: Arc::new(Node {
+            spec: node,
+            created: 1,
+            modified: 1,
+        }),
+        service: Arc::new(Service {
+            spec: service,
+            created: 1,
+            modified: 1,
+        }),
         checks: vec![Arc::new(check)],
     }
 }
@@ -105,9 +126,10 @@ impl Balancer {
         let (addr, _) = workers.bound().next().unwrap();
         let table = Arc::new(ArcSwap::default());
         let log = Sink::default();
-        let access_log = config.access_log.as_deref().map(|format| {
-            AccessLog::start(Format::parse(format).unwrap(), log.clone()).unwrap()
-        });
+        let access_log = config
+            .access_log
+            .as_deref()
+            .map(|format| AccessLog::start(Format::parse(format).unwrap(), log.clone()).unwrap());
         let metrics = Arc::new(Metrics::new(table.clone(), access_log.clone()));
         let (page, not_found) = watch::channel(Arc::from(""));
         let shared = Shared {
@@ -119,11 +141,24 @@ impl Balancer {
         };
         let stop = CancellationToken::new();
         let ledger = Ledger::new(config.workers);
-        let mut balancer = Self { addr, stop, page, log, metrics, config, table, ledger, thread: None };
+        let mut balancer = Self {
+            addr,
+            stop,
+            page,
+            log,
+            metrics,
+            config,
+            table,
+            ledger,
+            thread: None,
+        };
         balancer.route(routes);
         let stop = balancer.stop.clone();
         balancer.thread = Some(std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(workers.run(shared, stop))
         }));
         balancer
@@ -131,8 +166,13 @@ impl Balancer {
 
     /// Replaces the table.
     pub fn route(&mut self, routes: &[Routed]) {
-        let instances = routes.iter().enumerate().map(|(number, routed)| instance(number, routed));
-        let picture: Picture = instances.map(|instance| (instance.key(), Arc::new(instance))).collect();
+        let instances = routes
+            .iter()
+            .enumerate()
+            .map(|(number, routed)| instance(number, routed));
+        let picture: Picture = instances
+            .map(|instance| (instance.key(), Arc::new(instance)))
+            .collect();
         let table = Table::of(&self.config, &picture, &mut self.ledger);
         assert!(table.skipped().is_empty(), "{:?}", table.skipped());
         self.table.store(Arc::new(table));
@@ -144,16 +184,20 @@ impl Balancer {
 
     /// One request on a connection of its own.
     pub fn get(&self, host: &str, path: &str) -> Answer {
-        self.connect().ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+        self.connect()
+            .ask(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
     }
 
     /// Sum of a metric over all its labels.
     pub fn metric(&self, name: &str) -> u64 {
         let families = Scrape(self.metrics.clone()).collect();
-        let family = families.iter().find(|family| family.name() == format!("lictor_lb_{name}"));
+        let family = families
+            .iter()
+            .find(|family| family.name() == format!("lictor_lb_{name}"));
         let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
         let number = |metric: &prometheus::proto::Metric| {
-            metric.get_counter().get_value() + metric.get_gauge().get_value()
+            metric.get_counter().get_value()
+                + metric.get_gauge().get_value()
                 + metric.get_histogram().get_sample_count() as f64
         };
         metrics.iter().map(number).sum::<f64>() as u64
@@ -219,7 +263,10 @@ impl Answer {
     /// Values of a header, in order.
     pub fn header(&self, name: &str) -> Vec<&str> {
         let lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect()
+        lines
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect()
     }
 }
 
@@ -236,7 +283,10 @@ fn read_message(reader: &mut BufReader<TcpStream>, has_body: bool) -> Option<Ans
         }
         head.push_str(&line);
     }
-    let mut answer = Answer { head: head.trim_end().to_owned(), body: String::new() };
+    let mut answer = Answer {
+        head: head.trim_end().to_owned(),
+        body: String::new(),
+    };
     let mut body = Vec::new();
     if !has_body {
     } else if answer.header("transfer-encoding") == ["chunked"] {
@@ -347,7 +397,11 @@ impl Server {
     pub fn speaking(speak: impl Fn(TcpStream, &Mutex<Vec<Answer>>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
-        let server = Self { addr, seen: Arc::default(), connections: Arc::default() };
+        let server = Self {
+            addr,
+            seen: Arc::default(),
+            connections: Arc::default(),
+        };
         let (seen, connections, speak) = (server.seen.clone(), server.connections.clone(), Arc::new(speak));
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {

@@ -37,9 +37,15 @@ fn a_request_that_could_be_read_in_two_ways_is_refused_before_any_server_sees_it
     ] {
         let mut client = balancer.connect();
         client.write(&format!("{head}{framing}\r\n{smuggled}"));
-        let answer = client.answer().unwrap_or_else(|| panic!("no answer to {framing:?}"));
+        let answer = client
+            .answer()
+            .unwrap_or_else(|| panic!("no answer to {framing:?}"));
         assert_eq!(answer.status(), 400, "{framing:?}");
-        assert_eq!(client.rest(), "", "{framing:?}: the connection ends with the refusal");
+        assert_eq!(
+            client.rest(),
+            "",
+            "{framing:?}: the connection ends with the refusal"
+        );
     }
     for request in [
         "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -53,7 +59,11 @@ fn a_request_that_could_be_read_in_two_ways_is_refused_before_any_server_sees_it
     ] {
         let mut client = balancer.connect();
         client.write(request);
-        assert_eq!(client.answer().map(|answer| answer.status()), Some(400), "{request:?}");
+        assert_eq!(
+            client.answer().map(|answer| answer.status()),
+            Some(400),
+            "{request:?}"
+        );
     }
     assert!(server.seen().is_empty(), "{:?}", server.seen());
     assert_eq!(balancer.get("a", "/").body, "reached", "others are served");
@@ -66,7 +76,8 @@ fn the_second_request_of_a_connection_is_held_to_the_same_rules() {
     let mut client = balancer.connect();
     let chunked = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n";
     assert_eq!(client.ask(chunked).status(), 200);
-    let both = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let both =
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_eq!(client.ask(both).status(), 400);
     assert_eq!(server.seen().len(), 1);
 }
@@ -78,7 +89,10 @@ fn a_bad_chunk_size_is_400_and_the_server_is_unharmed() {
     let mut client = balancer.connect();
     client.write("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nzz\r\n");
     let answer = client.answer().unwrap();
-    assert_eq!((answer.status(), &*answer.body), (400, "malformed request body\n"));
+    assert_eq!(
+        (answer.status(), &*answer.body),
+        (400, "malformed request body\n")
+    );
     assert!(server.seen().is_empty(), "a request without its end is none");
     assert_eq!(balancer.get("a", "/").body, "fine");
     assert_eq!(balancer.metric("upstream_failures_total"), 0);
@@ -106,19 +120,37 @@ fn a_head_too_large_is_431_and_too_many_headers_too() {
 #[test]
 fn connect_is_not_a_way_through() {
     let balancer = Balancer::start(&[]);
-    assert_eq!(balancer.connect().ask("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n").status(), 405);
+    assert_eq!(
+        balancer
+            .connect()
+            .ask("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n")
+            .status(),
+        405
+    );
 }
 
 #[test]
 fn dots_do_not_lead_around_a_route() {
     let open = Server::saying("open");
     let inner = Server::saying("inner");
-    let balancer =
-        Balancer::start(&[routed("open", open.addr, "urlprefix-/"), routed("in", inner.addr, "urlprefix-/in")]);
-    for path in ["/open/../in/x", "/open/%2e%2e/in/x", "//in/x", "/./in/x", "/%69n/x"] {
+    let balancer = Balancer::start(&[
+        routed("open", open.addr, "urlprefix-/"),
+        routed("in", inner.addr, "urlprefix-/in"),
+    ]);
+    for path in [
+        "/open/../in/x",
+        "/open/%2e%2e/in/x",
+        "//in/x",
+        "/./in/x",
+        "/%69n/x",
+    ] {
         assert_eq!(balancer.get("a", path).body, "inner", "{path}");
     }
-    assert!(inner.seen().iter().all(|seen| !seen.head.contains("..")), "{:?}", inner.seen());
+    assert!(
+        inner.seen().iter().all(|seen| !seen.head.contains("..")),
+        "{:?}",
+        inner.seen()
+    );
 }
 
 #[test]
@@ -136,5 +168,9 @@ fn slow_heads_and_idle_connections_are_closed() {
     slow.write("GET / HTTP/1.1\r\nHo");
     assert_eq!(slow.rest(), "");
     assert_eq!(balancer.connect().rest(), "");
-    assert_eq!(balancer.get("a", "/").body, "slow", "waiting for an answer is not idling");
+    assert_eq!(
+        balancer.get("a", "/").body,
+        "slow",
+        "waiting for an answer is not idling"
+    );
 }

@@ -25,7 +25,10 @@ fn tag(balancer: &Balancer) -> String {
 fn bytes_go_to_the_service_of_the_port_and_each_half_closes_by_itself() {
     let server = reflector();
     let mut balancer = Balancer::with(on_tcp, &[]);
-    balancer.route(&[routed("db", nobody(), tag(&balancer)), routed("db", server.addr, tag(&balancer))]);
+    balancer.route(&[
+        routed("db", nobody(), tag(&balancer)),
+        routed("db", server.addr, tag(&balancer)),
+    ]);
     for _ in 0..2 {
         let mut client = balancer.connect();
         client.write("ping");
@@ -42,7 +45,10 @@ fn bytes_go_to_the_service_of_the_port_and_each_half_closes_by_itself() {
 fn a_port_without_route_or_target_is_closed_and_counted() {
     let mut balancer = Balancer::with(on_tcp, &[]);
     assert_eq!(balancer.connect().rest(), "");
-    balancer.route(&[Routed { fit: false, ..routed("db", nobody(), tag(&balancer)) }]);
+    balancer.route(&[Routed {
+        fit: false,
+        ..routed("db", nobody(), tag(&balancer))
+    }]);
     assert_eq!(balancer.connect().rest(), "");
     assert_eq!(balancer.metric("tcp_noroute_total"), 2);
     balancer.route(&[routed("db", nobody(), tag(&balancer))]);

@@ -11,7 +11,10 @@ fn echo() -> Server {
             read += stream.read(&mut head[read..]).unwrap();
         }
         let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
-        assert!(head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
+        assert!(
+            head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"),
+            "{head}"
+        );
         assert!(head.contains("x-forwarded-for: 127.0.0.1\r\n"), "{head}");
         let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Extra: 1\r\n\r\nhello";
         stream.write_all(agreed.as_bytes()).unwrap();
@@ -22,7 +25,8 @@ fn echo() -> Server {
     })
 }
 
-const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+const UPGRADE: &str =
+    "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
 
 #[test]
 fn a_websocket_carries_bytes_both_ways_until_both_sides_close() {
@@ -41,9 +45,15 @@ fn a_websocket_carries_bytes_both_ways_until_both_sides_close() {
     client.close_write();
     assert_eq!(client.rest(), "");
     until("the tunnel is over", || balancer.metric("ws_conn") == 0);
-    until("its bytes are counted", || balancer.metric("route_rx_bytes_total") == 14);
+    until("its bytes are counted", || {
+        balancer.metric("route_rx_bytes_total") == 14
+    });
     assert_eq!(balancer.metric("route_tx_bytes_total"), 9);
-    assert_eq!(balancer.metric("upstream_idle_connections"), 0, "it never goes back to the pool");
+    assert_eq!(
+        balancer.metric("upstream_idle_connections"),
+        0,
+        "it never goes back to the pool"
+    );
 }
 
 #[test]
@@ -52,7 +62,11 @@ fn a_server_that_declines_an_upgrade_answers_as_usual() {
     let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
     let mut client = balancer.connect();
     assert_eq!(client.ask(UPGRADE).body, "no");
-    assert_eq!(client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").body, "no", "the connection goes on");
+    assert_eq!(
+        client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").body,
+        "no",
+        "the connection goes on"
+    );
 }
 
 #[test]
