@@ -14,7 +14,7 @@ use hyper::http::{HeaderMap, StatusCode, Uri};
 use crate::access_log::{Record, Upstreamed};
 use crate::http::body::Upload;
 use crate::meter::Meter;
-use crate::table::Target;
+use crate::table::{Served, Target};
 use crate::worker::Worker;
 
 /// Status in log and metrics of a client that left before its answer was complete.
@@ -153,9 +153,13 @@ impl Drop for Exchange {
             (self.bytes, uploaded) = (tunnel.written(), tunnel.read());
         }
         if let Some(target) = &self.target {
-            target
-                .stats
-                .record(self.worker.number, Some(self.status), took, self.bytes, uploaded);
+            let served = Served {
+                status: Some(self.status),
+                took,
+                rx: self.bytes,
+                tx: uploaded,
+            };
+            target.stats.record(self.worker.number, served);
             self.worker.service(&target.service).count(self.status, took);
         }
         if let (Some(mut record), Some(log)) = (self.record.take(), &self.worker.log) {
