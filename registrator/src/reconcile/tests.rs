@@ -304,6 +304,57 @@ fn an_empty_listing_once_removes_nothing() {
 }
 
 #[test]
+fn an_engine_that_denies_everything_for_a_moment_is_not_believed() {
+    let mut world = started(10);
+    world.now += Duration::from_secs(61);
+    let containers = std::mem::take(&mut world.containers);
+    world.settle();
+    world.containers = containers;
+    world.pass(Duration::from_secs(5));
+    assert_eq!((world.registry.len(), world.writes), (10, 10));
+}
+
+#[test]
+fn a_listing_of_the_registry_that_a_write_overtook_does_not_count_for_it() {
+    let mut world = started(1);
+    world.now += Duration::from_secs(61);
+    world.ask();
+    let read = world
+        .pending
+        .iter()
+        .position(|pending| matches!(pending, Pending::Read(_)));
+    let old = world.pending.remove(read.expect("the slow pass reads"));
+    world.start(1);
+    world.tell(1, What::Turned);
+    world.settle();
+    world.pending.push(old);
+    world.answer(0, true, true);
+    world.settle();
+    assert_eq!((world.registry.len(), world.writes), (2, 2), "registered once");
+}
+
+#[test]
+fn a_write_that_failed_and_was_obeyed_all_the_same_leaves_no_ghost() {
+    let mut world = World::new(|config| config.resync = Duration::ZERO);
+    world.settle();
+    world.start(0);
+    world.tell(0, What::Turned);
+    world.ask();
+    world.answer(0, true, true);
+    world.ask();
+    assert!(matches!(
+        world.pending.as_slice(),
+        [Pending::Write(Write::Register(_))]
+    ));
+    world.answer(0, false, true);
+    world.die(0, 0);
+    // Not `Died`: that would be told the registry first, and heal by luck.
+    world.tell(0, What::Turned);
+    world.pass(Duration::from_secs(1));
+    assert!(world.registry.is_empty());
+}
+
+#[test]
 fn many_that_are_really_gone_go_after_a_second_look() {
     let mut world = started(10);
     world.containers.clear();
