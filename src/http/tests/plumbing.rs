@@ -136,6 +136,79 @@ async fn what_was_stored_is_never_run_by_a_browser() {
     );
 }
 
+/// Path, body, status and text of refused changes.
+const REFUSED: &[(&str, &str, u16, &str)] = &[
+    ("agent/service/register", "", 400, "Request decode failed: EOF"),
+    (
+        "agent/service/register",
+        "{\"Foo\":1}",
+        400,
+        "Request decode failed: json: unknown field \"Foo\"",
+    ),
+    (
+        "agent/service/register",
+        "{\"Name\":\"a\",\"Port\":\"80\"}",
+        400,
+        "Request decode failed: json: cannot unmarshal string into Go struct field .Port of type int",
+    ),
+    (
+        "agent/service/register",
+        "{\"Port\":80}",
+        400,
+        "Missing service name",
+    ),
+    (
+        "agent/check/register",
+        "{\"TTL\":\"1s\"}",
+        400,
+        "Missing check name",
+    ),
+    (
+        "agent/check/register",
+        "{\"Name\":\"c\",\"TTL\":\"1s\",\"ServiceID\":\"zz\"}",
+        500,
+        "ServiceID \"zz\" does not exist",
+    ),
+    (
+        "catalog/register",
+        "{\"Address\":\"10.0.0.1\"}",
+        500,
+        "Must provide node",
+    ),
+    (
+        "agent/service/maintenance/zz?enable=true",
+        "",
+        404,
+        "No service registered with ID \"zz\"",
+    ),
+    (
+        "agent/service/maintenance/zz",
+        "",
+        400,
+        "Missing value for enable",
+    ),
+    (
+        "agent/maintenance?enable=maybe",
+        "",
+        400,
+        "Invalid value for enable: \"maybe\"",
+    ),
+    ("agent/service/deregister/", "", 500, "ServiceID missing"),
+    ("kv/", "", 400, "Missing key name"),
+    (
+        "kv/k?cas=bad",
+        "",
+        500,
+        "strconv.ParseUint: parsing \"bad\": invalid syntax",
+    ),
+    (
+        "kv/k?acquire=s&cas=0",
+        "",
+        400,
+        "Conflicting flags: acquire=s&cas=0",
+    ),
+];
+
 #[tokio::test]
 async fn refusals_reach_the_client_in_consuls_words() {
     let server = Server::start().await;
@@ -146,85 +219,8 @@ async fn refusals_reach_the_client_in_consuls_words() {
         .unwrap_err();
     let text = "Unexpected response code: 500 (CheckID \"nope\" does not have associated TTL)";
     assert_eq!(error.to_string(), text);
-    let decode = |text: &str| format!("Request decode failed: {text}");
-    let number = "json: cannot unmarshal string into Go struct field .Port of type int";
-    for (path, body, status, text) in [
-        ("agent/service/register", "", 400, decode("EOF")),
-        (
-            "agent/service/register",
-            "{\"Foo\":1}",
-            400,
-            decode("json: unknown field \"Foo\""),
-        ),
-        (
-            "agent/service/register",
-            "{\"Name\":\"a\",\"Port\":\"80\"}",
-            400,
-            decode(number),
-        ),
-        (
-            "agent/service/register",
-            "{\"Port\":80}",
-            400,
-            "Missing service name".to_owned(),
-        ),
-        (
-            "agent/check/register",
-            "{\"TTL\":\"1s\"}",
-            400,
-            "Missing check name".to_owned(),
-        ),
-        (
-            "agent/check/register",
-            "{\"Name\":\"c\",\"TTL\":\"1s\",\"ServiceID\":\"zz\"}",
-            500,
-            "ServiceID \"zz\" does not exist".to_owned(),
-        ),
-        (
-            "catalog/register",
-            "{\"Address\":\"10.0.0.1\"}",
-            500,
-            "Must provide node".to_owned(),
-        ),
-        (
-            "agent/service/maintenance/zz?enable=true",
-            "",
-            404,
-            "No service registered with ID \"zz\"".to_owned(),
-        ),
-        (
-            "agent/service/maintenance/zz",
-            "",
-            400,
-            "Missing value for enable".to_owned(),
-        ),
-        (
-            "agent/maintenance?enable=maybe",
-            "",
-            400,
-            "Invalid value for enable: \"maybe\"".to_owned(),
-        ),
-        (
-            "agent/service/deregister/",
-            "",
-            500,
-            "ServiceID missing".to_owned(),
-        ),
-        ("kv/", "", 400, "Missing key name".to_owned()),
-        (
-            "kv/k?cas=bad",
-            "",
-            500,
-            "strconv.ParseUint: parsing \"bad\": invalid syntax".to_owned(),
-        ),
-        (
-            "kv/k?acquire=s&cas=0",
-            "",
-            400,
-            "Conflicting flags: acquire=s&cas=0".to_owned(),
-        ),
-    ] {
+    for (path, body, status, text) in REFUSED {
         let answer = server.ask("PUT", &format!("/v1/{path}"), body).await;
-        assert_eq!(answer.error(), (status, text.as_str()), "{path} {body}");
+        assert_eq!(answer.error(), (*status, *text), "{path} {body}");
     }
 }
