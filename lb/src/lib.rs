@@ -11,19 +11,35 @@
 //! | `table.rs` `table/*` | tags → definitions → routes; lookups; pure |
 //! | `router.rs` | the single writer of the table |
 //! | `admin.rs` `admin/*` | the table shown to people and programs |
+//! | `facade.rs` | `Config::build`, [`Lb`]: claim, run, drain |
+//! | `worker.rs` `listen.rs` | one thread, runtime and set of sockets per core |
+//! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
+//! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
+//! | `access_log.rs` `metrics.rs` `meter.rs` | what is written down and counted |
 
+mod access_log;
 pub mod admin;
 pub mod config;
+mod facade;
 pub mod health;
+mod http;
+mod listen;
+mod meter;
+pub mod metrics;
 pub mod router;
 pub mod table;
+mod tcp;
+mod upstream;
+mod worker;
 
 use tokio::sync::watch;
 
 pub use crate::config::Config;
+pub use crate::facade::{Bound, BuildError, Lb, RunError};
 
 /// What the balancer is told, always as whole pictures of now.
+#[derive(Clone, Debug)]
 pub struct Inputs {
-    /// Every instance that could be routed.
+    /// Every instance that could be routed. What it holds when [`Lb::run`] begins is the first picture.
     pub instances: watch::Receiver<catalog::Picture>,
 }

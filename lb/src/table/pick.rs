@@ -71,8 +71,9 @@ impl Shares {
                 Choice::Turn(turn) => (turn % *count as u64) as usize,
             },
             Self::Uneven(ends) => {
-                let point = point(choice);
-                ends.partition_point(|end| *end <= point).min(ends.len() - 1)
+                // The very last point belongs to the last part that is not empty.
+                let point = point(choice).min(u64::MAX - 1);
+                ends.partition_point(|end| *end <= point)
             }
         };
         if usable(first) {
@@ -89,13 +90,13 @@ impl Shares {
             Self::Uneven(ends) => ends[index] - index.checked_sub(1).map_or(0, |before| ends[before]),
         };
         let usable: Vec<usize> = (0..self.len()).filter(|index| usable(*index)).collect();
+        // The high bits have led here, so they say nothing new: the low ones decide.
+        let point = point(choice).rotate_left(32);
         let total: u128 = usable.iter().map(|index| u128::from(size(*index))).sum();
         if total == 0 {
-            return usable
-                .get(scaled(point(choice), usable.len() as u64) as usize)
-                .copied();
+            return usable.get(scaled(point, usable.len() as u64) as usize).copied();
         }
-        let mut left = (u128::from(point(choice)) * total) >> 64;
+        let mut left = (u128::from(point) * total) >> 64;
         usable.into_iter().find(|index| {
             let size = u128::from(size(*index));
             let here = left < size;

@@ -1,0 +1,109 @@
+//! One line per request, off the request's path.
+//!
+//! Each worker renders lines into a buffer of its own and hands full buffers to one writer thread over a
+//! bounded channel. When the reader of our output is slower than our clients, lines are dropped and
+//! counted; a request never waits for a log.
+
+use std::cell::{Cell, RefCell};
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+pub(crate) mod format;
+
+pub use format::{BadFormat, Format};
+pub(crate) use format::{Record, Upstreamed};
+
+/// A buffer this full is handed over at once; a younger one at the worker's next tick.
+const BUFFER: usize = 16 * 1024;
+/// Buffers that may wait for the writer, of all workers together.
+const WAITING: usize = 256;
+
+/// The writer thread's side and what workers make theirs from. Cloned into each worker.
+#[derive(Clone, Debug)]
+pub(crate) struct AccessLog {
+    format: Arc<Format>,
+    full: SyncSender<Vec<u8>>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl AccessLog {
+    /// Starts the writer thread. It ends when the last worker has gone, after writing what it was given.
+    pub(crate) fn start(format: Format, sink: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let (full, buffers) = sync_channel(WAITING);
+        std::thread::Builder::new()
+            .name("lb-access-log".into())
+            .spawn(move || write(&buffers, sink))?;
+        Ok(Self {
+            format: Arc::new(format),
+            full,
+            dropped: Arc::default(),
+        })
+    }
+
+    /// Lines lost because nobody took them in time.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+
+    /// A worker's end.
+    pub(crate) fn lines(&self) -> Lines {
+        Lines {
+            log: self.clone(),
+            buffer: RefCell::default(),
+            count: Cell::new(0),
+        }
+    }
+}
+
+fn write(buffers: &Receiver<Vec<u8>>, mut sink: impl Write) {
+    while let Ok(buffer) = buffers.recv() {
+        // Nobody is left to tell when standard output is gone.
+        if sink.write_all(&buffer).and_then(|()| sink.flush()).is_err() {
+            break;
+        }
+    }
+}
+
+/// The lines of one worker.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    log: AccessLog,
+    buffer: RefCell<Vec<u8>>,
+    count: Cell<u64>,
+}
+
+impl Lines {
+    pub(crate) fn format(&self) -> &Format {
+        &self.log.format
+    }
+
+    pub(crate) fn write(&self, record: &Record) {
+        let full = {
+            let mut buffer = self.buffer.borrow_mut();
+            self.log.format.render(record, &mut buffer);
+            buffer.push(b'\n');
+            buffer.len() >= BUFFER
+        };
+        self.count.set(self.count.get() + 1);
+        if full {
+            self.flush();
+        }
+    }
+
+    /// Hands over what has been rendered.
+    pub(crate) fn flush(&self) {
+        let buffer = self.buffer.take();
+        let count = self.count.take();
+        if !buffer.is_empty() && self.log.full.try_send(buffer).is_err() {
+            self.log.dropped.fetch_add(count, Relaxed);
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

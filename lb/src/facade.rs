@@ -1,0 +1,201 @@
+//! The balancer as its owner sees it: built whole, then run until told to stop.
+//!
+//! Building claims every port and starts nothing. Running lets the router make the first table, and only
+//! then do the workers listen. Stopping goes the other way: readiness is withdrawn, a pause lets those
+//! who watch it look elsewhere, workers finish their requests, then router and admin end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::access_log::{AccessLog, BadFormat, Format};
+use crate::admin::{Admin, View};
+use crate::metrics::{Metrics, Scrape};
+use crate::router::Router;
+use crate::worker::{Shared, Unclaimable, Workers};
+use crate::{Config, Inputs};
+
+/// A port that was claimed, and for what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// `http`, `tcp` or `ui`.
+    pub what: &'static str,
+    /// Where, with the port it got.
+    pub addr: SocketAddr,
+}
+
+/// Why the balancer cannot be had as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A listener's port cannot be had.
+    #[error(transparent)]
+    Listener(#[from] Unclaimable),
+    /// The admin port cannot be had.
+    #[error("ui.addr: cannot listen on {addr}: {source}")]
+    Admin {
+        /// The address asked for.
+        addr: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The pattern of the access log is none.
+    #[error("log.access.format: {0}")]
+    AccessLog(#[from] BadFormat),
+    /// Another balancer counts into the same registry.
+    #[error("metrics of the balancer: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// What ended a running balancer.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A worker could not start or go on.
+    #[error("a worker of the balancer: {0}")]
+    Worker(io::Error),
+    /// The thread that writes the access log could not start.
+    #[error("access log: {0}")]
+    AccessLog(io::Error),
+    /// The admin server could not start.
+    #[error("admin server of the balancer: {0}")]
+    Admin(io::Error),
+    /// Counters could not be registered.
+    #[error("metrics of the balancer: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The router or the admin server has died of a fault of ours.
+    #[error("a task of the balancer: {0}")]
+    Task(JoinError),
+}
+
+/// A balancer whose ports are claimed.
+#[derive(Debug)]
+pub struct Lb {
+    config: Arc<Config>,
+    inputs: Inputs,
+    registry: Registry,
+    format: Option<Format>,
+    workers: Workers,
+    admin: Option<Admin>,
+    router: Router,
+    ready: watch::Sender<bool>,
+}
+
+impl Config {
+    /// Claims every port and starts nothing.
+    pub fn build(self, inputs: Inputs, registry: &Registry) -> Result<Lb, BuildError> {
+        let config = Arc::new(self);
+        let format = config.access_log.as_deref().map(Format::parse).transpose()?;
+        let workers = Workers::claim(&config)?;
+        let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
+        let admin = config.admin.map(bind).transpose()?;
+        let (ready, _) = watch::channel(false);
+        let router = Router::new(config.clone(), ready.clone(), registry)?;
+        Ok(Lb {
+            config,
+            inputs,
+            registry: registry.clone(),
+            format,
+            workers,
+            admin,
+            router,
+            ready,
+        })
+    }
+}
+
+impl Lb {
+    /// Every port that was claimed, with its real number where any was asked for.
+    #[must_use]
+    pub fn bound(&self) -> Vec<Bound> {
+        let traffic = self.workers.bound().map(|(addr, proto)| Bound {
+            what: proto.as_str(),
+            addr,
+        });
+        let admin = self.admin.as_ref().map(|admin| Bound {
+            what: "ui",
+            addr: admin.addr(),
+        });
+        traffic.chain(admin).collect()
+    }
+
+    /// True from the first table on, false again as soon as the balancer is told to stop.
+    #[must_use]
+    pub fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// Serves until `stop`, then drains.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let live = self.router.live();
+        let sink = |format| AccessLog::start(format, io::stdout()).map_err(RunError::AccessLog);
+        let access_log = self.format.map(sink).transpose()?;
+        let metrics = Arc::new(Metrics::new(live.clone(), access_log.clone()));
+        self.registry.register(Box::new(Scrape(metrics.clone())))?;
+
+        // These two outlive the traffic: the table stays true while requests finish.
+        let behind = CancellationToken::new();
+        let _end = behind.clone().drop_guard();
+        let mut tasks = JoinSet::new();
+        if let Some(admin) = self.admin {
+            let view = View {
+                config: self.config.clone(),
+                live: live.clone(),
+                ready: self.ready.subscribe(),
+                registry: self.registry,
+            };
+            let run = admin.run(view, behind.clone());
+            tasks.spawn(async { run.await.map_err(RunError::Admin) });
+        }
+        let run = self.router.run(self.inputs.instances, behind.clone());
+        tasks.spawn(async {
+            run.await;
+            Ok(())
+        });
+
+        let (_not_found, not_found) = watch::channel(Arc::from(""));
+        let shared = Shared {
+            config: self.config.clone(),
+            table: live,
+            not_found,
+            metrics,
+            access_log,
+        };
+        let halt = CancellationToken::new();
+        let first_table = self.ready.subscribe();
+        let traffic = traffic(self.workers, shared, first_table, halt.clone());
+        tokio::pin!(traffic);
+        tokio::select! {
+            ended = &mut traffic => return ended,
+            Some(ended) = tasks.join_next() => {
+                // Neither ends by itself unless something is wrong.
+                ended.map_err(RunError::Task)??;
+            }
+            () = stop.cancelled() => {}
+        }
+        self.ready.send_replace(false);
+        tokio::select! {
+            ended = &mut traffic => return ended,
+            () = tokio::time::sleep(self.config.grace) => halt.cancel(),
+        }
+        traffic.await
+    }
+}
+
+/// The workers, from the first table on.
+async fn traffic(
+    workers: Workers,
+    shared: Shared,
+    mut first_table: watch::Receiver<bool>,
+    halt: CancellationToken,
+) -> Result<(), RunError> {
+    tokio::select! {
+        () = halt.cancelled() => return Ok(()),
+        // The sender lives as long as the balancer runs.
+        _ = first_table.wait_for(|ready| *ready) => {}
+    }
+    workers.run(shared, halt).await.map_err(RunError::Worker)
+}

@@ -1,0 +1,370 @@
+//! HTTP/1.1: the life of a connection and of each request on it, on one page.
+//!
+//! hyper parses and writes; what is decided is decided here and in the files below. A request keeps the
+//! table it was looked up in, and its target, until its answer has ended.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::http::{HeaderValue, Method, StatusCode, Version, header};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::config::Listener;
+use crate::table::{Redirect, Route};
+use crate::upstream::{Fault, Lease};
+use crate::worker::Worker;
+
+mod attempt;
+pub(crate) mod body;
+mod error;
+mod exchange;
+mod framing;
+pub(crate) mod headers;
+mod host;
+mod path;
+mod upgrade;
+
+use attempt::Call;
+use body::{AnswerBody, RequestBody};
+use error::Refusal;
+use exchange::Exchange;
+use framing::{Framing, Progress, Watched};
+use headers::Peer;
+use path::Path;
+use upgrade::Tunnel;
+
+/// A head must be complete this long after its first byte, unless the listener's `rt` says otherwise.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection without a request is closed after this long, unless the listener's `it` says otherwise.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Largest head of a request.
+const MAX_HEAD: usize = 64 * 1024;
+/// Most header lines of a request.
+const MAX_HEADERS: usize = 128;
+/// For clients that meet a service without a healthy instance.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// A client's connection.
+struct Client {
+    worker: Rc<Worker>,
+    peer: Peer,
+    framing: Framing,
+    /// Requests begun.
+    begun: Cell<u64>,
+    /// The connection after its last request, when that was an upgrade.
+    tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// What became of a request that was not refused.
+enum Outcome {
+    Answer(Response<Incoming>, Lease),
+    Redirect(StatusCode, HeaderValue),
+    Switch(Response<Incoming>, OnUpgrade),
+}
+
+/// Serves one connection until either side ends it, it idles too long, or the worker has stopped and its
+/// request is answered.
+pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: TcpStream, peer: SocketAddr) {
+    let local = stream.local_addr().unwrap_or(listener.addr);
+    let trusted = worker
+        .config
+        .trusted
+        .iter()
+        .any(|network| network.contains(peer.ip()));
+    let stream = Watched::new(stream);
+    let client = Rc::new(Client {
+        peer: Peer::new(peer, local, trusted),
+        framing: stream.framing(),
+        begun: Cell::new(0),
+        tunnel: RefCell::new(None),
+        worker,
+    });
+    let service = service_fn(|request| {
+        let client = client.clone();
+        async move { Ok::<_, Infallible>(client.answer(request).await) }
+    });
+    let connection = builder()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let mut patience = Patience::new(&listener, client.framing.progress());
+    let mut tick = interval(patience.tick());
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
+                }
+                break;
+            }
+            () = client.worker.stop.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            now = tick.tick() => match patience.after(client.framing.progress(), now) {
+                Verdict::Fine => {}
+                Verdict::Idle => connection.as_mut().graceful_shutdown(),
+                Verdict::SlowHead => break,
+            }
+        }
+    }
+    let tunnel = client.tunnel.take();
+    if let Some(tunnel) = tunnel {
+        let _open = client.worker.counters.tunnels.enter();
+        tunnel.run().await;
+    }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .half_close(true)
+        .pipeline_flush(true)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(2 * MAX_HEAD)
+        // `Patience` tells slow heads from idle connections, and needs no timer per request.
+        .header_read_timeout(None);
+    builder
+}
+
+/// How long a client may take. Looks now and then rather than setting a timer for each request.
+struct Patience {
+    head: Duration,
+    idle: Duration,
+    seen: Progress,
+    since: Instant,
+}
+
+enum Verdict {
+    Fine,
+    /// Harmless to say: a request that is being answered is finished first.
+    Idle,
+    SlowHead,
+}
+
+impl Patience {
+    fn new(listener: &Listener, seen: Progress) -> Self {
+        let head = listener.read_timeout.unwrap_or(HEAD_TIMEOUT);
+        let idle = listener.idle_timeout.unwrap_or(IDLE_TIMEOUT);
+        Self {
+            head,
+            idle,
+            seen,
+            since: Instant::now(),
+        }
+    }
+
+    fn tick(&self) -> Duration {
+        (self.head.min(self.idle) / 2).max(Duration::from_millis(10))
+    }
+
+    fn after(&mut self, progress: Progress, now: Instant) -> Verdict {
+        if progress != self.seen {
+            self.seen = progress;
+            self.since = now;
+            return Verdict::Fine;
+        }
+        let waited = now.saturating_duration_since(self.since);
+        match progress.in_head {
+            true if waited >= self.head => Verdict::SlowHead,
+            false if waited >= self.idle => Verdict::Idle,
+            _ => Verdict::Fine,
+        }
+    }
+}
+
+impl Client {
+    async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let number = self.begun.replace(self.begun.get() + 1);
+        let (parts, body) = request.into_parts();
+        let mut exchange = Exchange::begin(self.worker.clone(), self.peer.addr, &parts);
+        match self.forward(number, parts, body, &mut exchange).await {
+            Ok(Outcome::Answer(answer, lease)) => {
+                exchange.answered(answer.status());
+                let (mut parts, body) = answer.into_parts();
+                headers::drop_hop_by_hop(&mut parts.headers);
+                parts.version = Version::HTTP_11;
+                Response::from_parts(parts, AnswerBody::relay(body, lease, exchange))
+            }
+            Ok(Outcome::Redirect(status, location)) => {
+                self.worker.counters.redirects.add(1);
+                let mut answer = text(
+                    status,
+                    status.canonical_reason().unwrap_or("Redirect").into(),
+                    exchange,
+                );
+                answer.headers_mut().insert(header::LOCATION, location);
+                answer
+            }
+            Ok(Outcome::Switch(answer, client)) => self.switch(answer, client, exchange),
+            Err(refusal) => self.refuse(&refusal, exchange),
+        }
+    }
+
+    async fn forward(
+        &self,
+        number: u64,
+        mut request: Parts,
+        body: Incoming,
+        exchange: &mut Exchange,
+    ) -> Result<Outcome, Refusal> {
+        if self.framing.is_ambiguous(number) {
+            return Err(Refusal::Ambiguous);
+        }
+        if request.method == Method::CONNECT {
+            return Err(Refusal::Connect);
+        }
+        let host = host::canonical(&request)?.into_owned();
+        exchange.host(&host);
+        let uri = std::mem::take(&mut request.uri);
+        let path = Path::clean(uri.path())?;
+
+        let table = self.worker.table();
+        let route = table
+            .http_where(&host, &path.decoded, |route| !leads_back(route, &host, &path))
+            .ok_or(Refusal::NoRoute)?;
+        let choice = route.choice(self.worker.config.strategy, self.worker.number, rand::random);
+        let target = self
+            .worker
+            .pick(route, choice, &[])
+            .ok_or(Refusal::Unavailable)?
+            .clone();
+        if let Some(redirect) = &target.options.redirect {
+            let there = attempt::rewritten(&uri, &path.encoded, &target)?;
+            return to(redirect, &host, there.path(), uri.query());
+        }
+
+        let upgrade = headers::drop_hop_by_hop(&mut request.headers);
+        headers::forward(&mut request.headers, &self.peer, &host);
+        exchange.headers(&request.headers);
+        let client = request
+            .extensions
+            .remove::<OnUpgrade>()
+            .filter(|_| upgrade.is_some());
+        if let Some(protocol) = upgrade {
+            headers::set_upgrade(&mut request.headers, protocol);
+        }
+        let path = path.encoded.into_owned();
+        let (body, upload) = RequestBody::new(body);
+        let call = Call {
+            method: request.method,
+            uri,
+            path,
+            headers: request.headers,
+            body,
+            upload,
+        };
+        let (answer, lease) = attempt::send(&self.worker, (route, choice, target), call, exchange).await?;
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Ok(Outcome::Answer(answer, lease));
+        }
+        // The lease ends here: this connection never goes back to the pool.
+        drop(lease);
+        let client = client.ok_or(Refusal::Upstream(Fault::Switched))?;
+        Ok(Outcome::Switch(answer, client))
+    }
+
+    /// Agrees to an upgrade in the server's words; bytes flow once hyper has let go of both connections.
+    fn switch(
+        &self,
+        mut answer: Response<Incoming>,
+        client: OnUpgrade,
+        mut exchange: Exchange,
+    ) -> Response<AnswerBody> {
+        exchange.answered(answer.status());
+        self.framing.becomes_tunnel();
+        let server = hyper::upgrade::on(&mut answer);
+        *self.tunnel.borrow_mut() = Some(Tunnel {
+            client,
+            server,
+            exchange,
+        });
+        let (mut parts, _) = answer.into_parts();
+        if let Some(protocol) = headers::drop_hop_by_hop(&mut parts.headers) {
+            headers::set_upgrade(&mut parts.headers, protocol);
+        }
+        parts.version = Version::HTTP_11;
+        Response::from_parts(parts, AnswerBody::none())
+    }
+
+    fn refuse(&self, refusal: &Refusal, exchange: Exchange) -> Response<AnswerBody> {
+        let worker = &self.worker;
+        let status = refusal.status(worker.config.no_route_status);
+        let page = match refusal {
+            Refusal::NoRoute => Some(worker.not_found.borrow().clone()).filter(|page| !page.is_empty()),
+            _ => None,
+        };
+        match refusal {
+            Refusal::NoRoute => worker.counters.not_found.add(1),
+            Refusal::Unavailable => worker.counters.unavailable.add(1),
+            Refusal::Upstream(_) | Refusal::Gone | Refusal::Rewrite(_) => {}
+            _ => worker.counters.bad_requests.add(1),
+        }
+        tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
+        let mut answer = match &page {
+            Some(page) => text(status, Bytes::copy_from_slice(page.as_bytes()), exchange),
+            None => text(status, refusal.text(), exchange),
+        };
+        let headers = answer.headers_mut();
+        if page.is_some() {
+            headers.insert(header::CONTENT_TYPE, HTML);
+        }
+        if matches!(refusal, Refusal::Unavailable) {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        if refusal.ends_connection() {
+            headers.insert(header::CONNECTION, CLOSE);
+        }
+        answer
+    }
+}
+
+fn text(status: StatusCode, text: Bytes, mut exchange: Exchange) -> Response<AnswerBody> {
+    exchange.answered(status);
+    let mut answer = Response::new(AnswerBody::text(text, exchange));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, PLAIN);
+    answer
+}
+
+fn to(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> Result<Outcome, Refusal> {
+    let status = StatusCode::from_u16(redirect.code).unwrap_or(StatusCode::FOUND);
+    let location = redirect.location(host, path, query);
+    let location = HeaderValue::from_str(&location).map_err(|error| Refusal::Rewrite(error.into()))?;
+    Ok(Outcome::Redirect(status, location))
+}
+
+/// Would following the redirect of this route ask for the same again?
+fn leads_back(route: &Route, host: &str, path: &Path<'_>) -> bool {
+    let Some(redirect) = route
+        .targets
+        .first()
+        .and_then(|target| target.options.redirect.as_ref())
+    else {
+        return false;
+    };
+    let there = redirect.location(host, &path.encoded, None);
+    there
+        .strip_prefix("http://")
+        .and_then(|there| there.strip_prefix(host))
+        == Some(&path.encoded)
+}

@@ -1,0 +1,153 @@
+//! Which target gets a request, and when another one may get it instead.
+//!
+//! A request is sent again only when that cannot do a thing twice: when none of it was sent, or when it has
+//! no body, its method is idempotent and no answer began. A body that has begun to flow is gone.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::http::uri::PathAndQuery;
+use hyper::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use hyper::{Request, Response};
+
+use crate::http::body::{RequestBody, Upload, Uploaded};
+use crate::http::error::Refusal;
+use crate::http::exchange::Exchange;
+use crate::http::{headers, path};
+use crate::table::{Choice, HostHeader, Route, Target};
+use crate::upstream::{Lease, Unanswered};
+use crate::worker::Worker;
+
+/// Targets that one request may be sent to.
+const ATTEMPTS: usize = 3;
+
+/// A request ready for any target of its route.
+pub(crate) struct Call {
+    pub method: Method,
+    /// As the client sent it.
+    pub uri: Uri,
+    /// Clean path, encoded.
+    pub path: String,
+    /// For the server, but for what depends on the target.
+    pub headers: HeaderMap,
+    pub body: RequestBody,
+    pub upload: Upload,
+}
+
+impl Call {
+    fn is_repeatable(&self) -> bool {
+        let method = &self.method;
+        self.body.is_empty() && (method.is_idempotent() || *method == Method::TRACE)
+    }
+}
+
+/// Sends `call` to `target`, or where that fails and it may, to others of `route`.
+pub(crate) async fn send(
+    worker: &Worker,
+    (route, choice, mut target): (&Route, Choice, Arc<Target>),
+    call: Call,
+    exchange: &mut Exchange,
+) -> Result<(Response<Incoming>, Lease), Refusal> {
+    let repeatable = call.is_repeatable();
+    let Call {
+        method,
+        uri,
+        path,
+        headers,
+        body,
+        upload,
+    } = call;
+    let host = headers.get(header::HOST).cloned();
+    let mut next = Some((headers, body));
+    let mut tried = Vec::new();
+    let mut fresh = false;
+    loop {
+        let Some((mut headers, body)) = next.take() else {
+            return Err(Refusal::Unavailable);
+        };
+        if repeatable {
+            next = Some((headers.clone(), RequestBody::Empty));
+        }
+        address(&mut headers, &target, host.as_ref());
+        let mut request = Request::new(body);
+        *request.method_mut() = method.clone();
+        *request.uri_mut() = rewritten(&uri, &path, &target)?;
+        *request.headers_mut() = headers;
+        exchange.sent(&target, request.uri(), &upload);
+        let failed = match worker.upstream.send(&target.addr, request, &upload, fresh).await {
+            Ok(answer) => return Ok(answer),
+            Err(failed) => *failed,
+        };
+        match upload.state() {
+            Uploaded::Malformed => return Err(Refusal::Body),
+            Uploaded::Abandoned => return Err(Refusal::Gone),
+            Uploaded::No | Uploaded::Begun | Uploaded::Done => {}
+        }
+        let Unanswered {
+            fault,
+            unsent,
+            reused,
+        } = failed;
+        if let Some(request) = unsent {
+            let (parts, body) = request.into_parts();
+            next = Some((parts.headers, body));
+        }
+        // A connection that had been idle says little about its server: a new one to the same will do.
+        fresh = reused;
+        tried.push(target.clone());
+        let other = worker
+            .pick(route, choice, &tried)
+            .cloned()
+            .or_else(|| reused.then(|| target.clone()));
+        let Some(other) = other.filter(|_| fault.is_passing() && next.is_some() && tried.len() < ATTEMPTS)
+        else {
+            return Err(failure(worker, &target, fault));
+        };
+        tracing::debug!(target = %target.addr, next = %other.addr, %fault, "request goes to another target");
+        worker.counters.retries.add(1);
+        target = other;
+    }
+}
+
+fn failure(worker: &Worker, target: &Target, fault: crate::upstream::Fault) -> Refusal {
+    worker.counters.upstream_failures.add(1);
+    if fault.is_timeout() {
+        worker.counters.upstream_timeouts.add(1);
+    }
+    tracing::warn!(service = %target.service, target = %target.addr, %fault, "no answer from upstream");
+    Refusal::Upstream(fault)
+}
+
+/// Sets what depends on the target. `host` is the client's.
+fn address(headers: &mut HeaderMap, target: &Target, host: Option<&HeaderValue>) {
+    let own = match &target.options.host {
+        HostHeader::Client => host.cloned(),
+        HostHeader::Target => None,
+        HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
+    };
+    let own = own.or_else(|| HeaderValue::from_str(&target.addr).ok());
+    if let Some(own) = own {
+        headers.insert(header::HOST, own);
+    }
+    if let Some(prefix) = &target.options.strip {
+        headers::set_prefix(headers, prefix);
+    }
+}
+
+/// Path and query for the target.
+pub(crate) fn rewritten(sent: &Uri, path: &str, target: &Target) -> Result<Uri, Refusal> {
+    let options = &target.options;
+    let path = path::rewrite(path, options.strip.as_deref(), options.prepend.as_deref());
+    if path == sent.path()
+        && let Some(unchanged) = sent.path_and_query()
+    {
+        return Ok(Uri::from(unchanged.clone()));
+    }
+    let rewritten = match sent.query() {
+        Some(query) => PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{path}?{query}"))),
+        None => PathAndQuery::from_maybe_shared(bytes::Bytes::from(path.into_owned())),
+    };
+    rewritten
+        .map(Uri::from)
+        .map_err(|error| Refusal::Rewrite(error.into()))
+}

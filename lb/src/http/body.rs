@@ -1,0 +1,270 @@
+//! Bodies on their way through: counted, never collected.
+
+use std::cell::Cell;
+use std::error::Error as _;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use crate::http::exchange::{End, Exchange};
+use crate::upstream::Lease;
+
+/// A client's body on its way to a server.
+#[derive(Debug)]
+pub(crate) enum RequestBody {
+    /// There is none, so the request may be sent again.
+    Empty,
+    /// Can be sent once.
+    Streaming { inner: Incoming, upload: Upload },
+}
+
+/// What has become of a client's body, told to the one who waits for the answer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Upload(Rc<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    state: Cell<Uploaded>,
+    bytes: Cell<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Uploaded {
+    #[default]
+    No,
+    /// Some of it may have been taken.
+    Begun,
+    Done,
+    /// The client broke the framing it announced.
+    Malformed,
+    /// The client left.
+    Abandoned,
+}
+
+impl Upload {
+    pub(crate) fn state(&self) -> Uploaded {
+        self.0.state.get()
+    }
+
+    /// Taken from the client so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.bytes.get()
+    }
+
+    fn set(&self, state: Uploaded) {
+        self.0.state.set(state);
+    }
+}
+
+impl RequestBody {
+    pub(crate) fn new(inner: Incoming) -> (Self, Upload) {
+        let upload = Upload::default();
+        if inner.is_end_stream() {
+            upload.set(Uploaded::Done);
+            return (Self::Empty, upload);
+        }
+        (
+            Self::Streaming {
+                inner,
+                upload: upload.clone(),
+            },
+            upload,
+        )
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Self::Streaming { inner, upload } = self.get_mut() else {
+            return Poll::Ready(None);
+        };
+        if upload.state() == Uploaded::No {
+            upload.set(Uploaded::Begun);
+        }
+        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            upload.0.bytes.set(upload.bytes() + data.len() as u64);
+        }
+        match &frame {
+            None => upload.set(Uploaded::Done),
+            Some(Ok(_)) if inner.is_end_stream() => upload.set(Uploaded::Done),
+            Some(Ok(_)) => {}
+            Some(Err(error)) if is_malformed(error) => upload.set(Uploaded::Malformed),
+            Some(Err(_)) => upload.set(Uploaded::Abandoned),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming { inner, .. } => inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming { inner, .. } => inner.size_hint(),
+        }
+    }
+}
+
+/// hyper reports bad chunks as I/O errors about the input, and everything else is a connection that ended.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let cause = error
+        .source()
+        .and_then(|source| source.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| {
+        matches!(
+            cause.kind(),
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
+        )
+    })
+}
+
+/// A body on its way to the client. When it ends, or is dropped, the exchange is over.
+pub(crate) struct AnswerBody {
+    source: Source,
+    bytes: u64,
+    /// The server broke off.
+    broken: bool,
+    /// Told how it went, exactly once.
+    exchange: Option<Exchange>,
+}
+
+enum Source {
+    /// Ours, short. `None` once sent.
+    Text(Option<Bytes>),
+    /// A server's, and its connection to give back at the end.
+    Server(Incoming, Option<Lease>),
+}
+
+impl AnswerBody {
+    pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
+        let text = Some(text).filter(|text| !text.is_empty());
+        Self {
+            source: Source::Text(text),
+            bytes: 0,
+            broken: false,
+            exchange: Some(exchange),
+        }
+    }
+
+    /// Before a tunnel: its exchange goes on.
+    pub(crate) fn none() -> Self {
+        Self {
+            source: Source::Text(None),
+            bytes: 0,
+            broken: false,
+            exchange: None,
+        }
+    }
+
+    pub(crate) fn relay(inner: Incoming, lease: Lease, exchange: Exchange) -> Self {
+        let source = Source::Server(inner, Some(lease));
+        let mut body = Self {
+            source,
+            bytes: 0,
+            broken: false,
+            exchange: Some(exchange),
+        };
+        body.give_back_at_end();
+        body
+    }
+
+    fn give_back_at_end(&mut self) {
+        if let Source::Server(inner, lease) = &mut self.source
+            && inner.is_end_stream()
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn finish(&mut self) {
+        let end = match (self.broken, self.is_end_stream()) {
+            (true, _) => End::ServerGone,
+            (false, true) => End::Complete,
+            (false, false) => End::ClientGone,
+        };
+        if let Some(exchange) = self.exchange.take() {
+            exchange.finish(self.bytes, end);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.source {
+            Source::Text(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Source::Server(inner, lease) => {
+                let frame = ready!(Pin::new(inner).poll_frame(cx));
+                match &frame {
+                    // The end of a chunked body shows only now.
+                    None => {
+                        if let Some(lease) = lease.take() {
+                            lease.give_back();
+                        }
+                        this.source = Source::Text(None);
+                    }
+                    Some(Ok(_)) => this.give_back_at_end(),
+                    Some(Err(_)) => {
+                        *lease = None;
+                        this.broken = true;
+                    }
+                }
+                frame
+            }
+        };
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+        {
+            this.bytes += data.len() as u64;
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Text(text) => text.is_none(),
+            Source::Server(inner, _) => inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Source::Server(inner, _) => inner.size_hint(),
+        }
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}

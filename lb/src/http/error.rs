@@ -1,0 +1,77 @@
+//! Why a request is refused or fails, and the one place where that becomes a status and a sentence.
+
+use bytes::Bytes;
+use hyper::http::StatusCode;
+
+use crate::http::host::BadHost;
+use crate::http::path::BadPath;
+use crate::upstream::Fault;
+
+/// Why a request is answered by us and not by a server.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The client's, before anything was sent anywhere.
+    #[error("{0}")]
+    Host(#[from] BadHost),
+    #[error("{0}")]
+    Path(#[from] BadPath),
+    #[error("request could be read in more than one way")]
+    Ambiguous,
+    #[error("CONNECT is not supported")]
+    Connect,
+    /// The client's, while its body was on its way.
+    #[error("malformed request body")]
+    Body,
+    #[error("client closed the connection")]
+    Gone,
+    /// No route wants it.
+    #[error("no route")]
+    NoRoute,
+    /// A route wants it, and nothing behind it may receive traffic now.
+    #[error("no healthy instance")]
+    Unavailable,
+    /// A server's.
+    #[error("{0}")]
+    Upstream(Fault),
+    /// Ours: a rewrite made something that is no request.
+    #[error("cannot build the request: {0}")]
+    Rewrite(hyper::http::Error),
+}
+
+impl Refusal {
+    /// `no_route` is the operator's choice for requests without a route.
+    pub(crate) fn status(&self, no_route: u16) -> StatusCode {
+        match self {
+            Self::Host(_) | Self::Path(_) | Self::Ambiguous | Self::Body => StatusCode::BAD_REQUEST,
+            Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Gone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
+            Self::NoRoute => StatusCode::from_u16(no_route).unwrap_or(StatusCode::NOT_FOUND),
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(Fault::DialTimeout | Fault::HeaderTimeout) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(Fault::Dial(_) | Fault::Answer(_) | Fault::Switched) => StatusCode::BAD_GATEWAY,
+            Self::Rewrite(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// What the client reads. Nothing about our inside: addresses of servers stay in the log.
+    pub(crate) fn text(&self) -> Bytes {
+        match self {
+            Self::Upstream(Fault::Dial(_)) => Bytes::from_static(b"upstream refused the connection\n"),
+            Self::Upstream(Fault::DialTimeout) => Bytes::from_static(b"upstream did not accept in time\n"),
+            Self::Upstream(Fault::HeaderTimeout) => Bytes::from_static(b"upstream did not answer in time\n"),
+            Self::Upstream(Fault::Answer(_) | Fault::Switched) => {
+                Bytes::from_static(b"upstream gave no valid answer\n")
+            }
+            Self::Rewrite(_) => Bytes::from_static(b"internal error\n"),
+            refusal => Bytes::from(format!("{refusal}\n")),
+        }
+    }
+
+    /// The rest of the connection cannot be trusted to be requests.
+    pub(crate) fn ends_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Ambiguous | Self::Body | Self::Connect | Self::Gone | Self::Host(_)
+        )
+    }
+}

@@ -1,0 +1,159 @@
+//! One request from its head to the last byte of its answer, for metrics and the access log: begun when the
+//! head is read, over when the answer's body ended or was dropped. Whatever happens in between, an exchange
+//! is counted exactly once, because that is done when it is dropped.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use hyper::http::request::Parts;
+use hyper::http::{HeaderMap, StatusCode, Uri};
+
+use crate::access_log::{Record, Upstreamed};
+use crate::http::body::Upload;
+use crate::meter::Meter;
+use crate::table::Target;
+use crate::worker::Worker;
+
+/// Status in log and metrics of a client that left before its answer was complete.
+const CLIENT_GONE: u16 = 499;
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Complete,
+    ClientGone,
+    /// In the middle of its answer.
+    ServerGone,
+}
+
+/// See the module.
+pub(crate) struct Exchange {
+    worker: Rc<Worker>,
+    started: Instant,
+    status: u16,
+    bytes: u64,
+    end: End,
+    target: Option<Arc<Target>>,
+    upload: Option<Upload>,
+    /// Of the tunnel it became.
+    tunnel: Option<Meter>,
+    /// The log line in the making, when there is a log.
+    record: Option<Box<Record>>,
+}
+
+impl Exchange {
+    /// `request` is as the client sent it.
+    pub(crate) fn begin(worker: Rc<Worker>, remote: SocketAddr, request: &Parts) -> Self {
+        let record = worker.log.as_ref().map(|_| {
+            Box::new(Record {
+                remote,
+                method: request.method.clone(),
+                uri: request.uri.clone(),
+                version: request.version,
+                host: String::new(),
+                headers: Vec::new(),
+                upstream: None,
+                status: 0,
+                bytes: 0,
+                ended: SystemTime::UNIX_EPOCH,
+                took: std::time::Duration::ZERO,
+            })
+        });
+        let mut exchange = Self {
+            worker,
+            started: Instant::now(),
+            status: 0,
+            bytes: 0,
+            end: End::ClientGone,
+            target: None,
+            upload: None,
+            tunnel: None,
+            record,
+        };
+        exchange.headers(&request.headers);
+        exchange
+    }
+
+    /// The canonical host, once it is known.
+    pub(crate) fn host(&mut self, host: &str) {
+        if let Some(record) = &mut self.record {
+            host.clone_into(&mut record.host);
+        }
+    }
+
+    /// The headers that the log wants, as they are now.
+    pub(crate) fn headers(&mut self, headers: &HeaderMap) {
+        if let (Some(record), Some(log)) = (&mut self.record, &self.worker.log) {
+            record.headers = log
+                .format()
+                .headers()
+                .iter()
+                .map(|name| headers.get(name).cloned())
+                .collect();
+        }
+    }
+
+    /// It is being sent there; the last one counts.
+    pub(crate) fn sent(&mut self, target: &Arc<Target>, uri: &Uri, upload: &Upload) {
+        self.target = Some(target.clone());
+        self.upload = Some(upload.clone());
+        if let Some(record) = &mut self.record {
+            record.upstream = Some(Upstreamed {
+                service: target.service.clone(),
+                authority: target.addr.clone(),
+                uri: uri.clone(),
+            });
+        }
+    }
+
+    /// Its answer begins.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = status.as_u16();
+    }
+
+    /// It became a tunnel; from here on every end is a good one.
+    pub(crate) fn carries(&mut self, meter: Meter) {
+        self.tunnel = Some(meter);
+        self.end = End::Complete;
+    }
+
+    /// Its answer ended after `bytes` of body.
+    pub(crate) fn finish(mut self, bytes: u64, end: End) {
+        self.bytes = bytes;
+        self.end = end;
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let took = self.started.elapsed();
+        let counters = &self.worker.counters;
+        match self.end {
+            End::Complete => {}
+            End::ServerGone => counters.upstream_failures.add(1),
+            End::ClientGone => {
+                counters.client_gone.add(1);
+                self.status = CLIENT_GONE;
+            }
+        }
+        let mut uploaded = self.upload.as_ref().map_or(0, Upload::bytes);
+        if let Some(tunnel) = &self.tunnel {
+            (self.bytes, uploaded) = (tunnel.written(), tunnel.read());
+        }
+        if let Some(target) = &self.target {
+            target
+                .stats
+                .record(self.worker.number, Some(self.status), took, self.bytes, uploaded);
+            self.worker.service(&target.service).count(self.status, took);
+        }
+        if let (Some(mut record), Some(log)) = (self.record.take(), &self.worker.log) {
+            record.status = self.status;
+            record.bytes = self.bytes;
+            record.ended = SystemTime::now();
+            record.took = took;
+            log.write(&record);
+        }
+    }
+}

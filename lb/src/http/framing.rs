@@ -1,0 +1,327 @@
+//! Where requests begin and end on a client's connection, watched byte by byte before hyper parses them.
+//!
+//! hyper is right to accept what RFC 9112 lets a server accept: a `Content-Length` beside
+//! `Transfer-Encoding`, a repeated `Content-Length`, bare line feeds. A proxy is safer refusing them, since it
+//! cannot know how the server behind it reads the same bytes (request smuggling), and hyper leaves no
+//! trace of them in the request it hands out. So [`Watched`] looks at the bytes on their way in and
+//! [`Framing`] remembers which request of the connection was ambiguous; the service answers that one 400.
+//!
+//! It also knows whether a head is half read, which makes slow heads visible without a timer per request.
+//! It never changes, delays or keeps what passes through, and decides nothing that hyper decides.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Of a line longer than this only the beginning is kept: enough for every header that frames a body.
+const LINE_KEPT: usize = 1024;
+/// [`Shared::ambiguous`] while every request was clear.
+const NONE: u64 = u64::MAX;
+
+/// What the connection's service may ask. Atomics because hyper wants `Send` streams; both sides are
+/// always on one thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Framing(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Which request, counted from 0, was the first ambiguous one.
+    ambiguous: AtomicU64,
+    /// Heads read to their end.
+    heads: AtomicU64,
+    /// A head has begun and not ended.
+    in_head: AtomicBool,
+    /// The connection no longer speaks HTTP.
+    tunnel: AtomicBool,
+}
+
+/// How far a connection has come; equal values mean that no request began or ended reading between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Heads read to their end.
+    pub heads: u64,
+    /// A head has begun and not ended.
+    pub in_head: bool,
+}
+
+impl Framing {
+    /// Is request number `request` (from 0) one that others could read differently?
+    pub(crate) fn is_ambiguous(&self, request: u64) -> bool {
+        request >= self.0.ambiguous.load(Relaxed)
+    }
+
+    /// Where reading stands.
+    pub(crate) fn progress(&self) -> Progress {
+        Progress {
+            heads: self.0.heads.load(Relaxed),
+            in_head: self.0.in_head.load(Relaxed),
+        }
+    }
+
+    /// From here on bytes are none of our business: the connection was upgraded.
+    pub(crate) fn becomes_tunnel(&self) {
+        self.0.tunnel.store(true, Relaxed);
+    }
+
+    /// Has [`Framing::becomes_tunnel`] been called?
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.0.tunnel.load(Relaxed)
+    }
+}
+
+/// A client's stream whose incoming bytes are looked at.
+#[derive(Debug)]
+pub(crate) struct Watched<S> {
+    stream: S,
+    scanner: Scanner,
+}
+
+impl<S> Watched<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            scanner: Scanner::new(),
+        }
+    }
+
+    pub(crate) fn framing(&self) -> Framing {
+        Framing(self.scanner.shared.clone())
+    }
+}
+
+/// What the next bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expect {
+    /// The request line, or empty lines before it.
+    Start,
+    Header,
+    /// That many bytes of a body with a length.
+    Body(u64),
+    ChunkSize,
+    /// That many bytes of a chunk, its closing CRLF included.
+    Chunk(u64),
+    Trailer,
+    /// Nothing we can read: after an ambiguity, hyper ends the connection.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Scanner {
+    shared: Arc<Shared>,
+    expect: Expect,
+    /// Beginning of a line that did not end in the bytes read so far.
+    partial: Vec<u8>,
+    /// Last byte of that line, which may lie beyond what is kept of it.
+    last: u8,
+    length: Option<u64>,
+    chunked: bool,
+}
+
+/// Two servers could disagree about this message.
+struct Ambiguous;
+
+impl Scanner {
+    fn new() -> Self {
+        let shared = Shared {
+            ambiguous: AtomicU64::new(NONE),
+            heads: AtomicU64::new(0),
+            in_head: AtomicBool::new(false),
+            tunnel: AtomicBool::new(false),
+        };
+        Self {
+            shared: Arc::new(shared),
+            expect: Expect::Start,
+            partial: Vec::new(),
+            last: 0,
+            length: None,
+            chunked: false,
+        }
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) {
+        if self.shared.tunnel.load(Relaxed) {
+            return;
+        }
+        while !bytes.is_empty() {
+            match self.expect {
+                Expect::Unknown => return,
+                Expect::Body(left) => bytes = self.skip(bytes, left, Expect::Body, Expect::Start),
+                Expect::Chunk(left) => bytes = self.skip(bytes, left, Expect::Chunk, Expect::ChunkSize),
+                Expect::Start | Expect::Header | Expect::ChunkSize | Expect::Trailer => {
+                    let Some(rest) = self.read_line(bytes) else { break };
+                    bytes = rest;
+                }
+            }
+        }
+        let in_head =
+            self.expect == Expect::Header || (self.expect == Expect::Start && !self.partial.is_empty());
+        self.shared.in_head.store(in_head, Relaxed);
+    }
+
+    fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, more: fn(u64) -> Expect, done: Expect) -> &'a [u8] {
+        let taken = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let left = left - taken as u64;
+        self.expect = if left == 0 { done } else { more(left) };
+        &bytes[taken..]
+    }
+
+    /// Takes one line and returns what follows it, or keeps the beginning of an unfinished one.
+    fn read_line<'a>(&mut self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+            self.keep(bytes);
+            return None;
+        };
+        let outcome = if self.partial.is_empty() {
+            self.line(&bytes[..end])
+        } else {
+            self.keep(&bytes[..end]);
+            let mut line = std::mem::take(&mut self.partial);
+            // The end of an overlong line was not kept, but how it ended was.
+            *line.last_mut().expect("a line begun is not empty") = self.last;
+            let outcome = self.line(&line);
+            line.clear();
+            self.partial = line;
+            outcome
+        };
+        if outcome.is_err() {
+            self.shared
+                .ambiguous
+                .store(self.shared.heads.load(Relaxed), Relaxed);
+            self.expect = Expect::Unknown;
+        }
+        Some(&bytes[end + 1..])
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last() {
+            self.last = *last;
+            let room = LINE_KEPT.saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(&bytes[..room.min(bytes.len())]);
+        }
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
+        let line = line.strip_suffix(b"\r").ok_or(Ambiguous)?;
+        match self.expect {
+            Expect::Start if line.is_empty() => {}
+            Expect::Start => {
+                self.length = None;
+                self.chunked = false;
+                self.expect = Expect::Header;
+            }
+            Expect::Header if line.is_empty() => self.end_of_head(),
+            Expect::Header => self.header(line)?,
+            Expect::ChunkSize => {
+                let size = chunk_size(line).ok_or(Ambiguous)?;
+                self.expect = if size == 0 {
+                    Expect::Trailer
+                } else {
+                    Expect::Chunk(size)
+                };
+            }
+            Expect::Trailer if line.is_empty() => self.expect = Expect::Start,
+            Expect::Trailer => {}
+            Expect::Body(_) | Expect::Chunk(_) | Expect::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, line: &[u8]) -> Result<(), Ambiguous> {
+        match line[0] {
+            b'c' | b'C' | b't' | b'T' => {}
+            // A folded line: its header ends where the reader thinks it does.
+            b' ' | b'\t' => return Err(Ambiguous),
+            _ => return Ok(()),
+        }
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else {
+            return Err(Ambiguous);
+        };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            if self.length.is_some() || self.chunked {
+                return Err(Ambiguous);
+            }
+            self.length = Some(decimal(value).ok_or(Ambiguous)?);
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if self.length.is_some() || self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Ambiguous);
+            }
+            self.chunked = true;
+        }
+        Ok(())
+    }
+
+    fn end_of_head(&mut self) {
+        self.shared.heads.fetch_add(1, Relaxed);
+        self.expect = match (self.chunked, self.length) {
+            (true, _) => Expect::ChunkSize,
+            (false, Some(length)) if length > 0 => Expect::Body(length),
+            (false, _) => Expect::Start,
+        };
+    }
+}
+
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// Bytes until the next size line, 0 for the last chunk.
+fn chunk_size(line: &[u8]) -> Option<u64> {
+    let digits = line.split(|byte| *byte == b';').next()?.trim_ascii_end();
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    match u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()? {
+        0 => Some(0),
+        size => size.checked_add(2),
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.scanner.read(&buf.filled()[before..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+use super::*;
+
+/// Feeds `bytes` in pieces of every size and returns what was ambiguous, the same each time.
+fn first_ambiguous(bytes: &str) -> Option<u64> {
+    let verdict = |piece: usize| {
+        let mut scanner = Scanner::new();
+        for piece in bytes.as_bytes().chunks(piece) {
+            scanner.read(piece);
+        }
+        let ambiguous = scanner.shared.ambiguous.load(Relaxed);
+        (ambiguous != NONE).then_some(ambiguous)
+    };
+    let whole = verdict(bytes.len());
+    for piece in 1..bytes.len().min(40) {
+        assert_eq!(verdict(piece), whole, "in pieces of {piece}");
+    }
+    whole
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\na\nb\nc";
+const CHUNKED: &str =
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\na\nb\nc\r\n0\r\nT: 1\r\n\r\n";
+
+#[test]
+fn ordinary_requests_in_a_row_are_clear() {
+    assert_eq!(
+        first_ambiguous(&format!("{GET}{POST}{CHUNKED}\r\n{GET}{CHUNKED}{POST}{GET}")),
+        None
+    );
+}
+
+#[test]
+fn every_framing_that_could_be_read_differently_is_found_and_numbered() {
+    for head in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\nContent-Length: 5\r\n",
+        "Content-Length: 5\r\ncontent-length: 6\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: 5, 5\r\n",
+        "Content-Length:\r\n",
+        "Transfer-Encoding: gzip, chunked\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+        "X: 1\n",
+        "X: 1\r\n folded\r\n",
+    ] {
+        let bytes = format!("{GET}{CHUNKED}POST / HTTP/1.1\r\n{head}\r\nrest{GET}");
+        assert_eq!(first_ambiguous(&bytes), Some(2), "{head:?}");
+    }
+}
+
+#[test]
+fn a_bad_chunk_size_taints_what_follows_on_the_connection() {
+    let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for size in [
+        "zz\r\n",
+        "\r\n",
+        "-1\r\n",
+        "5\n",
+        "fffffffffffffffff\r\n",
+        "ffffffffffffffff\r\n",
+    ] {
+        assert_eq!(first_ambiguous(&format!("{head}{size}")), Some(1), "{size:?}");
+    }
+}
+
+#[test]
+fn a_head_half_read_is_visible() {
+    let mut scanner = Scanner::new();
+    let framing = Framing(scanner.shared.clone());
+    scanner.read(b"GET");
+    assert_eq!(
+        framing.progress(),
+        Progress {
+            heads: 0,
+            in_head: true
+        }
+    );
+    scanner.read(b" / HTTP/1.1\r\nHost:");
+    assert_eq!(
+        framing.progress(),
+        Progress {
+            heads: 0,
+            in_head: true
+        }
+    );
+    scanner.read(b"a\r\n\r\n");
+    assert_eq!(
+        framing.progress(),
+        Progress {
+            heads: 1,
+            in_head: false
+        }
+    );
+}
+
+#[test]
+fn a_long_line_is_neither_kept_nor_misread() {
+    let long = "x".repeat(10 * LINE_KEPT);
+    assert_eq!(
+        first_ambiguous(&format!("GET /{long} HTTP/1.1\r\nX: {long}\r\n\r\n{GET}")),
+        None
+    );
+    assert_eq!(
+        first_ambiguous(&format!("GET / HTTP/1.1\r\nX: {long}\n\r\n{GET}")),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_tunnel_is_not_looked_at() {
+    let mut scanner = Scanner::new();
+    Framing(scanner.shared.clone()).becomes_tunnel();
+    scanner.read(b"\n\n\n");
+    assert!(!Framing(scanner.shared.clone()).is_ambiguous(0));
+}

@@ -1,0 +1,166 @@
+//! Sockets of the listeners: claimed when the lb is built, listening only from the first table on.
+//!
+//! Every worker gets a socket of its own on every port (`SO_REUSEPORT`), so the kernel spreads connections
+//! and no accepted one ever changes its core. That option also lets another process of the same user
+//! share a port in silence, so a port is first claimed without it: a taken port is an error, always.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Silent clients are asked whether they still exist, as fabio does.
+const KEEP_ALIVE: Duration = Duration::from_secs(180);
+/// Pause after an accept that failed for lack of file descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds `count` sockets to one address; port 0 gives all of them the same free port.
+/// `[::]` means every address of both families, or of IPv4 on a machine without IPv6.
+pub(crate) fn claim(addr: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<Socket>)> {
+    match claim_in_family(addr, count) {
+        Err(error) if addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && lacks_ipv6(&error) => {
+            claim_in_family(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), addr.port()), count)
+        }
+        claimed => claimed,
+    }
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    /// Linux's `EAFNOSUPPORT`, which the standard library has no name for.
+    const NO_SUCH_FAMILY: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_SUCH_FAMILY)
+}
+
+fn claim_in_family(addr: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<Socket>)> {
+    if addr.port() != 0 {
+        // Reuse of the address alone passes over connections that linger, not over anybody's socket.
+        let probe = socket(addr)?;
+        probe.set_reuse_address(true)?;
+        probe.bind(&addr.into())?;
+    }
+    let first = bind(addr)?;
+    let bound = first
+        .local_addr()?
+        .as_socket()
+        .ok_or_else(|| io::Error::other("not an IP socket"))?;
+    let mut sockets = vec![first];
+    for _ in 1..count {
+        sockets.push(bind(bound)?);
+    }
+    Ok((bound, sockets))
+}
+
+/// Sockets without `SO_REUSEADDR` are seen by the probe of another process even before they listen; but
+/// connections left over by a program that did not share its port can only be passed over with it.
+fn bind(addr: SocketAddr) -> io::Result<Socket> {
+    let attempt = |reuse_address: bool| {
+        let socket = socket(addr)?;
+        socket.set_reuse_port(true)?;
+        socket.set_reuse_address(reuse_address)?;
+        socket.bind(&addr.into())?;
+        Ok(socket)
+    };
+    attempt(false).or_else(|error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => attempt(true),
+        _ => Err(error),
+    })
+}
+
+fn socket(addr: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() {
+        // `:9999` means every address, of both families.
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+/// Begins to listen, on the runtime of the worker that owns the socket.
+pub(crate) fn listen(socket: Socket) -> io::Result<TcpListener> {
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The next connection. Never ends: a connection that died while waiting is skipped, and want of
+/// file descriptors is waited out, since closing the listener would only make it worse.
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, addr)) => {
+                prepare(&stream);
+                return (stream, addr);
+            }
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(error) => {
+                tracing::warn!(%error, "accepting connections fails, trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+fn prepare(stream: &TcpStream) {
+    // Failing means the connection is already gone, which reading it will tell.
+    let _ = stream.set_nodelay(true);
+    let keep_alive = TcpKeepalive::new()
+        .with_time(KEEP_ALIVE)
+        .with_interval(KEEP_ALIVE / 10);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keep_alive);
+}
+
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: &str = "127.0.0.1:0";
+
+    #[test]
+    fn a_free_port_is_the_same_for_all_sockets() {
+        let (addr, sockets) = claim(ANY.parse().unwrap(), 3).unwrap();
+        assert_ne!(addr.port(), 0);
+        for socket in &sockets {
+            assert_eq!(socket.local_addr().unwrap().as_socket(), Some(addr));
+        }
+    }
+
+    #[test]
+    fn a_port_claimed_by_somebody_else_is_an_error_listening_or_not() {
+        let (addr, sockets) = claim(ANY.parse().unwrap(), 2).unwrap();
+        assert_eq!(claim(addr, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        for socket in &sockets {
+            socket.listen(BACKLOG).unwrap();
+        }
+        assert_eq!(claim(addr, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(sockets);
+        assert!(claim(addr, 2).is_ok());
+
+        let foreign = std::net::TcpListener::bind(ANY).unwrap();
+        let addr = foreign.local_addr().unwrap();
+        assert_eq!(claim(addr, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_port_on_which_connections_linger_can_be_claimed() {
+        let listener = std::net::TcpListener::bind(ANY).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        // The side that closes first is left with a connection in TIME_WAIT.
+        drop(listener.accept().unwrap());
+        drop(listener);
+        drop(client);
+        assert!(claim(addr, 2).is_ok());
+    }
+}

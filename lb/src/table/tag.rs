@@ -1,0 +1,355 @@
+//! A `urlprefix-` tag becomes a [`Definition`]: a source (host and path, or port) and options.
+//!
+//! Whoever may register a service writes these tags, so nothing here trusts them: a tag that
+//! cannot be meant is refused with a reason and harms only itself.
+
+use std::sync::Arc;
+
+use super::glob::{BadGlob, Glob};
+use super::matching::{is_pattern, split_port};
+use super::redirect::{BadRedirect, Redirect};
+use super::route::{HostHeader, Options};
+use crate::config::{Config, Matcher};
+
+/// Longest host name that DNS knows.
+const MAX_HOST: usize = 253;
+/// Longest tag worth reading; far above any real one.
+const MAX_TAG: usize = 8 << 10;
+/// Values of `proto=` that plain bytes to the target would betray.
+const LATER: [&str; 8] = [
+    "https",
+    "wss",
+    "grpc",
+    "grpcs",
+    "tcp+sni",
+    "https+tcp+sni",
+    "tcp-dynamic",
+    "h2c",
+];
+
+/// What one tag asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// What requests it wants.
+    pub source: Source,
+    /// What to do with them.
+    pub options: Arc<Options>,
+}
+
+/// What requests a route wants.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// HTTP requests.
+    Http {
+        /// Lower case, as written otherwise; empty for every host.
+        host: Arc<str>,
+        /// Starts with `/`, or is a pattern.
+        path: Arc<str>,
+    },
+    /// Connections to the listener on this port.
+    Tcp(u16),
+}
+
+/// Why a tag makes no route.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadTag {
+    /// Nothing after the prefix.
+    #[error("it names neither host nor path")]
+    NoSource,
+    /// Far too long.
+    #[error("it is longer than {MAX_TAG} bytes")]
+    TooLong,
+    /// A control character, written out.
+    #[error("it contains the control character {0}")]
+    Control(String),
+    /// A host longer than DNS allows.
+    #[error("its host is longer than {MAX_HOST} bytes")]
+    LongHost,
+    /// A host that no request can name.
+    #[error("'{0}' is no host name")]
+    Host(String),
+    /// A host or path that is no pattern.
+    #[error("'{1}': {0}")]
+    Pattern(BadGlob, String),
+    /// A port that is none.
+    #[error("'{0}' is no port")]
+    Port(String),
+    /// A path where only a port makes sense.
+    #[error("proto=tcp needs a source ':port', not '{0}'")]
+    TcpSource(String),
+    /// A protocol that is known and not spoken yet.
+    #[error("proto={0} is not supported yet")]
+    Later(String),
+    /// A weight that is no number.
+    #[error("weight={0} is no number of 0 or more")]
+    Weight(String),
+    /// A redirect that is none.
+    #[error("redirect={1}: {0}")]
+    Redirect(BadRedirect, String),
+    /// A redirect for raw connections.
+    #[error("a TCP route cannot redirect")]
+    TcpRedirect,
+}
+
+/// Reads one tag. `None`: it does not start with our prefix, so it is none of ours.
+/// `others`: the further tags of the service.
+#[must_use]
+pub fn parse(config: &Config, tag: &str, others: &[&str]) -> Option<Result<Definition, BadTag>> {
+    let rest = tag.trim().strip_prefix(&*config.tag_prefix)?;
+    Some(definition(config, rest, others))
+}
+
+fn definition(config: &Config, rest: &str, others: &[&str]) -> Result<Definition, BadTag> {
+    if rest.len() > MAX_TAG {
+        return Err(BadTag::TooLong);
+    }
+    // A tab parts words as a blank does; any other control character has no business here.
+    if let Some(control) = rest.chars().find(|c| c.is_control() && *c != '\t') {
+        return Err(BadTag::Control(control.escape_default().to_string()));
+    }
+    let mut words = rest.split_whitespace();
+    let source = words.next().ok_or(BadTag::NoSource)?;
+    let words: Vec<(&str, &str)> = words
+        .map(|word| word.split_once('=').unwrap_or((word, "")))
+        .collect();
+    let proto = words
+        .iter()
+        .rev()
+        .find(|(key, _)| *key == "proto")
+        .map(|(_, value)| *value);
+    if let Some(later) = proto.filter(|proto| LATER.contains(proto)) {
+        return Err(BadTag::Later(later.to_owned()));
+    }
+    let options = options(&words, others)?;
+    let source = self::source(config, source, proto == Some("tcp"))?;
+    if matches!(source, Source::Tcp(_)) && options.redirect.is_some() {
+        return Err(BadTag::TcpRedirect);
+    }
+    Ok(Definition {
+        source,
+        options: Arc::new(options),
+    })
+}
+
+fn source(config: &Config, text: &str, tcp: bool) -> Result<Source, BadTag> {
+    if let Some(port) = text.strip_prefix(':')
+        && !port.contains('/')
+    {
+        return match port.parse() {
+            Ok(0) | Err(_) => Err(BadTag::Port(port.to_owned())),
+            Ok(port) => Ok(Source::Tcp(port)),
+        };
+    }
+    if tcp {
+        return Err(BadTag::TcpSource(shorten(text)));
+    }
+    let (host, path) = match text.find('/') {
+        Some(slash) => (
+            expand(&text[..slash], &config.datacenter),
+            expand(&text[slash..], &config.datacenter),
+        ),
+        None => (text.to_owned(), "/".to_owned()),
+    };
+    let host = host.to_lowercase();
+    check_host(&host)?;
+    if config.matcher == Matcher::Glob {
+        check_pattern(&path)?;
+    }
+    Ok(Source::Http {
+        host: host.trim_end_matches('.').into(),
+        path: path.into(),
+    })
+}
+
+/// A host may be empty (every host), a name, an address or a pattern, with or without a port.
+fn check_host(host: &str) -> Result<(), BadTag> {
+    if host.len() > MAX_HOST {
+        return Err(BadTag::LongHost);
+    }
+    let (name, port) = split_port(host);
+    if let Some(port) = port
+        && port != "*"
+        && port.parse::<u16>().map_or(true, |port| port == 0)
+    {
+        return Err(BadTag::Port(port.to_owned()));
+    }
+    let outlandish =
+        |c: char| c.is_whitespace() || matches!(c, '@' | '#' | '"' | '<' | '>' | '%' | '|' | '=');
+    if host.contains(outlandish) || (name.trim_end_matches('.').is_empty() && !host.is_empty()) {
+        return Err(BadTag::Host(shorten(host)));
+    }
+    if is_pattern(name) {
+        check_pattern(name)
+    } else {
+        Ok(())
+    }
+}
+
+fn check_pattern(text: &str) -> Result<(), BadTag> {
+    Glob::parse(text)
+        .map(|_| ())
+        .map_err(|bad| BadTag::Pattern(bad, shorten(text)))
+}
+
+fn options(words: &[(&str, &str)], others: &[&str]) -> Result<Options, BadTag> {
+    let mut options = Options {
+        tags: others.iter().map(|tag| Box::from(*tag)).collect(),
+        ..Options::default()
+    };
+    let mut shown: Vec<(Box<str>, Box<str>)> = Vec::new();
+    for (key, value) in words {
+        match *key {
+            // The scheme of the destination says it.
+            "proto" => continue,
+            "weight" => {
+                options.weight = weight(value)?;
+                continue;
+            }
+            "redirect" => {
+                let redirect = Redirect::parse(value).map_err(|bad| BadTag::Redirect(bad, shorten(value)))?;
+                shown.push(("redirect".into(), redirect.code.to_string().into()));
+                options.redirect = Some(redirect);
+                continue;
+            }
+            "strip" => options.strip = non_empty(value),
+            "prepend" => options.prepend = non_empty(value),
+            "host" if *value == "dst" => options.host = HostHeader::Target,
+            "host" if !value.is_empty() => options.host = HostHeader::Name((*value).into()),
+            _ => {}
+        }
+        shown.push(((*key).into(), (*value).into()));
+    }
+    // The last of several wins, and the order in which they were written means nothing.
+    shown.reverse();
+    shown.sort_by(|left, right| left.0.cmp(&right.0));
+    shown.dedup_by(|later, earlier| later.0 == earlier.0);
+    options.shown = shown.into();
+    Ok(options)
+}
+
+fn non_empty(value: &str) -> Option<Box<str>> {
+    (!value.is_empty()).then(|| value.into())
+}
+
+fn weight(text: &str) -> Result<f64, BadTag> {
+    match text.parse::<f64>() {
+        // fabio takes a negative weight as none.
+        Ok(weight) if weight.is_finite() => Ok(weight.max(0.0)),
+        _ => Err(BadTag::Weight(shorten(text))),
+    }
+}
+
+/// `$DC` and `${DC}` become the datacenter; other names become empty, as in fabio. A `$` before
+/// anything else is itself.
+fn expand(text: &str, datacenter: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        let after = &rest[at + 1..];
+        let (name, left) = match after.strip_prefix('{').and_then(|inner| inner.split_once('}')) {
+            Some(braced) => braced,
+            None => after.split_at(
+                after
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                    .unwrap_or(after.len()),
+            ),
+        };
+        if name == "DC" {
+            out.push_str(datacenter);
+        } else if name.is_empty() {
+            out.push('$');
+        }
+        rest = left;
+    }
+    out + rest
+}
+
+/// Text of a stranger, fit for a log line: control characters escaped, cut where it is long.
+pub(super) fn shorten(text: &str) -> String {
+    const MOST: usize = 120;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}… ({} bytes)", escape(&text[..end]), text.len()),
+        None => escape(text),
+    }
+}
+
+/// Text of a stranger inside a line of ours: nothing in it may end the line.
+pub(super) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_control() {
+            out.extend(char.escape_default());
+        } else {
+            out.push(char);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop_oneof};
+    use proptest::{collection, proptest};
+
+    use super::*;
+
+    fn read(tag: &str) -> Result<Definition, BadTag> {
+        parse(&Config::default(), tag, &[]).unwrap()
+    }
+
+    #[test]
+    fn variables_become_the_datacenter_or_nothing() {
+        let expanded = |text| expand(text, "east");
+        assert_eq!(expanded("$DC.foo.com"), "east.foo.com");
+        assert_eq!(expanded("a-${DC}-b/$NO/x$"), "a-east-b//x$");
+        assert_eq!(expanded("${DC"), "${DC");
+    }
+
+    #[test]
+    fn blanks_around_a_tag_do_not_matter_and_foreign_tags_are_left_alone() {
+        assert_eq!(
+            read("  urlprefix- foo.com/x ").unwrap(),
+            read("urlprefix-foo.com/x").unwrap()
+        );
+        assert!(parse(&Config::default(), "production", &[]).is_none());
+        assert!(parse(&Config::default(), "xurlprefix-/", &[]).is_none());
+    }
+
+    #[test]
+    fn a_long_tag_is_cut_where_it_is_shown() {
+        assert!(shorten(&"x".repeat(10_000)).len() < 200);
+        assert_eq!(shorten("a\u{1b}[31m\n"), "a\\u{1b}[31m\\n");
+    }
+
+    /// Texts made of the pieces the grammar is made of: they reach further than pure noise.
+    fn tags() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("foo.com".to_owned()),
+            Just("*.".to_owned()),
+            Just(":".to_owned()),
+            Just("/".to_owned()),
+            Just(" ".to_owned()),
+            Just("$DC".to_owned()),
+            Just("${".to_owned()),
+            Just("[::1]".to_owned()),
+            Just(" weight=".to_owned()),
+            Just(" redirect=301,".to_owned()),
+            Just(" proto=tcp".to_owned()),
+            Just(" strip=/".to_owned()),
+            "[0-9]{1,6}",
+            any::<String>(),
+        ];
+        collection::vec(piece, 0..8).prop_map(|pieces| format!("urlprefix-{}", pieces.concat()))
+    }
+
+    proptest! {
+        #[test]
+        fn any_tag_is_read_or_refused_without_a_panic(tag in tags()) {
+            if let Some(Err(bad)) = parse(&Config::default(), &tag, &[]) {
+                let reason = bad.to_string();
+                assert!(!reason.contains(char::is_control), "{reason:?}");
+            }
+        }
+    }
+}
