@@ -24,6 +24,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{Method, Request, Response};
+use prometheus::IntGauge;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +35,6 @@ use crate::local::Local;
 use crate::store::Store;
 
 /// What handlers need to know and reach.
-#[derive(Clone)]
 pub struct Context {
     /// The truth.
     pub store: Store,
@@ -45,7 +45,34 @@ pub struct Context {
     /// Every metric of this process.
     pub registry: prometheus::Registry,
     /// Names, beside those that are always ours, that requests may be addressed to.
-    pub hosts: Arc<[String]>,
+    pub hosts: Vec<String>,
+    /// Requests that wait for a change at this moment.
+    waiting: IntGauge,
+}
+
+impl Context {
+    /// Everything handlers need; its own metrics are added to `registry`.
+    ///
+    /// # Errors
+    /// When another part of the process has taken the name of a metric.
+    pub fn new(
+        store: Store,
+        local: Local,
+        identity: Arc<Identity>,
+        registry: prometheus::Registry,
+        hosts: Vec<String>,
+    ) -> prometheus::Result<Self> {
+        let waiting = IntGauge::new("lictor_http_waiting_requests", "Requests that wait for a change.")?;
+        registry.register(Box::new(waiting.clone()))?;
+        Ok(Self {
+            store,
+            local,
+            identity,
+            registry,
+            hosts,
+            waiting,
+        })
+    }
 }
 
 /// Serves `listener` until `stop`, then finishes what is under way. Requests that wait for a change
@@ -53,8 +80,8 @@ pub struct Context {
 ///
 /// # Errors
 /// When the listener fails for good.
-pub async fn run(listener: TcpListener, context: Context, stop: CancellationToken) -> io::Result<()> {
-    let app = Router::new().fallback(serve).with_state(Arc::new(context));
+pub async fn run(listener: TcpListener, context: Arc<Context>, stop: CancellationToken) -> io::Result<()> {
+    let app = Router::new().fallback(serve).with_state(context);
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(stop.cancelled_owned())
         .await

@@ -127,7 +127,8 @@ impl Reply {
 pub struct Fault {
     status: StatusCode,
     text: String,
-    headers: HeaderMap,
+    /// A list, since a refusal has few and travels through every `?`.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Fault {
@@ -136,7 +137,7 @@ impl Fault {
         Self {
             status,
             text: text.into(),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -158,7 +159,7 @@ impl Fault {
     /// The same with one more header; a value that no header may have is left out.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -177,7 +178,7 @@ impl Fault {
     pub fn into_response(self) -> Response<Body> {
         let mut response = Response::new(Body::from(self.text));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response.headers_mut().extend(self.headers);
         response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
         response
             .headers_mut()
