@@ -39,8 +39,7 @@ const ARROWS: [(&str, &[&str]); 5] = [
 const CATALOG_USES: [&str; 3] = ["imbl", "serde", "thiserror"];
 
 /// Crates with one home.
-const HOMES: [(&str, &str); 7] = [
-    ("axum", "."),
+const HOMES: [(&str, &str); 6] = [
     ("hickory-proto", "."),
     ("hcl-rs", "."),
     ("mimalloc", "."),
