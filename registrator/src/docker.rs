@@ -140,7 +140,9 @@ pub(crate) struct Notice {
 pub(crate) enum What {
     /// Look at it.
     Changed,
-    /// Its process ended or began: what was known of its end is over. Look at it.
+    /// Its process has ended: it is of no use until a look shows otherwise.
+    Died,
+    /// A new life, or the end of all: what was known of its end is over. Look at it.
     Turned,
     /// It was sent this signal, which no inspection can show.
     Signalled(i32),
@@ -280,7 +282,8 @@ fn notice(event: EventMessage) -> Option<Notice> {
                 .and_then(|text| container::signal(text))
                 .unwrap_or(container::SIGTERM),
         ),
-        "start" | "die" | "destroy" => What::Turned,
+        "die" => What::Died,
+        "start" | "destroy" => What::Turned,
         _ => What::Changed,
     };
     Some(Notice {

@@ -104,7 +104,7 @@ impl Engine {
     }
 
     /// Says that something happened.
-    pub fn tell(&self, name: &str, action: &str, attributes: Value) {
+    pub fn tell(&self, name: &str, action: &str, attributes: &Value) {
         let event = json!({"Type": "container", "Action": action, "timeNano": 1,
                            "Actor": {"ID": id(name), "Attributes": attributes}});
         let _ = self.events.send(Some(format!("{event}\n")));
