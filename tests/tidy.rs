@@ -39,7 +39,8 @@ const ARROWS: [(&str, &[&str]); 5] = [
 const CATALOG_USES: [&str; 3] = ["imbl", "serde", "thiserror"];
 
 /// Crates with one home.
-const HOMES: [(&str, &str); 6] = [
+const HOMES: [(&str, &str); 7] = [
+    ("axum", "."),
     ("hickory-proto", "."),
     ("hcl-rs", "."),
     ("mimalloc", "."),
