@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use api::wire::register;
 use api::wire::service::AgentService;
-use axum::http::StatusCode;
 use catalog::{Answer, Interest, ServiceSpec, State};
+use hyper::StatusCode;
 
 use super::reply::{Fault, Reply};
 use super::request::Ask;

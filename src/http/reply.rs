@@ -1,8 +1,10 @@
 //! What is answered: JSON with its headers, or an error as plain text in Consul's words.
 
-use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
 use catalog::{Index, Refused};
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::local::LocalError;
@@ -93,7 +95,7 @@ impl Reply {
     }
 
     /// The answer as it is sent.
-    pub fn into_response(self, pretty: bool) -> Response<Body> {
+    pub fn into_response(self, pretty: bool) -> Response<Full<Bytes>> {
         let (kind, body) = match self.content {
             Content::Nothing => (None, Vec::new()),
             Content::Text(text) => (Some(TEXT), text.into_bytes()),
@@ -104,7 +106,7 @@ impl Reply {
             },
         };
         let sniffable = kind == Some(TEXT);
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Full::from(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         let headers = response.headers_mut();
@@ -175,8 +177,8 @@ impl Fault {
     }
 
     /// The answer as it is sent.
-    pub fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.text));
+    pub fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(self.text));
         *response.status_mut() = self.status;
         response.headers_mut().extend(self.headers);
         response.headers_mut().insert(header::CONTENT_TYPE, TEXT);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::wire::duration;
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use bytes::Bytes;
 use catalog::{Answer, Index, Interest, State};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
 use prometheus::IntGauge;
 use tokio::time::Instant;
@@ -61,7 +62,7 @@ impl Ask {
     /// Reads a request for `row`, body included.
     pub async fn read(
         context: Arc<Context>,
-        request: Request<Body>,
+        request: Request<Incoming>,
         rest: &str,
         row: &Row,
     ) -> Result<Self, Fault> {
@@ -153,7 +154,7 @@ impl Drop for Seat<'_> {
     }
 }
 
-async fn read_body(headers: &HeaderMap, body: Body, kind: BodyKind) -> Result<Bytes, Fault> {
+async fn read_body(headers: &HeaderMap, body: Incoming, kind: BodyKind) -> Result<Bytes, Fault> {
     let Some(limit) = kind.limit() else {
         return Ok(Bytes::new());
     };

@@ -21,12 +21,13 @@ use crate::sync::Sync;
 /// Longer than anything here takes, shorter than anybody's patience.
 const SOON: Duration = Duration::from_secs(10);
 
-/// An agent's HTTP side, stopped when dropped.
+/// An agent's HTTP side. It ends with the runtime of its test.
 struct Server {
     address: SocketAddr,
     client: Client,
-    context: Arc<Context>,
-    _stop: tokio_util::sync::DropGuard,
+    context: Context,
+    stop: CancellationToken,
+    running: tokio::task::JoinHandle<io::Result<()>>,
 }
 
 /// An answer as it came over the wire.
@@ -77,18 +78,21 @@ impl Server {
         let stop = CancellationToken::new();
         let store = Store::new(stop.clone());
         leader::enlist(&store, &identity).await.unwrap();
-        let local = Local::new(Checks, Sync::new(identity.clone(), store.clone()));
+        let (events, _results) = tokio::sync::mpsc::channel(8);
+        let checks = Checks::new(events, stop.clone());
+        let local = Local::new(checks, Sync::new(identity.clone(), store.clone()));
         let registry = prometheus::Registry::new();
-        let context = Arc::new(Context::new(store, local, identity, registry, Vec::new()).unwrap());
+        let context = Context::new(store, local, identity, registry, Arc::from([])).unwrap();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(run(listener, context.clone(), stop.clone()));
+        let running = tokio::spawn(run(listener, context.clone(), stop.clone()));
         let client = Client::new(&Config::new(address.to_string())).unwrap();
         Self {
             address,
             client,
             context,
-            _stop: stop.drop_guard(),
+            stop,
+            running,
         }
     }
 
@@ -138,6 +142,34 @@ impl Server {
     async fn waiting(&self, requests: i64) {
         until(|| self.context.waiting.get() == requests).await;
     }
+}
+
+#[tokio::test]
+async fn stopping_answers_who_waits_and_closes_who_idles() {
+    let server = Server::start().await;
+    let waiting = server.client.clone();
+    let query = api::Query {
+        index: 99_999,
+        ..api::Query::default()
+    };
+    let waiting = tokio::spawn(async move { waiting.services(&query).await });
+    server.waiting(1).await;
+    // A request of which only the beginning arrives.
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /v1/agent/se").await.unwrap();
+    server.stop.cancel();
+    let answer = tokio::time::timeout(SOON, waiting)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(answer.index < 99_999);
+    tokio::time::timeout(SOON, server.running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(TcpStream::connect(server.address).await.is_err());
 }
 
 /// Waits until `holds`, which has to be soon.
