@@ -42,17 +42,19 @@ struct Shared {
     heads: AtomicU64,
     /// A head has begun and not ended.
     in_head: AtomicBool,
+    /// A body has begun and not ended.
+    in_body: AtomicBool,
     /// The connection no longer speaks HTTP.
     tunnel: AtomicBool,
 }
 
-/// How far a connection has come; equal values mean that no request began or ended reading between.
+/// What the next bytes of a connection belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// Heads read to their end.
-    pub heads: u64,
-    /// A head has begun and not ended.
-    pub in_head: bool,
+pub(crate) enum Reading {
+    /// Nothing has come of the next request.
+    Nothing,
+    Head,
+    Body,
 }
 
 impl Framing {
@@ -62,21 +64,22 @@ impl Framing {
     }
 
     /// Where reading stands.
-    pub(crate) fn progress(&self) -> Progress {
-        Progress {
-            heads: self.0.heads.load(Relaxed),
-            in_head: self.0.in_head.load(Relaxed),
+    pub(crate) fn reading(&self) -> Reading {
+        match (self.0.in_head.load(Relaxed), self.0.in_body.load(Relaxed)) {
+            (true, _) => Reading::Head,
+            (false, true) => Reading::Body,
+            (false, false) => Reading::Nothing,
         }
+    }
+
+    /// Heads read to their end.
+    pub(crate) fn heads(&self) -> u64 {
+        self.0.heads.load(Relaxed)
     }
 
     /// From here on bytes are none of our business: the connection was upgraded.
     pub(crate) fn becomes_tunnel(&self) {
         self.0.tunnel.store(true, Relaxed);
-    }
-
-    /// Has [`Framing::becomes_tunnel`] been called?
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.0.tunnel.load(Relaxed)
     }
 }
 
@@ -143,6 +146,7 @@ impl Scanner {
             ambiguous: AtomicU64::new(NONE),
             heads: AtomicU64::new(0),
             in_head: AtomicBool::new(false),
+            in_body: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
         };
         Self {
@@ -170,9 +174,15 @@ impl Scanner {
                 }
             }
         }
-        let in_head =
-            self.expect == Expect::Header || (self.expect == Expect::Start && !self.partial.is_empty());
+        let begun = !self.partial.is_empty();
+        let (in_head, in_body) = match self.expect {
+            Expect::Start => (begun, false),
+            Expect::Header => (true, false),
+            Expect::Unknown => (false, false),
+            Expect::Body(_) | Expect::ChunkSize | Expect::Chunk(_) | Expect::Trailer => (false, true),
+        };
         self.shared.in_head.store(in_head, Relaxed);
+        self.shared.in_body.store(in_body, Relaxed);
     }
 
     fn is_between_requests(&self) -> bool {

@@ -16,19 +16,23 @@ fn rows_are_sorted_named_alike_and_explained() {
 }
 
 #[test]
-fn every_row_without_labels_is_collected_and_nothing_else() {
-    let metrics = Arc::new(Metrics::new(Arc::default(), None));
-    let counters = metrics.of_a_worker();
-    counters
+fn every_row_is_collected_with_its_help_and_nothing_else() {
+    let registry = prometheus::Registry::new();
+    let (ready, _) = tokio::sync::watch::channel(false);
+    let router = crate::router::Router::new(Arc::default(), ready, &registry).unwrap();
+    let metrics = Arc::new(Metrics::new(router.live(), None));
+    metrics
+        .of_a_worker()
         .of_service(&"web".into())
         .count(200, std::time::Duration::from_millis(7));
-    let families = Scrape(metrics).collect();
-    let collected: Vec<&str> = families.iter().map(MetricFamily::name).collect();
-    let expected: Vec<&str> = METRICS
+    registry.register(Box::new(Scrape(metrics))).unwrap();
+    let families = registry.gather();
+    let collected: Vec<_> = families
         .iter()
-        .filter(|row| row.labels != ROUTE)
-        .map(|row| row.name)
+        .map(|family| (family.name(), family.help()))
         .collect();
+    let rows = METRICS.iter().filter(|row| row.labels != ROUTE);
+    let expected: Vec<_> = rows.map(|row| (row.name, row.help)).collect();
     assert_eq!(collected, expected);
 }
 

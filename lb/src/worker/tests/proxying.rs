@@ -211,3 +211,15 @@ fn every_request_leaves_one_line_in_the_log_and_one_count() {
     assert_eq!(balancer.metric("route_seconds"), 1);
     assert_eq!(balancer.metric("http_status_total"), 1);
 }
+
+#[test]
+fn a_head_request_keeps_the_length_and_the_connection() {
+    let server = Server::start(|_| Some("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".into()));
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    for _ in 0..2 {
+        client.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.head().header("content-length"), ["1000"]);
+    }
+    assert_eq!(server.connections(), 1);
+}
