@@ -2,8 +2,9 @@
 //!
 //! It knows the standard library only, so that `rustc` alone turns it into one static file (`tests/docker/build.sh`).
 //! One thread per connection. `/health` answers `ok`, `/slow/<ms>` answers after that pause, every other path answers
-//! with host name, addresses and the request as it arrived. On SIGTERM it goes on answering until it has been
-//! quiet for a moment, as a well-behaved container should: `docker stop` behind a balancer then costs no request.
+//! with host name, addresses and the request as it arrived. Each request is a line on standard output as it comes.
+//! On SIGTERM it goes on answering until it has been quiet for a moment, as a well-behaved container should:
+//! `docker stop` behind a balancer then costs no request.
 //!
 //! Options: `-listen=<address>` (default `0.0.0.0:8000`), `-name=<name>` (default: the host name).
 
@@ -106,6 +107,11 @@ fn serve(connection: &TcpStream, name: &str) -> io::Result<()> {
     let mut reader = BufReader::new(connection);
     while let Some(request) = Request::read(&mut reader)? {
         RUNNING.fetch_add(1, Ordering::SeqCst);
+        println!(
+            "{} {}",
+            connection.peer_addr()?,
+            request.head.lines().next().unwrap_or_default()
+        );
         let close = request.wants_close() || STOPPING.load(Ordering::SeqCst);
         let sent = answer(connection, &request, name, close);
         ANSWERED.fetch_add(1, Ordering::SeqCst);

@@ -3,6 +3,7 @@
 //! One node leads itself from the start. Owns the timers of the leader; they live while it leads.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::time::Duration;
 
 use catalog::check::{CheckSpec, SERF_HEALTH};
@@ -52,13 +53,13 @@ pub async fn enlist(store: &Store, identity: &Identity) -> Result<(), Refused> {
 }
 
 /// Clears remembered deletions when their time is over, until `stop`.
-pub async fn run(store: Store, stop: CancellationToken) {
+pub async fn run(store: Store, stop: CancellationToken) -> Result<(), Infallible> {
     let mut seen = VecDeque::<(Instant, Index)>::new();
     let mut step = tokio::time::interval(TOMBSTONE_STEP);
     loop {
         tokio::select! {
             _ = step.tick() => {}
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return Ok(()),
         }
         let now = Instant::now();
         seen.push_back((now, store.read().index()));

@@ -62,30 +62,26 @@ impl Local {
     pub async fn register(&self, registration: Registration, replace_checks: bool) {
         let Registration { service, checks } = registration;
         let mut stopped = Vec::new();
-        let mut started = Vec::new();
+        let started: Vec<_>;
         {
             let mut table = self.table();
             let id = service.id.clone();
             let count = checks.len();
             table.put_service(service);
-            let named: Vec<_> = (1..)
+            started = (1..)
                 .zip(checks)
                 .map(|(n, check)| name_check(check, &id, n, count))
                 .collect();
             if replace_checks {
-                let kept: BTreeSet<_> = named.iter().map(|check| check.id.clone()).collect();
-                stopped = table
-                    .checks_of(&id)
-                    .into_iter()
-                    .filter(|old| !kept.contains(old))
-                    .collect();
+                let kept: BTreeSet<_> = started.iter().map(|check| check.id.clone()).collect();
+                stopped = table.checks_of(&id);
+                // Maintenance is somebody's order, not part of what the service brings.
+                stopped.retain(|old| !kept.contains(old) && !old.starts_with(SERVICE_MAINTENANCE_PREFIX));
                 stopped.iter().for_each(|old| table.remove_check(old));
             }
-            for definition in named {
-                if table.put_check(definition.clone(), Some(&id)) {
-                    started.push(definition);
-                }
-            }
+            started
+                .iter()
+                .for_each(|definition| table.put_check(definition.clone(), Some(&id)));
         }
         self.run_checks(&stopped, &started);
         self.flush().await;
@@ -111,14 +107,14 @@ impl Local {
         definition: Definition,
         service: Option<&str>,
     ) -> Result<(), LocalError> {
-        let started = {
+        {
             let mut table = self.table();
             if let Some(id) = service.filter(|id| !table.services.contains_key(*id)) {
                 return Err(LocalError::NoService(id.to_owned()));
             }
-            table.put_check(definition.clone(), service).then_some(definition)
-        };
-        self.run_checks(&[], started.as_slice());
+            table.put_check(definition.clone(), service);
+        }
+        self.run_checks(&[], &[definition]);
         self.flush().await;
         Ok(())
     }
@@ -151,7 +147,7 @@ impl Local {
             }
             table.set_status(id, status, output);
         }
-        self.inner.checks.heard(id);
+        self.inner.checks.heard(id, status, output);
         self.flush().await;
         Ok(())
     }
@@ -160,6 +156,22 @@ impl Local {
     pub async fn result(&self, id: &str, status: Status, output: &str) {
         self.table().set_status(id, status, output);
         self.flush().await;
+    }
+
+    /// A check has been critical for as long as its service was willing to put up with: the service
+    /// goes. Nothing if either is gone meanwhile, or the check has recovered.
+    pub async fn expire(&self, check: &str) {
+        let critical = |check: &&LocalCheck| check.spec.status == Status::Critical;
+        let service = self
+            .table()
+            .checks
+            .get(check)
+            .filter(critical)
+            .and_then(|check| check.spec.service_id.clone());
+        if let Some(id) = service {
+            tracing::warn!(service = %id, check, "critical for too long; deregistering the service");
+            self.deregister(&id).await;
+        }
     }
 
     /// Switches maintenance of a service, or of the node, on or off.

@@ -1,10 +1,131 @@
-//! The `lictor` program.
+//! The `lictor` program: an agent with catalog, checks, API, DNS, registrator and balancer, and the
+//! commands that talk to one.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `cli.rs` | the command line, under four names |
+//! | `config.rs` | options as written and as meant |
+//! | `agent.rs` | the only assembly: builds parts, binds ports, stops in order |
+//! | `task.rs` | closed list of tasks, each with what its death means; signals |
+//! | `store.rs` | the state: the one writer, all readers, waiting by topic |
+//! | `local.rs` | services and checks this agent vouches for |
+//! | `sync.rs` | local table → catalog |
+//! | `leader.rs` | duties of one: who is there, what may be forgotten |
+//! | `check.rs` | schedule and kinds of checks |
+//! | `http.rs` | the table of endpoints; one file a family below it |
+//! | `dns.rs` | sockets; the pure answer below it |
+//! | `embed.rs` | the in-process halves of both doors |
+//! | `identity.rs` `net.rs` `telemetry.rs` | who we are, where others reach us, logs |
 
+mod agent;
 mod check;
+mod cli;
+mod config;
+mod dns;
+mod embed;
+mod http;
 mod identity;
 mod leader;
 mod local;
+mod net;
 mod store;
 mod sync;
+mod task;
+mod telemetry;
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use agent::Agent;
+use cli::client::Outcome;
+use cli::{Invocation, Stream, Usage};
+
+/// Level with the system's under glibc, much faster than musl's when linked statically.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    // A variable that is not text configures nothing.
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let outcome = match cli::parse(&args, &env.collect(), &config::file::Disk) {
+        Ok(invocation) => run(invocation),
+        Err(Usage {
+            text,
+            code,
+            stream: Stream::Out,
+        }) => Outcome {
+            out: text.into_bytes(),
+            code,
+            ..Outcome::default()
+        },
+        Err(Usage {
+            text,
+            code,
+            stream: Stream::Err,
+        }) => Outcome {
+            err: text,
+            code,
+            ..Outcome::default()
+        },
+    };
+    // Nobody is left to be told that a pipe was closed.
+    let _closed = std::io::stdout().write_all(&outcome.out);
+    let _closed = std::io::stderr().write_all(outcome.err.as_bytes());
+    ExitCode::from(outcome.code)
+}
+
+fn run(invocation: Invocation) -> Outcome {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&format!("cannot start threads: {error}")),
+    };
+    let outcome = runtime.block_on(async {
+        match invocation {
+            Invocation::Print(text) => Outcome {
+                out: text.into_bytes(),
+                ..Outcome::default()
+            },
+            Invocation::Client(call) => cli::client::run(call).await,
+            Invocation::Agent(config) => {
+                telemetry::start(config.log_level);
+                serve(Agent::build(*config).await).await
+            }
+            Invocation::Lb(config) => {
+                telemetry::start(config.log_level);
+                serve(Agent::build_lb(*config)).await
+            }
+            Invocation::Registrator(config) => {
+                telemetry::start(config.log_level);
+                serve(Agent::build_registrator(*config)).await
+            }
+        }
+    });
+    // Whatever is left of blocking work must not hold up an exit that was asked for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(agent: Result<Agent, agent::BuildError>) -> Outcome {
+    match agent {
+        Err(error) => failed(&error.to_string()),
+        Ok(agent) => {
+            agent.announce();
+            match agent.run(task::stop_signal()).await {
+                Ok(()) => Outcome::default(),
+                Err(died) => failed(&died.to_string()),
+            }
+        }
+    }
+}
+
+fn failed(why: &str) -> Outcome {
+    Outcome {
+        err: format!("==> lictor: {why}\n"),
+        code: 1,
+        ..Outcome::default()
+    }
+}

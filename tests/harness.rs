@@ -54,6 +54,10 @@ pub(crate) fn wait_at_most<T>(
 }
 
 /// `Ok` when the two are equal, else a sentence: what [`wait_for`] likes to be told.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "callers compare what they have just been told"
+)]
 pub(crate) fn same<T: PartialEq + std::fmt::Debug>(seen: T, wanted: T) -> Result<(), String> {
     if seen == wanted {
         Ok(())

@@ -17,23 +17,26 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 #[test]
 fn after_300_starts_cut_streams_and_an_engine_restart_the_catalog_is_what_runs() {
-    let mut own = OwnEngine::start();
+    let own = OwnEngine::start();
     let directory = tempfile::tempdir().expect("/tmp is writable");
     let line = Cut::between(&directory.path().join("docker.sock"), &own.socket());
     let mut agent = agent().env("DOCKER_HOST", &line.host()).start();
     let service = unique("burst");
 
-    // The first two thirds, with the line cut again and again.
-    start(&own.engine, &service, 0..CONTAINERS / 3, || line.cut());
-    start(&own.engine, &service, CONTAINERS / 3..2 * CONTAINERS / 3, || {
-        line.cut()
-    });
-    // The daemon goes with containers in it, and comes back. Every second container has a restart policy, so it
-    // comes back as well, on another port; the others stay dead.
-    own.restart();
-    line.cut();
-    start(&own.engine, &service, 2 * CONTAINERS / 3..CONTAINERS, || {
-        line.cut()
+    start_while(&own.engine, &service, || {
+        // The daemon goes when a good part of them runs, and comes back. Every second container has a restart
+        // policy, so it comes back as well, on another port; the others of that part stay dead.
+        wait_at_most(PATIENCE, "the first hundred", || {
+            line.cut();
+            let count = running(&own.engine)?.len();
+            if count >= CONTAINERS / 3 {
+                Ok(())
+            } else {
+                Err(format!("{count} run"))
+            }
+        });
+        own.restart();
+        line.cut();
     });
 
     wait_at_most(PATIENCE, "the catalog to be what runs", || {
@@ -59,39 +62,35 @@ fn after_300_starts_cut_streams_and_an_engine_restart_the_catalog_is_what_runs()
     agent.assert_calm();
 }
 
-/// Starts containers with these numbers, `STARTERS` at a time, and calls `disturb` after every twentieth.
-fn start(engine: &Engine, service: &str, numbers: std::ops::Range<usize>, disturb: impl Fn()) {
-    let numbers: Vec<usize> = numbers.collect();
+/// Starts all containers, `STARTERS` at a time, and meanwhile does something else.
+fn start_while(engine: &Engine, service: &str, meanwhile: impl FnOnce()) {
+    let numbers: Vec<usize> = (0..CONTAINERS).collect();
     std::thread::scope(|scope| {
-        let share = numbers.len().div_ceil(STARTERS);
-        let starters: Vec<_> = numbers
-            .chunks(share)
-            .map(|mine| scope.spawn(|| mine.iter().try_for_each(|&number| run(engine, service, number))))
-            .collect();
-        while !starters.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-            disturb();
-            std::thread::sleep(Duration::from_millis(700));
+        for mine in numbers.chunks(CONTAINERS / STARTERS) {
+            scope.spawn(|| mine.iter().for_each(|&number| run(engine, service, number)));
         }
-        for starter in starters {
-            starter
-                .join()
-                .expect("starting does not panic")
-                .expect("the engine starts containers");
-        }
+        meanwhile();
     });
 }
 
-fn run(engine: &Engine, service: &str, number: usize) -> Result<(), String> {
-    let name = format!("--name={service}-{number}");
-    let label = format!("--label=SERVICE_NAME={service}");
+/// Starts one container, again if the engine went away under it.
+fn run(engine: &Engine, service: &str, number: usize) {
+    let (name, label) = (
+        format!("{service}-{number}"),
+        format!("--label=SERVICE_NAME={service}"),
+    );
+    let named = format!("--name={name}");
     let restart = if number.is_multiple_of(2) {
         "--restart=always"
     } else {
         "--restart=no"
     };
-    engine
-        .docker(&["run", "-dP", &name, &label, restart, "lictor-whoami"])
-        .map(drop)
+    wait_at_most(PATIENCE, &format!("container {number} to start"), || {
+        let started = engine.docker(&["run", "-dP", &named, &label, restart, "lictor-whoami"]);
+        started
+            .map(drop)
+            .inspect_err(|_| _ = engine.docker(&["rm", "-f", &name]))
+    });
 }
 
 /// Name and published port of every running container.
@@ -115,14 +114,14 @@ fn running(engine: &Engine) -> Result<BTreeSet<(String, u16)>, String> {
         .collect()
 }
 
-/// The same pairs as the catalog has them, passing instances only.
+/// The same pairs as the catalog has them.
 fn registered(agent: &Agent, service: &str) -> Result<BTreeSet<(String, u16)>, String> {
     let parse = |row: &Value| {
-        let name = row["Service"]["ID"].as_str()?.split(':').nth(1)?;
-        let port = row["Service"]["Port"].as_u64()?.try_into().ok()?;
+        let name = row["ServiceID"].as_str()?.split(':').nth(1)?;
+        let port = row["ServicePort"].as_u64()?.try_into().ok()?;
         Some((name.to_owned(), port))
     };
-    let rows = agent.passing(service)?;
+    let rows = agent.instances(service)?;
     rows.iter()
         .map(|row| parse(row).ok_or_else(|| format!("odd row {row}")))
         .collect()

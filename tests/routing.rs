@@ -119,7 +119,7 @@ fn a_redirect_tag_answers_with_the_new_place() {
     let docker = machine();
     let agent = agent().start();
     let path = format!("/{}", unique("old"));
-    let tag = format!("urlprefix-{path} redirect=302,https://new.example$path");
+    let tag = format!("urlprefix-{path} redirect=302\\,https://new.example$path");
     let _container = docker
         .container("lictor-whoami")
         .label("SERVICE_TAGS", &tag)

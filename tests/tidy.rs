@@ -1,1 +1,310 @@
+//! The house rules that no compiler checks: arrows between crates, sizes, openings of files, the changelog, and that
+//! what we tell users to type is understood by our own command line.
+//!
+//! Needs no agent and no Docker. A rule may be broken by a file in [`EXCEPTIONS`], with its reason; the list may only
+//! shrink, and an entry that is no longer needed is itself a failure.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// (file, rule, reason).
+const EXCEPTIONS: &[(&str, Rule, &str)] = &[];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rule {
+    Opening,
+    Length,
+    TestsApart,
+    ModRs,
+    Leftover,
+    Glob,
+}
+
+const MAX_LINES: usize = 500;
+/// Inline tests longer than this go to a file of their own.
+const MAX_INLINE_TESTS: usize = 300;
+
+/// The arrows of the house: a crate and the crates of ours that it may know. ARCHITECTURE.md draws them.
+const ARROWS: [(&str, &[&str]); 5] = [
+    ("catalog", &[]),
+    ("api", &["catalog"]),
+    ("lb", &["catalog"]),
+    ("registrator", &["api", "catalog"]),
+    (".", &["api", "catalog", "lb", "registrator"]),
+];
+
+/// All that the pure crate may use: no runtime, socket, clock or dice.
+const CATALOG_USES: [&str; 3] = ["imbl", "serde", "thiserror"];
+
+/// Crates with one home.
+const HOMES: [(&str, &str); 7] = [
+    ("axum", "."),
+    ("hickory-proto", "."),
+    ("hcl-rs", "."),
+    ("mimalloc", "."),
+    ("bollard", "registrator"),
+    ("hyper", "api . lb"),
+    ("tracing-subscriber", "."),
+];
+
+#[test]
+fn crates_know_only_whom_the_architecture_lets_them() {
+    let ours: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    for (name, may_know) in ARROWS {
+        // Tests are part of the arrow: a dev-dependency compiles the other crate just the same.
+        for dependency in dependencies(name, &["dependencies", "dev-dependencies", "build-dependencies"]) {
+            let allowed = !ours.contains(dependency.as_str()) || may_know.contains(&dependency.as_str());
+            assert!(
+                allowed,
+                "{name}/Cargo.toml names {dependency}: an arrow that ARCHITECTURE.md does not draw"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_catalog_is_pure() {
+    for dependency in dependencies("catalog", &["dependencies"]) {
+        let allowed = CATALOG_USES.contains(&dependency.as_str());
+        assert!(
+            allowed,
+            "catalog/Cargo.toml names {dependency}; the catalog has no runtime, socket, clock or dice"
+        );
+    }
+}
+
+#[test]
+fn crates_with_one_home_stay_there() {
+    for (name, _) in ARROWS {
+        for dependency in dependencies(name, &["dependencies"]) {
+            let home = HOMES.iter().find(|(crate_name, _)| *crate_name == dependency);
+            let at_home = home.is_none_or(|(_, homes)| homes.split(' ').any(|home| home == name));
+            assert!(
+                at_home,
+                "{name}/Cargo.toml names {dependency}, whose home is {home:?}"
+            );
+        }
+    }
+}
+
+/// The names in these sections of a crate's manifest.
+fn dependencies(name: &str, sections: &[&str]) -> Vec<String> {
+    let manifest = read(&top().join(name).join("Cargo.toml"));
+    let mut wanted = false;
+    let mut names = Vec::new();
+    for line in manifest.lines().map(str::trim) {
+        if let Some(section) = line.strip_prefix('[') {
+            // `[dependencies]` and `[target.'cfg(unix)'.dependencies]` alike; not `[workspace.dependencies]`.
+            let section = section.trim_end_matches(']');
+            let last = section.rsplit('.').next().unwrap_or_default();
+            wanted = sections.contains(&last) && !section.starts_with("workspace");
+        } else if wanted && !line.is_empty() && !line.starts_with('#') {
+            let end = line.find(['.', ' ', '=']).unwrap_or(line.len());
+            names.push(line[..end].to_owned());
+        }
+    }
+    names
+}
+
+#[test]
+fn every_source_file_keeps_the_card() {
+    let mut broken = Vec::new();
+    for path in files("rs") {
+        let text = read(&path);
+        for (rule, detail) in faults(&path, &text) {
+            broken.push((name_of(&path), rule, detail));
+        }
+    }
+    let excused =
+        |(file, rule, _): &&(String, Rule, String)| EXCEPTIONS.iter().any(|e| (e.0, e.1) == (file, *rule));
+    let unexcused: Vec<_> = broken.iter().filter(|fault| !excused(fault)).collect();
+    assert!(
+        unexcused.is_empty(),
+        "the card of the house (CONTRIBUTING.md) is broken here: {unexcused:#?}"
+    );
+    for (file, rule, _) in EXCEPTIONS {
+        let needed = broken
+            .iter()
+            .any(|fault| (fault.0.as_str(), fault.1) == (*file, *rule));
+        assert!(
+            needed,
+            "{file} keeps {rule:?} by now: take it off the list of exceptions"
+        );
+    }
+}
+
+/// Which rules one file breaks, and how.
+fn faults(path: &Path, text: &str) -> Vec<(Rule, String)> {
+    let mut faults = Vec::new();
+    if !text.starts_with("//!") {
+        faults.push((
+            Rule::Opening,
+            "does not open with `//!`: what it is for, what it must never do".to_owned(),
+        ));
+    }
+    if path.ends_with("mod.rs") {
+        faults.push((Rule::ModRs, "`foo.rs` beside `foo/`, never `mod.rs`".to_owned()));
+    }
+    // Written apart, or this file would find itself.
+    for leftover in [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("dbg", "!("),
+    ] {
+        if let Some(number) = text.lines().position(|line| line.contains(leftover)) {
+            faults.push((Rule::Leftover, format!("line {}: {leftover}", number + 1)));
+        }
+    }
+    if is_test(path) {
+        return faults;
+    }
+    if text.lines().any(|line| line.starts_with("use super::*")) {
+        faults.push((Rule::Glob, "`use super::*` outside tests".to_owned()));
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    let code = lines
+        .iter()
+        .position(|line| *line == "#[cfg(test)]")
+        .unwrap_or(lines.len());
+    if code > MAX_LINES {
+        faults.push((Rule::Length, format!("{code} lines, {MAX_LINES} are the limit")));
+    }
+    if lines.len() - code > MAX_INLINE_TESTS {
+        let tests = lines.len() - code;
+        faults.push((
+            Rule::TestsApart,
+            format!("{tests} lines of tests: put them into a file of their own"),
+        ));
+    }
+    faults
+}
+
+fn is_test(path: &Path) -> bool {
+    path.ends_with("tests.rs")
+        || path
+            .strip_prefix(top())
+            .is_ok_and(|path| path.iter().any(|part| part == "tests"))
+}
+
+#[test]
+fn the_changelog_has_its_shape() {
+    let changelog = read(&top().join("CHANGELOG.md"));
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(changelog.starts_with("# Changelog\n"), "it opens with its title");
+    let mut releases = Vec::new();
+    for (number, line) in changelog
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+    {
+        assert!(
+            line.len() <= 120,
+            "CHANGELOG.md line {number} is longer than 120 bytes"
+        );
+        assert!(
+            line == line.trim_end(),
+            "CHANGELOG.md line {number} ends with blanks"
+        );
+        if let Some(release) = line.strip_prefix("## ") {
+            releases.push(release);
+        }
+        if let Some(kind) = line.strip_prefix("### ") {
+            let known = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"];
+            assert!(
+                known.contains(&kind),
+                "CHANGELOG.md line {number}: {kind:?} is none of {known:?}"
+            );
+        }
+    }
+    let newest = releases.first().copied().unwrap_or_default();
+    assert!(
+        newest == "Unreleased" || newest.starts_with(version),
+        "the first section is for {newest:?}, we are {version}"
+    );
+    for release in releases.iter().filter(|release| **release != "Unreleased") {
+        let dated = release
+            .split_once(" · ")
+            .is_some_and(|(_, date)| date.len() == 10 && date.starts_with("20"));
+        assert!(
+            dated,
+            "a released section is `<version> · <year-month-day>`, not {release:?}"
+        );
+    }
+}
+
+/// Commands in compose files and Dockerfiles are documentation that users copy. Every fault on a command line is
+/// reported at once, so with one unknown flag added, that flag must be the only fault.
+#[test]
+fn commands_we_hand_out_are_understood_by_our_own_command_line() {
+    let compose = command_in_compose(&read(&top().join("docker/compose.yml")));
+    let image = command_in_dockerfile(&read(&top().join("docker/Dockerfile")));
+    for command in [compose, image] {
+        assert_eq!(command.first().map(String::as_str), Some("agent"), "{command:?}");
+        let done = Command::new(env!("CARGO_BIN_EXE_lictor"))
+            .args(&command)
+            .arg("-tidy-probe")
+            .output();
+        let done = done.expect("cargo has built the binary under test");
+        let said = [done.stdout, done.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_eq!(done.status.code(), Some(1), "{command:?}: {said}");
+        let faults: Vec<&str> = said.lines().filter(|line| line.starts_with("==> ")).collect();
+        assert!(
+            faults.len() == 1 && faults[0].contains("tidy-probe"),
+            "{command:?}: {said}"
+        );
+    }
+}
+
+/// The items below `command:` of the first service.
+fn command_in_compose(text: &str) -> Vec<String> {
+    let items = text
+        .lines()
+        .map(str::trim)
+        .skip_while(|line| *line != "command:")
+        .skip(1);
+    items
+        .map_while(|line| line.strip_prefix("- "))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn command_in_dockerfile(text: &str) -> Vec<String> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("CMD "))
+        .expect("the image has a default command");
+    serde_json::from_str(line).expect("CMD is in its JSON form")
+}
+
+/// Every file of ours with this extension.
+fn files(extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![top().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the tree can be read").flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            if path.is_dir() && name != "target" && !name.to_string_lossy().starts_with('.') {
+                folders.push(path);
+            } else if path.extension().is_some_and(|found| found == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn name_of(path: &Path) -> String {
+    path.strip_prefix(top()).unwrap_or(path).display().to_string()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}

@@ -55,7 +55,7 @@ impl Config {
             client,
             query: Query::default(),
             keep: Arc::new(|_| true),
-            sweep_gap: Duration::from_secs(10),
+            sweep_gap: Duration::from_secs(5),
             slow_sweep: Duration::from_secs(300),
             parallel: 8,
         }

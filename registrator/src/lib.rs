@@ -1,1 +1,197 @@
-//! Placeholder.
+//! From containers to registrations: follows a container engine and keeps a registry equal to it.
+//!
+//! Level-triggered: an event only says "look". One look asks the engine what is, derives what
+//! should be registered (`services.rs`, pure), compares with what is (`reconcile.rs`, pure) and
+//! writes the difference. The registry is whoever implements [`registry::Registry`].
+//!
+//! What is registered stays when a registrator stops: its users rely on that for restarts.
+
+pub mod config;
+mod container;
+mod docker;
+pub mod metrics;
+mod reconcile;
+pub mod registry;
+mod services;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use catalog::Registration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+pub use crate::config::{BuildError, Config, Deregister};
+pub use crate::docker::stream::Connection;
+pub use crate::services::metadata::split_tags;
+
+use crate::docker::Endpoint;
+use crate::docker::stream::Follower;
+use crate::metrics::Metrics;
+use crate::reconcile::engine::{Counts, Engine};
+use crate::reconcile::mind::Mind;
+use crate::reconcile::notes::Notes;
+use crate::registry::Registry;
+
+/// A registrator that is ready to run; made by [`Config::build`].
+pub struct Registrator {
+    config: Arc<Config>,
+    endpoint: Endpoint,
+    registry: Arc<dyn Registry>,
+    metrics: Metrics,
+    stopped: watch::Sender<Arc<[Registration]>>,
+    status: watch::Sender<Status>,
+}
+
+/// What a registrator is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether the container engine can be heard.
+    pub engine: Connection,
+    /// Containers that run.
+    pub containers: usize,
+    /// Services that they offer.
+    pub services: usize,
+}
+
+/// Why a registrator gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The registry did not answer at the start, as often as it was to be tried.
+    #[error("no contact with the registry after {attempts} attempts: {last}")]
+    Registry {
+        /// How often it was tried.
+        attempts: u32,
+        /// What the last attempt said.
+        last: registry::Error,
+    },
+}
+
+impl Registrator {
+    pub(crate) fn new(config: Config, endpoint: Endpoint, registry: Arc<dyn Registry>) -> Self {
+        Self {
+            config: Arc::new(config),
+            endpoint,
+            registry,
+            metrics: Metrics::new(),
+            stopped: watch::Sender::new(Arc::from([])),
+            status: watch::Sender::new(Status {
+                engine: Connection::Starting,
+                containers: 0,
+                services: 0,
+            }),
+        }
+    }
+
+    /// What containers that exist but do not run would offer; port 0, critical. Never registered:
+    /// a balancer answers for them that nobody is there, instead of that nobody knows them.
+    #[must_use]
+    pub fn stopped(&self) -> watch::Receiver<Arc<[Registration]>> {
+        self.stopped.subscribe()
+    }
+
+    /// The container engine it follows, as `DOCKER_HOST` would spell it.
+    #[must_use]
+    pub fn engine(&self) -> String {
+        self.endpoint.to_string()
+    }
+
+    /// What it is doing.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Adds the metrics of [`metrics::METRICS`] to `registry`.
+    ///
+    /// # Errors
+    /// They are there already.
+    pub fn register_metrics(&self, registry: &prometheus::Registry) -> Result<(), prometheus::Error> {
+        self.metrics.register(registry)
+    }
+
+    /// Runs until `stop`. An absent engine is waited for; registrations stay when this returns.
+    ///
+    /// # Errors
+    /// The registry could not be reached at the start, as often as configured.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            contact = self.first_contact() => contact?,
+        }
+        let notes = Arc::new(Notes::default());
+        let (connection, mut connected) = watch::channel(Connection::Starting);
+        let (counts, mut counted) = watch::channel(Counts::default());
+        let follower = Follower {
+            endpoint: self.endpoint,
+            notes: notes.clone(),
+            metrics: self.metrics.clone(),
+            connection,
+        };
+        // A task of its own: an engine drops events for a reader that is slow for a moment.
+        let following = AbortOnDropHandle::new(tokio::spawn(follower.run(stop.clone())));
+        let engine = Engine {
+            mind: Mind::new(self.config, Instant::now()),
+            registry: self.registry,
+            notes,
+            metrics: self.metrics,
+            stopped: self.stopped,
+            counts,
+            docker: None,
+            lost_ids: BTreeSet::new(),
+        };
+        let status = self.status;
+        let reporting = async move {
+            loop {
+                let Counts { containers, services } = *counted.borrow_and_update();
+                let engine = connected.borrow_and_update().clone();
+                let fresh = Status {
+                    engine,
+                    containers,
+                    services,
+                };
+                status.send_if_modified(|before| std::mem::replace(before, fresh.clone()) != fresh);
+                tokio::select! {
+                    Ok(()) = counted.changed() => {}
+                    Ok(()) = connected.changed() => {}
+                    else => return std::future::pending().await,
+                }
+            }
+        };
+        tokio::select! {
+            () = engine.run(stop.clone()) => {}
+            () = reporting => {}
+        }
+        // It was told to stop too; an error would only say that it was aborted.
+        let _ = following.await;
+        Ok(())
+    }
+
+    /// Waits for the registry to answer for the first time, within the attempts allowed.
+    async fn first_contact(&self) -> Result<(), RunError> {
+        let allowed = match self.config.retry_attempts {
+            -1 => u32::MAX,
+            further => match u32::try_from(further) {
+                Ok(further) => further.saturating_add(1),
+                // As its users know it: any other negative number skips the test.
+                Err(_) => return Ok(()),
+            },
+        };
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            match self.registry.ping().await {
+                Ok(()) => return Ok(()),
+                Err(last) if attempts >= allowed => return Err(RunError::Registry { attempts, last }),
+                Err(error) => {
+                    self.metrics.failures.with_label_values(&["ping"]).inc();
+                    warn!(%error, attempts, "no contact with the registry yet; trying on");
+                    tokio::time::sleep(self.config.retry_interval).await;
+                }
+            }
+        }
+    }
+}

@@ -46,16 +46,12 @@ impl Table {
         true
     }
 
-    /// Adds or replaces a check; true when its runner has to be started (anew).
-    ///
-    /// A check that is known keeps its status, unless its status is told with the registration.
-    pub fn put_check(&mut self, definition: Definition, service: Option<&str>) -> bool {
+    /// Adds or replaces a check. One that is known keeps its status, unless its status is told with
+    /// the registration.
+    pub fn put_check(&mut self, definition: Definition, service: Option<&str>) {
         let id = definition.id.clone();
         let told = matches!(definition.probe, Probe::Container);
-        let known = self.checks.get(&id);
-        let runs = known.and_then(|known| known.definition.as_ref());
-        let runs = runs.is_some_and(|old| runs_alike(old, &definition));
-        let (status, output) = match known.filter(|_| !told) {
+        let (status, output) = match self.checks.get(&id).filter(|_| !told) {
             Some(known) => (known.spec.status, known.spec.output.clone()),
             None => (
                 definition.initial.unwrap_or(Status::Critical),
@@ -75,7 +71,6 @@ impl Table {
             spec,
             definition: Some(definition),
         });
-        !runs && !told
     }
 
     /// Adds or replaces a check that holds traffic off.
@@ -172,12 +167,4 @@ impl Table {
             _ => definition.name.clone(),
         }
     }
-}
-
-/// Whether a runner of `a` can go on running as `b`.
-fn runs_alike(a: &Definition, b: &Definition) -> bool {
-    a.probe == b.probe
-        && a.success_before_passing == b.success_before_passing
-        && a.failures_before_critical == b.failures_before_critical
-        && a.deregister_critical_after == b.deregister_critical_after
 }

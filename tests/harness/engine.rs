@@ -139,11 +139,6 @@ impl Container<'_> {
             .unwrap_or_else(|| panic!("no published port in {answer:?}"))
     }
 
-    /// The process number 1 of the container, by the id it has on the host.
-    pub(crate) fn pid(&self) -> String {
-        self.docker(&["inspect", "--format", "{{.State.Pid}}", &self.name])
-    }
-
     pub(crate) fn stop(&self) {
         self.docker(&["stop", &self.name]);
     }

@@ -31,7 +31,6 @@ pub(crate) struct Request {
     method: &'static str,
     path: String,
     host: String,
-    headers: Vec<(String, String)>,
     body: String,
 }
 
@@ -43,7 +42,6 @@ impl Request {
             method,
             path,
             host,
-            headers: Vec::new(),
             body: String::new(),
         }
     }
@@ -53,19 +51,11 @@ impl Request {
         self
     }
 
-    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
-        self.headers.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     pub(crate) fn send(&self) -> Result<Answer, String> {
         let mut text = format!(
             "{} {} HTTP/1.1\r\nHost: {}\r\n",
             self.method, self.path, self.host
         );
-        for (name, value) in &self.headers {
-            text.push_str(&format!("{name}: {value}\r\n"));
-        }
         if !self.body.is_empty() {
             text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }

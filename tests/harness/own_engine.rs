@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -20,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct OwnEngine {
     pub(crate) engine: Engine,
     home: TempDir,
-    daemon: Option<Child>,
+    daemon: Mutex<Option<Child>>,
 }
 
 impl OwnEngine {
@@ -33,10 +34,10 @@ impl OwnEngine {
             .expect("/tmp is writable");
         std::fs::write(home.path().join("daemon.json"), "{}").expect("the directory is ours");
         let host = format!("unix://{}", home.path().join("docker.sock").display());
-        let mut own = Self {
+        let own = Self {
             engine: Engine { host: Some(host) },
             home,
-            daemon: None,
+            daemon: Mutex::default(),
         };
         own.up();
         let image = own.home.path().join("whoami.tar").display().to_string();
@@ -55,13 +56,13 @@ impl OwnEngine {
 
     /// Asks the daemon to stop, waits until it has, and starts it again. Containers stop with it, as they do
     /// wherever live-restore is off; those with a restart policy come back.
-    pub(crate) fn restart(&mut self) {
+    pub(crate) fn restart(&self) {
         self.down()
             .unwrap_or_else(|log| panic!("our own dockerd did not stop:\n{log}"));
         self.up();
     }
 
-    fn up(&mut self) {
+    fn up(&self) {
         let home = self.home.path().display();
         let log = File::options()
             .create(true)
@@ -79,7 +80,8 @@ impl OwnEngine {
             .stdin(Stdio::null())
             .stderr(log)
             .stdout(Stdio::null());
-        self.daemon = Some(command.spawn().expect("unshare is part of util-linux"));
+        let daemon = command.spawn().expect("unshare is part of util-linux");
+        *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = Some(daemon);
         wait_at_most(
             PATIENCE,
             "our own dockerd to answer (it needs root and the dockerd program)",
@@ -92,8 +94,9 @@ impl OwnEngine {
     }
 
     /// No panic in here: dropping calls it, too.
-    fn down(&mut self) -> Result<(), String> {
-        let Some(mut daemon) = self.daemon.take() else {
+    fn down(&self) -> Result<(), String> {
+        let daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut daemon) = daemon else {
             return Ok(());
         };
         let mut term = Command::new("kill");

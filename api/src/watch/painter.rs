@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use catalog::node::fold;
 use catalog::{Instance, InstanceKey, Picture};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -26,7 +27,7 @@ pub(super) struct Painter<'a> {
     picture: Picture,
     /// Names of the services to read again.
     stale: BTreeSet<Arc<str>>,
-    last_sweep: Instant,
+    last_sweep: Option<Instant>,
     /// All services are to be read again at this moment.
     sweep_at: Instant,
     /// Paces the reading again of what could not be read.
@@ -43,7 +44,7 @@ impl<'a> Painter<'a> {
             names: None,
             picture: Picture::new(),
             stale: BTreeSet::new(),
-            last_sweep: now,
+            last_sweep: None,
             sweep_at: now + config.slow_sweep,
             failures: Stepper::default(),
             retry_at: None,
@@ -70,8 +71,11 @@ impl<'a> Painter<'a> {
                 services.insert(check.service_name.clone());
             }
         }
-        let there = self.picture.keys().filter(|key| nodes.contains(&key.node));
-        services.extend(there.map(|key| key.service.clone()));
+        let there = self
+            .picture
+            .values()
+            .filter(|instance| nodes.contains(&instance.node.spec.name));
+        services.extend(there.map(|instance| instance.service.spec.name.clone()));
         self.stale.append(&mut services);
     }
 
@@ -90,11 +94,13 @@ impl<'a> Painter<'a> {
         self.stale.extend(came.chain(went).cloned());
         let shows = self.stale.len() > marked;
         // Behind a change that shows there may be one that does not, so that is a sweep too, later.
-        let earliest = self.last_sweep + self.config.sweep_gap;
+        let earliest = self
+            .last_sweep
+            .map_or(now, |last| now.max(last + self.config.sweep_gap));
         let at = if shows {
             now + self.config.sweep_gap
         } else {
-            now.max(earliest)
+            earliest
         };
         self.sweep_at = self.sweep_at.min(at);
     }
@@ -108,7 +114,7 @@ impl<'a> Painter<'a> {
     /// Marks everything, if it is time to.
     pub(super) fn look(&mut self, now: Instant) {
         if now >= self.sweep_at {
-            self.last_sweep = now;
+            self.last_sweep = Some(now);
             self.sweep_at = now + self.config.slow_sweep;
             self.stale
                 .extend(self.names.iter().flatten().map(|(name, _)| name.clone()));
@@ -168,29 +174,22 @@ impl<'a> Painter<'a> {
     }
 
     /// Replaces the instances of one service; one that says the same as before stays the same `Arc`.
-    fn redraw(&mut self, name: &Arc<str>, rows: Vec<HealthEntry>) {
-        let key = |node: Arc<str>, id: Arc<str>| InstanceKey {
-            service: name.clone(),
-            node,
-            id,
-        };
+    fn redraw(&mut self, name: &str, rows: Vec<HealthEntry>) {
         let rows = rows
             .into_iter()
             .map(Instance::from)
             .filter(|instance| (self.config.keep)(instance));
-        let mut rows: BTreeMap<InstanceKey, Instance> = rows
-            .map(|instance| {
-                (
-                    key(instance.node.spec.name.clone(), instance.service.spec.id.clone()),
-                    instance,
-                )
-            })
-            .collect();
-        let first = key("".into(), "".into());
+        let mut rows: BTreeMap<_, _> = rows.map(|instance| (instance.key(), instance)).collect();
+        let name = fold(name);
+        let first = InstanceKey {
+            service: name.clone(),
+            node: "".into(),
+            id: "".into(),
+        };
         let known = self
             .picture
             .range(first..)
-            .take_while(|(key, _)| key.service == *name);
+            .take_while(|(key, _)| key.service == name);
         let known: Vec<_> = known
             .map(|(key, instance)| (key.clone(), instance.clone()))
             .collect();

@@ -1,0 +1,164 @@
+//! The settings of a registrator, and the one place where they are found wrong.
+//!
+//! [`Config::build`] reports the first fault with the name of the setting; after it nothing in
+//! this crate doubts its configuration again.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Registrator;
+use crate::docker::Endpoint;
+use crate::registry::Registry;
+
+/// What a user may set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address for every published port, instead of the one it is bound to.
+    pub ip: Option<IpAddr>,
+    /// Register exposed ports at the container's own address.
+    pub internal: bool,
+    /// Register only ports that were given a name.
+    pub explicit: bool,
+    /// Label that holds the address to register; a `/prefix` behind it is cut.
+    pub use_ip_from_label: Option<String>,
+    /// Tags for every service.
+    pub tags: Vec<String>,
+    /// What becomes of the services of a container that ends.
+    pub deregister: Deregister,
+    /// Also remove entries that another registrator left behind for this host name.
+    pub cleanup: bool,
+    /// Time between two looks at every container; zero means never.
+    pub resync: Duration,
+    /// Lifetime of entries, for registries that know such a thing.
+    pub ttl: Duration,
+    /// Time between two renewals of that lifetime.
+    pub ttl_refresh: Duration,
+    /// Further attempts for the first contact with the registry; -1 means for ever.
+    pub retry_attempts: i32,
+    /// Pause between those attempts.
+    pub retry_interval: Duration,
+    /// The engine, as in `DOCKER_HOST`, which decides where this is absent.
+    pub docker_host: Option<String>,
+    /// First part of every service id.
+    pub hostname: String,
+    /// Address of this host as others reach it, for ports bound to all addresses.
+    pub advertise: IpAddr,
+    /// The same for ports that are bound on IPv6 only; absent, `advertise` serves.
+    pub advertise_v6: Option<Ipv6Addr>,
+    /// Marks what we register; entries marked otherwise are never touched.
+    pub owner: String,
+    /// How long a container that survives its stop signal stays out of rotation; never shorter
+    /// than the time its engine gives it.
+    pub drain: Duration,
+}
+
+/// What becomes of the services of a container that ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deregister {
+    /// They go.
+    #[default]
+    Always,
+    /// They go if it ended well or by a signal; otherwise they stay, critical, for people to see.
+    OnSuccess,
+}
+
+impl std::str::FromStr for Deregister {
+    type Err = BuildError;
+
+    fn from_str(text: &str) -> Result<Self, BuildError> {
+        match text {
+            "always" => Ok(Self::Always),
+            "on-success" => Ok(Self::OnSuccess),
+            _ => Err(BuildError::Invalid {
+                setting: "deregister",
+                value: text.to_owned(),
+                expected: "always or on-success",
+            }),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, around the three things that have none.
+    #[must_use]
+    pub fn new(hostname: impl Into<String>, advertise: IpAddr, owner: impl Into<String>) -> Self {
+        Self {
+            ip: None,
+            internal: false,
+            explicit: false,
+            use_ip_from_label: None,
+            tags: Vec::new(),
+            deregister: Deregister::Always,
+            cleanup: false,
+            resync: Duration::from_secs(60),
+            ttl: Duration::ZERO,
+            ttl_refresh: Duration::ZERO,
+            retry_attempts: 0,
+            retry_interval: Duration::from_secs(2),
+            docker_host: None,
+            hostname: hostname.into(),
+            advertise,
+            advertise_v6: None,
+            owner: owner.into(),
+            drain: Duration::from_secs(10),
+        }
+    }
+
+    /// Checks the settings and makes a registrator that writes to `registry`. Contacts nobody.
+    ///
+    /// # Errors
+    /// The first setting that cannot work, by name.
+    pub fn build(self, registry: Arc<dyn Registry>) -> Result<Registrator, BuildError> {
+        if self.hostname.is_empty() {
+            return Err(invalid("hostname", "", "a name: it starts every service id"));
+        }
+        if self.owner.is_empty() {
+            return Err(invalid("owner", "", "a name: it marks our entries"));
+        }
+        for (setting, address) in [("advertise", Some(self.advertise)), ("ip", self.ip)] {
+            if let Some(address) = address.filter(IpAddr::is_unspecified) {
+                return Err(invalid(
+                    setting,
+                    &address.to_string(),
+                    "an address that others can connect to",
+                ));
+            }
+        }
+        if self.ttl_refresh > Duration::ZERO && self.ttl <= self.ttl_refresh {
+            return Err(invalid(
+                "ttl",
+                &format!("{:?}", self.ttl),
+                "longer than ttl-refresh",
+            ));
+        }
+        if self.retry_interval.is_zero() {
+            return Err(invalid("retry-interval", "0", "more than 0"));
+        }
+        let endpoint = Endpoint::choose(self.docker_host.as_deref())?;
+        Ok(Registrator::new(self, endpoint, registry))
+    }
+}
+
+fn invalid(setting: &'static str, value: &str, expected: &'static str) -> BuildError {
+    BuildError::Invalid {
+        setting,
+        value: value.to_owned(),
+        expected,
+    }
+}
+
+/// A setting that cannot work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// A value outside what the setting allows.
+    #[error("{setting}: '{value}' is not possible; it must be {expected}")]
+    Invalid {
+        /// Name of the setting.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+}

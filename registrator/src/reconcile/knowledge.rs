@@ -1,0 +1,321 @@
+//! What is known of containers, and what should therefore be registered.
+//!
+//! Facts come from inspections only. Events add two things that only take out of rotation: that a
+//! container was asked to stop, which no inspection shows, and that its process has ended, which an
+//! engine busy with cleaning up shows late.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalog::Registration;
+use catalog::service::META_CONTAINER;
+
+use super::notes::Note;
+use super::{Intended, Recorded};
+use crate::config::{Config, Deregister};
+use crate::container::{self, Container, Network};
+use crate::services::{self, Fault, checks};
+
+/// What an engine waits between stop signal and kill, where nobody says otherwise.
+const USUAL_STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// The engine's own kill at the end of that time comes first, and renews the drain.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Everything known of containers.
+#[derive(Debug)]
+pub(crate) struct Knowledge {
+    config: Arc<Config>,
+    containers: BTreeMap<Arc<str>, Known>,
+    drains: BTreeMap<Arc<str>, Drain>,
+    /// Containers that the engine says do not exist.
+    gone: BTreeSet<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    facts: Container,
+    /// What it is registered as; while it does not run, what it would be.
+    derived: Vec<Arc<Registration>>,
+    faults: Vec<Fault>,
+}
+
+/// Signals a container was sent in its present life.
+#[derive(Debug, Default)]
+struct Drain {
+    signals: BTreeMap<i32, Instant>,
+    /// That life has ended; the next inspection to begin will show what came of it.
+    over: bool,
+    /// Its process has ended, as far as events told.
+    died: bool,
+}
+
+/// A setting of a container that was left out, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    pub(crate) container: String,
+    pub(crate) fault: Fault,
+}
+
+impl Knowledge {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        Self {
+            config,
+            containers: BTreeMap::new(),
+            drains: BTreeMap::new(),
+            gone: BTreeSet::new(),
+        }
+    }
+
+    /// Takes in what events said; returns whether the container must be inspected.
+    pub(crate) fn noted(&mut self, id: &Arc<str>, note: &Note, now: Instant) -> bool {
+        if note.died {
+            self.drains.entry(id.clone()).or_default();
+        }
+        if let Some(drain) = self.drains.get_mut(id).filter(|_| note.turned) {
+            (drain.over, drain.died) = (true, note.died);
+        }
+        if !note.signals.is_empty() {
+            let drain = self.drains.entry(id.clone()).or_default();
+            if drain.over {
+                *drain = Drain::default();
+            }
+            drain
+                .signals
+                .extend(note.signals.iter().map(|signal| (*signal, now)));
+        }
+        !note.only_signals || !self.containers.contains_key(id)
+    }
+
+    /// Whether signals of a life that has ended are still held against a container.
+    pub(crate) fn is_over(&self, id: &str) -> bool {
+        self.drains.get(id).is_some_and(|drain| drain.over)
+    }
+
+    /// Takes in an inspection that began when `is_over` said `ended`. Returns complaints that were
+    /// not made before.
+    pub(crate) fn inspected(
+        &mut self,
+        id: &Arc<str>,
+        facts: Option<Container>,
+        ended: bool,
+    ) -> Vec<Complaint> {
+        let Some(facts) = facts else {
+            self.containers.remove(id);
+            self.drains.remove(id);
+            self.gone.insert(id.clone());
+            return self.derive_sharers(id);
+        };
+        self.gone.remove(id);
+        if !facts.runs() || (ended && self.is_over(id)) {
+            self.drains.remove(id);
+        }
+        let mut complaints = self.derive(id.clone(), facts);
+        complaints.append(&mut self.derive_sharers(id));
+        complaints
+    }
+
+    fn derive(&mut self, id: Arc<str>, facts: Container) -> Vec<Complaint> {
+        let before = self.containers.remove(&id);
+        let lookup = |id: &str| self.containers.get(id).map(|known| &known.facts);
+        let derived = services::derive(&facts, &self.config, &lookup);
+        let old = before
+            .as_ref()
+            .map(|before| before.faults.as_slice())
+            .unwrap_or_default();
+        let news = derived.faults.iter().filter(|fault| !old.contains(fault));
+        let complaints = news
+            .map(|fault| Complaint {
+                container: facts.name.clone(),
+                fault: fault.clone(),
+            })
+            .collect();
+        // An equal registration stays the same object, which makes the plan's comparison cheap.
+        let mut kept = before.map(|before| before.derived).unwrap_or_default();
+        let keep = |fresh: Registration| match kept.iter().position(|old| **old == fresh) {
+            Some(at) => kept.swap_remove(at),
+            None => Arc::new(fresh),
+        };
+        let registrations = derived.registrations.into_iter().map(keep).collect();
+        self.containers.insert(
+            id,
+            Known {
+                facts,
+                derived: registrations,
+                faults: derived.faults,
+            },
+        );
+        complaints
+    }
+
+    /// Containers in the network of `owner` are reached through it, so they change with it.
+    fn derive_sharers(&mut self, owner: &Arc<str>) -> Vec<Complaint> {
+        let shares = |known: &&Known| matches!(&known.facts.network, Network::Container(id) if id == owner);
+        let sharers: Vec<Container> = self
+            .containers
+            .values()
+            .filter(shares)
+            .map(|known| known.facts.clone())
+            .collect();
+        sharers
+            .into_iter()
+            .flat_map(|facts| self.derive(facts.id.clone(), facts))
+            .collect()
+    }
+
+    /// Forgets drains that are over because the container has survived its signal.
+    pub(crate) fn tick(&mut self, now: Instant) {
+        let containers = &self.containers;
+        let config = &self.config;
+        self.drains.retain(|id, drain| {
+            let limit = drain_time(config, containers.get(id).map(|known| &known.facts));
+            drain.signals.retain(|_, at| *at + limit > now);
+            drain.died || !drain.signals.is_empty()
+        });
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let end = |(id, drain): (&Arc<str>, &Drain)| {
+            let limit = drain_time(&self.config, self.containers.get(id).map(|known| &known.facts));
+            drain.signals.values().min().map(|at| *at + limit)
+        };
+        self.drains.iter().filter_map(end).min()
+    }
+
+    /// What should be registered now, and for each id that two containers claim, the loser.
+    pub(crate) fn intended(&self, recorded: &Recorded) -> (Intended, Vec<(Arc<str>, String)>) {
+        let mut intended = Intended::new();
+        let mut losers = Vec::new();
+        let holder = |id: &str| {
+            recorded
+                .get(id)?
+                .as_ref()?
+                .service
+                .meta
+                .get(META_CONTAINER)
+                .cloned()
+        };
+        for (container, known) in &self.containers {
+            for wanted in self.wanted(container, known, recorded) {
+                let id = wanted.service.id.clone();
+                // Who holds an id keeps it while he wants it; else the first in order of ids.
+                let is_holder = || holder(&id).is_some_and(|holder| *holder == **container);
+                if !intended.contains_key(&id) || is_holder() {
+                    if let Some(loser) = intended.insert(id.clone(), wanted) {
+                        losers.push((
+                            id,
+                            loser
+                                .service
+                                .meta
+                                .get(META_CONTAINER)
+                                .cloned()
+                                .unwrap_or_default(),
+                        ));
+                    }
+                } else {
+                    losers.push((id, container.to_string()));
+                }
+            }
+        }
+        (intended, losers)
+    }
+
+    fn wanted(&self, id: &Arc<str>, known: &Known, recorded: &Recorded) -> Vec<Arc<Registration>> {
+        if !known.facts.runs() {
+            return if self.is_kept(&known.facts) {
+                kept(&known.facts, recorded)
+            } else {
+                Vec::new()
+            };
+        }
+        let drain = self.drains.get(id);
+        let ends = [container::SIGKILL, known.facts.stop_signal];
+        // The first that counts: the kill at the end of the grace period is no news.
+        let signal = drain.and_then(|drain| {
+            let counts = drain.signals.iter().filter(|(signal, _)| ends.contains(signal));
+            counts.min_by_key(|(_, at)| **at).map(|(signal, _)| *signal)
+        });
+        let why = match signal {
+            Some(signal) => format!("stopping ({})", container::signal_name(signal)),
+            None if drain.is_some_and(|drain| drain.died) => "process ended".to_owned(),
+            None => return known.derived.clone(),
+        };
+        let changed = |wanted: &Arc<Registration>| Arc::new(checks::out_of_rotation(wanted, &why));
+        known.derived.iter().map(changed).collect()
+    }
+
+    /// Whether a container that ended stays registered. A signal (128 and more) is a wish of
+    /// people; 255 is what a program returns for -1.
+    fn is_kept(&self, facts: &Container) -> bool {
+        let code = facts.state.exit_code;
+        let failed = (1..128).contains(&code) || code == 255;
+        self.config.deregister == Deregister::OnSuccess && facts.state.started && failed
+    }
+
+    /// What containers that exist but do not run would offer.
+    pub(crate) fn stopped(&self) -> Vec<Registration> {
+        let known = self
+            .containers
+            .values()
+            .filter(|known| !known.facts.runs() && !self.is_kept(&known.facts));
+        known
+            .flat_map(|known| known.derived.iter().map(|wanted| (**wanted).clone()))
+            .collect()
+    }
+
+    /// Whether it is known what has become of this container.
+    pub(crate) fn has_settled(&self, id: &str) -> bool {
+        self.containers.contains_key(id) || self.gone.contains(id)
+    }
+
+    pub(crate) fn is_gone(&self, id: &str) -> bool {
+        self.gone.contains(id)
+    }
+
+    /// Forgets the dead that nothing refers to any more.
+    pub(crate) fn bury(&mut self, still_recorded: &BTreeSet<&str>) {
+        self.gone.retain(|id| still_recorded.contains(&**id));
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.containers.keys()
+    }
+
+    /// Whether it ran when last inspected; `None` for one we never met.
+    pub(crate) fn ran(&self, id: &str) -> Option<bool> {
+        self.containers.get(id).map(|known| known.facts.state.running)
+    }
+
+    pub(crate) fn name_of<'a>(&'a self, id: &'a str) -> &'a str {
+        self.containers.get(id).map_or(id, |known| &known.facts.name)
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.containers
+            .values()
+            .filter(|known| known.facts.runs())
+            .count()
+    }
+}
+
+/// The entries of a container that failed, for people to see and for nobody to use.
+fn kept(facts: &Container, recorded: &Recorded) -> Vec<Arc<Registration>> {
+    let of_it = |held: &&Arc<Registration>| {
+        held.service
+            .meta
+            .get(META_CONTAINER)
+            .is_some_and(|id| **id == *facts.id)
+    };
+    let why = checks::ended(facts);
+    let entries = recorded.values().flatten().filter(of_it);
+    entries
+        .map(|held| Arc::new(checks::out_of_rotation(held, &why)))
+        .collect()
+}
+
+fn drain_time(config: &Config, facts: Option<&Container>) -> Duration {
+    let stop = facts
+        .and_then(|facts| facts.stop_timeout)
+        .unwrap_or(USUAL_STOP_TIMEOUT);
+    config.drain.max(stop) + MARGIN
+}

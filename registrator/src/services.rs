@@ -1,0 +1,188 @@
+//! From a container to the registrations it should have. Pure: same facts, same answer.
+//!
+//! [`derive`] is the only entry. It never fails: a setting it cannot use becomes a [`Fault`] that
+//! names container, key and reason, and costs only what depends on that setting.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `metadata.rs` | `SERVICE_*` labels and variables: scopes, precedence, tags, attributes |
+//! | `address.rs` | which ports can be had, and where |
+//! | `naming.rs` | names and ids |
+//! | `checks.rs` | the container's own check, and the one it asks for |
+//! | `time.rs` | how long something is, as users write it |
+
+pub(crate) mod address;
+pub(crate) mod checks;
+pub(crate) mod metadata;
+pub(crate) mod naming;
+pub(crate) mod time;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT};
+use catalog::{Registration, ServiceSpec};
+
+use crate::config::Config;
+use crate::container::{Container, Network, Port, Protocol};
+use address::Place;
+use metadata::{Metadata, Settings};
+
+/// What a container should be known as, and what of it was not understood.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Derived {
+    /// One per usable port, ordered by port.
+    pub(crate) registrations: Vec<Registration>,
+    /// Settings that were left out.
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// A setting of a container that was left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// The setting, as close to the user's spelling as we know it.
+    pub(crate) key: String,
+    /// Why, and what became of it.
+    pub(crate) reason: String,
+}
+
+impl Fault {
+    pub(crate) fn new(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self {
+            key: key.into(),
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Finds another container by id: one that shares its network is reached through it.
+pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a Container>;
+
+/// What should be registered for `container`. For one that does not run: what is to be expected
+/// once it does, with port 0 and a critical check.
+pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>) -> Derived {
+    let metadata = Metadata::read(container);
+    let mut faults = Vec::new();
+    let ports = ports(container, &metadata, config, &mut faults);
+    let mut places = address::places(container, &ports, config, lookup);
+    if let Some(label) = &config.use_ip_from_label {
+        match address::from_label(container, label) {
+            Ok(Some(address)) => places.values_mut().for_each(|place| place.address = address),
+            Ok(None) => {}
+            Err(fault) => faults.push(fault),
+        }
+    }
+    let wanted: Vec<(Port, Place, Settings)> = places
+        .into_iter()
+        .map(|(port, place)| (port, place, metadata.for_port(port)))
+        .filter(|(_, _, settings)| !settings.is_on("ignore"))
+        .collect();
+    // The suffix depends on how many ports are left, whether or not each of them gets a name.
+    let several = wanted.len() > 1;
+    let ids = naming::ids(container, config, &wanted, &mut faults);
+    let mut registrations = Vec::with_capacity(wanted.len());
+    for ((port, place, settings), id) in wanted.iter().zip(ids) {
+        if config.explicit && settings.get("name").is_none() {
+            continue;
+        }
+        let Some(name) = naming::name(container, settings, *port, several, &mut faults) else {
+            continue;
+        };
+        let service = ServiceSpec {
+            id: id.into(),
+            name: name.full.into(),
+            tags: tags(settings, *port, config, &mut faults),
+            meta: meta(
+                container,
+                config,
+                (*port, place),
+                (settings, &name.base),
+                &mut faults,
+            ),
+            port: place.port,
+            address: place.address.to_string(),
+            ..ServiceSpec::default()
+        };
+        let checks = checks::all(container, settings, *port, &service, &mut faults);
+        registrations.push(Registration { service, checks });
+    }
+    faults.dedup();
+    Derived {
+        registrations,
+        faults,
+    }
+}
+
+/// Every port the container speaks of. `SERVICE_PORT` helps where an image declares none and the
+/// number inside is the number outside.
+fn ports(
+    container: &Container,
+    metadata: &Metadata,
+    config: &Config,
+    faults: &mut Vec<Fault>,
+) -> BTreeSet<Port> {
+    let mut ports: BTreeSet<Port> = container
+        .exposed
+        .iter()
+        .chain(container.bindings.keys())
+        .copied()
+        .collect();
+    if !container.runs() {
+        ports.extend(container.asked.keys());
+    }
+    let direct = config.internal || container.network == Network::Host;
+    if let Some(text) = metadata.common("port").filter(|_| ports.is_empty() && direct) {
+        match text.parse() {
+            Ok(port) => _ = ports.insert(port),
+            Err(problem) => faults.push(Fault::new("SERVICE_PORT", problem.to_string())),
+        }
+    }
+    ports
+}
+
+/// Own tags, then everybody's, then the protocol; each once, in the order given.
+fn tags(settings: &Settings, port: Port, config: &Config, faults: &mut Vec<Fault>) -> Vec<String> {
+    let own = settings.get("tags").map(metadata::split_tags).unwrap_or_default();
+    let protocol = Some(port.protocol).filter(|protocol| *protocol != Protocol::Tcp);
+    let mut tags: Vec<String> = Vec::new();
+    for tag in own
+        .iter()
+        .chain(&config.tags)
+        .map(String::as_str)
+        .chain(protocol.map(Protocol::as_str))
+    {
+        if let Some(problem) = metadata::unprintable(tag) {
+            faults.push(Fault::new(
+                "SERVICE_TAGS",
+                format!("tag {tag:?} left out: {problem}"),
+            ));
+        } else if !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
+    tags
+}
+
+/// The container's attributes within the catalog's limits, and ours beside them.
+fn meta(
+    container: &Container,
+    config: &Config,
+    (port, place): (Port, &Place),
+    (settings, base): (&Settings, &str),
+    faults: &mut Vec<Fault>,
+) -> BTreeMap<String, String> {
+    let mut ours = BTreeMap::from([
+        (META_CONTAINER.to_owned(), container.id.to_string()),
+        (META_OWNER.to_owned(), config.owner.clone()),
+        (META_BASE.to_owned(), base.to_owned()),
+    ]);
+    if port.protocol == Protocol::Tcp && !place.only_here {
+        ours.insert(META_PORT.to_owned(), port.number.to_string());
+    }
+    let room = metadata::MOST_PAIRS - ours.len();
+    let mut meta = metadata::attributes(settings, room, faults);
+    meta.append(&mut ours);
+    meta
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! Recorded inspect answers in, registrations out. The transcripts are `tests/golden/*.txt`;
+//! REWRITE=1 writes them anew, and the difference is for a person to judge.
+//!
+//! Below `derive <recording>` stand settings in the user's own words (`-ip=1.2.3.4`), variables
+//! (`env A=b`), another container in reach (`with <recording>`), what differs from the recording
+//! (`image …`), and labels. `\n` is a line break.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use catalog::check::Probe;
+use datadriven::TestCase;
+
+use super::*;
+use crate::docker::read_inspect;
+use crate::services::metadata::split_tags;
+
+const ID_DIGITS: usize = 4;
+
+fn recorded(name: &str) -> Container {
+    let path = format!("{}/tests/recorded/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    read_inspect(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")))
+}
+
+fn derive_case(case: &TestCase) -> String {
+    let name = case.args.keys().next().expect("the first word names a recording");
+    let mut container = recorded(name);
+    let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+    let mut others = BTreeMap::new();
+    for line in case.input.lines().map(|line| line.replace("\\n", "\n")) {
+        let (word, value) = line.split_once(['=', ' ']).unwrap_or((&line, ""));
+        match word {
+            "-ip" => config.ip = Some(value.parse().unwrap()),
+            "-internal" => config.internal = true,
+            "-explicit" => config.explicit = true,
+            "-tags" => config.tags = split_tags(value),
+            "-useIpFromLabel" => config.use_ip_from_label = Some(value.to_owned()),
+            "advertise" => config.advertise = value.parse().unwrap(),
+            "advertise6" => config.advertise_v6 = Some(value.parse().unwrap()),
+            "with" => _ = others.insert(recorded(value).id.to_string(), recorded(value)),
+            "image" => value.clone_into(&mut container.image),
+            "env" => container.env.push(value.to_owned()),
+            label => _ = container.labels.insert(label.to_owned(), value.to_owned()),
+        }
+    }
+    show(&derive(&container, &config, &|id| others.get(id)))
+}
+
+fn show(derived: &Derived) -> String {
+    let mut text = String::new();
+    for Registration { service, checks } in &derived.registrations {
+        let ServiceSpec {
+            id,
+            name,
+            address,
+            port,
+            ..
+        } = service;
+        let host = if address.contains(':') {
+            format!("[{address}]")
+        } else {
+            address.clone()
+        };
+        write!(text, "{name} {host}:{port} id={id}").unwrap();
+        if !service.tags.is_empty() {
+            write!(text, " tags={:?}", service.tags).unwrap();
+        }
+        text.push('\n');
+        for (key, value) in service.meta.iter().filter(|(key, _)| *key != META_OWNER) {
+            let shown = if key == META_CONTAINER {
+                &value[value.len() - ID_DIGITS..]
+            } else {
+                value
+            };
+            writeln!(text, "  {key}={shown}").unwrap();
+        }
+        for check in checks {
+            let status = check.initial.map_or("-", catalog::Status::as_str);
+            let how = how(check);
+            let after = check
+                .deregister_critical_after
+                .map(|after| format!(" gone after {after:?}"));
+            writeln!(
+                text,
+                "  {} {status}: {how}{}",
+                check.id,
+                after.unwrap_or_default()
+            )
+            .unwrap();
+        }
+    }
+    for fault in &derived.faults {
+        writeln!(text, "! {}: {}", fault.key, fault.reason).unwrap();
+    }
+    if text.is_empty() {
+        "none\n".to_owned()
+    } else {
+        text
+    }
+}
+
+fn how(check: &catalog::check::Definition) -> String {
+    match &check.probe {
+        Probe::Http(http) => format!(
+            "{} {} every {:?} within {:?}{}",
+            http.method,
+            http.url,
+            http.interval,
+            http.timeout,
+            if http.tls_skip_verify {
+                " any certificate"
+            } else {
+                ""
+            }
+        ),
+        Probe::Tcp {
+            address,
+            interval,
+            timeout,
+        } => {
+            format!("tcp {address} every {interval:?} within {timeout:?}")
+        }
+        Probe::Ttl { ttl } => format!("ttl {ttl:?}"),
+        Probe::Container => check.output.clone(),
+    }
+}
+
+#[test]
+fn recorded_containers_become_the_registrations_of_the_transcripts() {
+    datadriven::walk(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden"), |file| {
+        file.run(|case| match case.directive.as_str() {
+            "derive" => derive_case(case),
+            other => panic!("unknown directive {other}"),
+        });
+    });
+}
+
+/// A label or variable may be anything at all; what comes out fits a catalog.
+#[test]
+fn attributes_never_exceed_what_a_catalog_takes() {
+    let mut container = recorded("published-one");
+    for number in 0..1000 {
+        container
+            .labels
+            .insert(format!("SERVICE_k{number}"), "v".repeat(number % 600));
+    }
+    container
+        .env
+        .push(format!("SERVICE_BIG={}", "x".repeat(64 << 10)));
+    let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+    let derived = derive(&container, &config, &|_| None);
+    let meta = &derived.registrations[0].service.meta;
+    assert_eq!(meta.len(), metadata::MOST_PAIRS);
+    assert_eq!(meta.get(META_PORT).map(String::as_str), Some("6379"));
+    assert!(!derived.faults.is_empty());
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_label_upsets_the_derivation(labels in proptest::collection::btree_map("SERVICE_(80_)?(NAME|ID|TAGS|IGNORE|PORT|CHECK_HTTP|CHECK_TTL|CHECK_INTERVAL|[a-zA-Z.]{0,4})", "\\PC{0,8}|[\\x00-\\x20]{0,3}", 0..8)) {
+        let mut container = recorded("published-all");
+        container.labels = labels;
+        let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+        let derived = derive(&container, &config, &|_| None);
+        let ids: BTreeSet<_> = derived.registrations.iter().map(|r| r.service.id.clone()).collect();
+        proptest::prop_assert_eq!(ids.len(), derived.registrations.len());
+        for registration in &derived.registrations {
+            let service = &registration.service;
+            proptest::prop_assert!(!service.name.chars().any(char::is_control));
+            proptest::prop_assert!(service.tags.iter().all(|tag| !tag.chars().any(char::is_control)));
+            proptest::prop_assert!(service.port > 0);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The only assembly: builds every part from the configuration, binds every port, starts nothing;
+//! then runs the parts and stops them in order.
+//!
+//! `lictor agent`, `lictor lb` and `lictor registrator` are the same [`Agent`] with more or fewer
+//! parts, so there is one start, one stop and one set of metrics. The parts of each are chosen in
+//! the files below this one.
+
+mod alone;
+mod whole;
+
+use std::fmt::Display;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use catalog::Picture;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+use crate::task::{Died, Task, Tasks};
+
+/// How long stopping may take beyond what the balancer needs to drain.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Everything built, nothing started.
+pub struct Agent {
+    title: String,
+    /// What listens, and where: one line each.
+    bound: Vec<(String, String)>,
+    notes: Vec<String>,
+    parts: Vec<Part>,
+    stop_limit: Duration,
+}
+
+/// Starts one task.
+type Part = Box<dyn FnOnce(&mut Tasks) + Send>;
+
+/// A part that cannot be built. Nothing runs; starting again helps once the cause is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("{part}: {reason}")]
+pub struct BuildError {
+    /// Which part.
+    part: &'static str,
+    /// What it says, with the option that asked for it.
+    reason: String,
+}
+
+impl BuildError {
+    fn of(part: &'static str, reason: &dyn Display) -> Self {
+        Self {
+            part,
+            reason: reason.to_string(),
+        }
+    }
+}
+
+impl Agent {
+    fn new(title: String, notes: Vec<String>) -> Self {
+        Self {
+            title,
+            bound: Vec::new(),
+            notes,
+            parts: Vec::new(),
+            stop_limit: STOP_LIMIT,
+        }
+    }
+
+    fn bound(&mut self, what: impl Into<String>, at: impl Display) {
+        self.bound.push((what.into(), at.to_string()));
+    }
+
+    fn part<F, E>(&mut self, task: Task, start: impl FnOnce(CancellationToken) -> F + Send + 'static)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: Display + Send + 'static,
+    {
+        self.parts.push(Box::new(move |tasks| tasks.spawn(task, start)));
+    }
+
+    /// Adds the balancer, which every kind of agent but a lone registrator may have.
+    fn add_balancer(
+        &mut self,
+        config: lb::Config,
+        instances: watch::Receiver<Picture>,
+        metrics: &Registry,
+    ) -> Result<(), BuildError> {
+        self.stop_limit += config.grace + config.shutdown_wait;
+        let balancer = config.build(lb::Inputs { instances }, metrics);
+        let balancer = balancer.map_err(|error| BuildError::of("balancer", &error))?;
+        for lb::Bound { what, addr } in balancer.bound() {
+            match what {
+                "ui" => self.bound(what, addr),
+                proto => self.bound("proxy", format_args!("{addr} ({proto})")),
+            }
+        }
+        self.part(Task::Balancer, |stop| balancer.run(stop));
+        Ok(())
+    }
+
+    /// Says on standard output what this is, each bound address once, and what is switched on.
+    #[allow(clippy::print_stdout, reason = "this is what the user asked to see")]
+    pub fn announce(&self) {
+        println!("==> {}", self.title);
+        for (what, at) in &self.bound {
+            println!("==> {what}: {at}");
+        }
+        for note in &self.notes {
+            println!("==> note: {note}");
+        }
+    }
+
+    /// Runs every part until `signal` resolves, then stops them in order.
+    ///
+    /// # Errors
+    /// The task that ended although nobody had asked it to.
+    pub async fn run(self, signal: impl Future<Output = &'static str>) -> Result<(), Died> {
+        let mut tasks = Tasks::new();
+        for part in self.parts {
+            part(&mut tasks);
+        }
+        let outcome = tokio::select! {
+            name = signal => {
+                tracing::info!(signal = name, "stopping");
+                Ok(())
+            }
+            died = tasks.death() => Err(died),
+        };
+        tasks.stop(self.stop_limit).await;
+        outcome
+    }
+}
+
+/// The registrator's settings as the registrator means them. `node` starts its ids unless a host
+/// name is given; `advertise` is where ports published on all addresses are reached.
+fn registrator_config(config: config::Containers, node: String, advertise: IpAddr) -> registrator::Config {
+    let hostname = config.hostname.unwrap_or(node);
+    let defaults = registrator::Config::new(hostname.clone(), advertise, hostname);
+    registrator::Config {
+        ip: config.ip,
+        internal: config.internal,
+        explicit: config.explicit,
+        use_ip_from_label: config.use_ip_from_label,
+        tags: registrator::split_tags(&config.tags),
+        deregister: match config.deregister_on_success_only {
+            true => registrator::Deregister::OnSuccess,
+            false => registrator::Deregister::Always,
+        },
+        cleanup: config.cleanup,
+        resync: config.resync.unwrap_or(defaults.resync),
+        ttl: config.ttl,
+        ttl_refresh: config.ttl_refresh,
+        docker_host: config.docker,
+        ..defaults
+    }
+}

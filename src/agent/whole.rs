@@ -1,0 +1,277 @@
+//! `lictor agent`: catalog, checks, API, DNS, registrator and balancer in one process.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Agent, BuildError, registrator_config};
+use crate::check::{Checks, Event};
+use crate::config;
+use crate::embed::{Door, Feed, Stopped};
+use crate::identity::Identity;
+use crate::local::Local;
+use crate::store::Store;
+use crate::sync::Sync;
+use crate::task::Task;
+use crate::{dns, http, leader, net};
+
+/// From one whole comparison of local table and catalog to the next (Consul's figure for small
+/// clusters).
+const SYNC_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Results of checks on their way to the local table; a full queue slows the checks down.
+const EVENTS: usize = 1024;
+
+/// What the parts share while they are built.
+struct Core {
+    identity: Arc<Identity>,
+    store: Store,
+    local: Local,
+    metrics: Registry,
+}
+
+impl Agent {
+    /// Builds every part that `config` switches on. Everything that listens is bound; nothing runs.
+    ///
+    /// # Errors
+    /// The first part that cannot be built, with the option that asked for it.
+    pub async fn build(config: config::Agent) -> Result<Self, BuildError> {
+        let identity = Arc::new(identity(&config));
+        let title = format!(
+            "Lictor {} agent: node '{}', datacenter '{}', one server, everything in memory",
+            env!("CARGO_PKG_VERSION"),
+            identity.node,
+            identity.datacenter
+        );
+        let mut agent = Self::new(title, config.notes.clone());
+        let halt = CancellationToken::new();
+        let store = Store::new(halt.clone());
+        leader::enlist(&store, &identity)
+            .await
+            .map_err(|error| BuildError::of("catalog", &error))?;
+        let metrics = Registry::new();
+        let (events, results) = mpsc::channel(EVENTS);
+        let idle = CancellationToken::new();
+        let checks = Checks::new(events, idle.clone());
+        checks
+            .register_metrics(&metrics)
+            .map_err(|error| BuildError::of("checks", &error))?;
+        let local = Local::new(checks, Sync::new(identity.clone(), store.clone()));
+        let core = Core {
+            identity,
+            store,
+            local,
+            metrics,
+        };
+
+        let listeners = agent.http(&config).await?;
+        let (store, local) = (core.store.clone(), core.local.clone());
+        let context =
+            http::Context::new(store, local, core.identity.clone(), core.metrics.clone(), Arc::new([]));
+        let context = context.map_err(|error| BuildError::of("http", &error))?;
+        let dns = agent.dns(&config, &core).await?;
+        let registrator = agent.registrator(config.registrator, &core)?;
+        let stopped = registrator
+            .as_ref()
+            .map_or_else(no_stopped, registrator::Registrator::stopped);
+        agent.balancer(config.lb, &core, stopped)?;
+
+        if let Some(registrator) = registrator {
+            agent.part(Task::Registrator, |stop| registrator.run(stop));
+        }
+        let Core { store, local, .. } = core;
+        agent.part(Task::Checks, {
+            let local = local.clone();
+            |stop| take_results(results, local, stop, idle)
+        });
+        agent.part(Task::Sync, |stop| sync_forever(local, stop));
+        agent.part(Task::Leader, |stop| leader::run(store, stop));
+        agent.part(Task::Http, |stop| serve_http(listeners, context, stop, halt));
+        if let Some(dns) = dns {
+            agent.part(Task::Dns, |stop| async {
+                dns.run(stop).await;
+                Ok::<_, Infallible>(())
+            });
+        }
+        Ok(agent)
+    }
+
+    async fn http(&mut self, config: &config::Agent) -> Result<Vec<TcpListener>, BuildError> {
+        let mut listeners = Vec::new();
+        let addresses = config
+            .http_port
+            .map(|port| at(&config.client, port))
+            .unwrap_or_default();
+        for address in addresses {
+            let bound = TcpListener::bind(address)
+                .await
+                .and_then(|listener| Ok((listener.local_addr()?, listener)));
+            let (address, listener) = bound.map_err(|error| {
+                BuildError::of(
+                    "http",
+                    &format_args!("cannot listen on {address} (-http-port, -client): {error}"),
+                )
+            })?;
+            self.bound("http", address);
+            listeners.push(listener);
+        }
+        Ok(listeners)
+    }
+
+    async fn dns(&mut self, config: &config::Agent, core: &Core) -> Result<Option<dns::Dns>, BuildError> {
+        let Some(port) = config.dns_port else {
+            return Ok(None);
+        };
+        let server = dns::Config {
+            addrs: at(&config.client, port),
+            domain: core.identity.domain.clone(),
+            datacenter: core.identity.datacenter.clone(),
+            node: core.identity.node.to_string(),
+            only_passing: true,
+        };
+        let store = core.store.clone();
+        let server = server.build(Arc::new(move || store.read())).await;
+        let server = server.map_err(|error| BuildError::of("dns", &error))?;
+        server
+            .register_metrics(&core.metrics)
+            .map_err(|error| BuildError::of("dns", &error))?;
+        for address in server.bound() {
+            self.bound("dns", address);
+        }
+        Ok(Some(server))
+    }
+
+    fn registrator(
+        &mut self,
+        config: Option<config::Containers>,
+        core: &Core,
+    ) -> Result<Option<registrator::Registrator>, BuildError> {
+        let Some(config) = config else { return Ok(None) };
+        let node = core.identity.node.to_string();
+        let config = registrator_config(config, node, reachable(&core.identity));
+        let registrator = config.build(Arc::new(Door::new(core.local.clone())));
+        let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
+        registrator
+            .register_metrics(&core.metrics)
+            .map_err(|error| BuildError::of("registrator", &error))?;
+        self.bound("registrator", format_args!("following {}", registrator.engine()));
+        Ok(Some(registrator))
+    }
+
+    fn balancer(
+        &mut self,
+        config: Option<lb::Config>,
+        core: &Core,
+        stopped: Stopped,
+    ) -> Result<(), BuildError> {
+        let Some(mut config) = config else { return Ok(()) };
+        config.node = core.identity.node.to_string();
+        let (feed, instances) = Feed::new(
+            core.store.clone(),
+            stopped,
+            core.identity.clone(),
+            config.tag_prefix.clone(),
+        );
+        self.add_balancer(config, instances, &core.metrics)?;
+        self.part(Task::Feed, |stop| feed.run(stop));
+        Ok(())
+    }
+}
+
+fn identity(config: &config::Agent) -> Identity {
+    let fallback = || net::default_route().unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    Identity {
+        node: config.node.clone().unwrap_or_else(net::hostname).into(),
+        id: config.node_id.unwrap_or_else(uuid::Uuid::new_v4).to_string(),
+        datacenter: config.datacenter.clone(),
+        domain: config.domain.clone(),
+        advertise: config.advertise.unwrap_or_else(fallback),
+        dev: config.dev,
+    }
+}
+
+/// Where containers that publish on all addresses can be reached. With `-dev` the node itself is
+/// only known on loopback, but its containers are not.
+fn reachable(identity: &Identity) -> IpAddr {
+    let own = Some(identity.advertise).filter(|address| !address.is_loopback());
+    own.or_else(net::default_route).unwrap_or(identity.advertise)
+}
+
+fn at(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
+    addresses
+        .iter()
+        .map(|address| SocketAddr::new(*address, port))
+        .collect()
+}
+
+/// Without a registrator nothing is known of containers at rest.
+fn no_stopped() -> Stopped {
+    watch::channel(Arc::from([])).1
+}
+
+/// Serves every listener until `stop`. Whoever waits for a change is answered first, by `halt`, so
+/// that the listeners do not wait for them.
+async fn serve_http(
+    listeners: Vec<TcpListener>,
+    context: http::Context,
+    stop: CancellationToken,
+    halt: CancellationToken,
+) -> std::io::Result<()> {
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        serving.spawn(http::run(listener, context.clone(), stop.clone()));
+    }
+    let failed = tokio::select! {
+        () = stop.cancelled() => None,
+        Some(ended) = serving.join_next() => Some(ended),
+    };
+    halt.cancel();
+    stop.cancel();
+    let rest = serving.join_all().await;
+    failed
+        .map(|ended| ended.map_err(std::io::Error::other).flatten())
+        .into_iter()
+        .chain(rest)
+        .collect()
+}
+
+async fn take_results(
+    mut results: mpsc::Receiver<Event>,
+    local: Local,
+    stop: CancellationToken,
+    idle: CancellationToken,
+) -> Result<(), Infallible> {
+    let _end_checks = idle.drop_guard();
+    loop {
+        let event = tokio::select! {
+            event = results.recv() => event,
+            () = stop.cancelled() => None,
+        };
+        match event {
+            Some(Event::Result {
+                check,
+                status,
+                output,
+            }) => local.result(&check, status, &output).await,
+            Some(Event::Overdue { check }) => local.expire(&check).await,
+            None => return Ok(()),
+        }
+    }
+}
+
+async fn sync_forever(local: Local, stop: CancellationToken) -> Result<(), Infallible> {
+    let mut turn = tokio::time::interval(SYNC_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = turn.tick() => local.sync_all().await,
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}

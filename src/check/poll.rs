@@ -1,0 +1,66 @@
+//! When a check runs: at once, again after a random part of its interval so that checks started
+//! together spread, then every interval.
+
+use std::time::Duration;
+
+use catalog::check::Probe;
+use rand::RngExt;
+use tokio::time::{Instant, sleep_until};
+
+use super::tally::{Grace, Tally};
+use super::{Outcome, Task, http, tcp};
+
+/// Shorter intervals are raised to this.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+impl Task {
+    /// Runs the probe for as long as somebody listens.
+    pub(super) async fn poll(self, interval: Duration) {
+        let interval = interval.max(SHORTEST_INTERVAL);
+        let mut tally = Tally::new(&self.definition);
+        let mut grace = Grace::new(&self.definition, Instant::now());
+        let mut wait = interval.mul_f64(rand::rng().random());
+        let mut next = Instant::now();
+        loop {
+            tokio::select! {
+                () = sleep_until(next) => {}
+                () = until(grace.deadline()) => {
+                    grace.restart(Instant::now());
+                    if !self.tell_overdue().await { return }
+                    continue;
+                }
+            }
+            let outcome = self.run_once().await;
+            next = Instant::now() + wait;
+            wait = interval;
+            if let Some(status) = tally.record(outcome.status) {
+                grace.note(status, Instant::now());
+                if !self.tell(outcome).await {
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn run_once(&self) -> Outcome {
+        // The semaphore is never closed; were it, running unbounded beats not running.
+        let _place = self.shared.room.acquire().await.ok();
+        let outcome = match &self.definition.probe {
+            Probe::Http(probe) => http::run(probe, &self.shared.trust).await,
+            Probe::Tcp { address, timeout, .. } => tcp::run(address, *timeout).await,
+            Probe::Ttl { .. } | Probe::Container => Outcome::critical("nothing to run"),
+        };
+        let kind = self.definition.probe.kind();
+        self.shared.metrics.ran(kind, outcome.status);
+        tracing::debug!(check = %self.definition.id, status = %outcome.status, output = %outcome.output, "check ran");
+        outcome
+    }
+}
+
+/// Sleeps until then, or for ever.
+pub(super) async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,361 @@
+//! The configuration as meant: plain values with their types, everything present, nothing left to
+//! doubt. `config/raw.rs` holds it as written; the step between them reports every fault at once.
+//!
+//! Pure: files, environment and arguments come in from outside, and what only the machine knows
+//! (its name, its cores, its addresses) stays `None` for the agent to fill in.
+
+#[cfg(test)]
+mod docs;
+pub mod fault;
+pub mod file;
+pub mod options;
+mod properties;
+pub mod raw;
+mod reader;
+mod uri;
+pub mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use lb::config as balancer;
+use tracing::level_filters::LevelFilter;
+
+pub use self::uri::Uri;
+use fault::Fault;
+use raw::Raw;
+use reader::Reader;
+
+/// `lictor agent`.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// Name of the node; `None`: the host's.
+    pub node: Option<String>,
+    /// Id of the node; `None`: a new one.
+    pub node_id: Option<uuid::Uuid>,
+    /// Name of the datacenter.
+    pub datacenter: String,
+    /// DNS domain, without dots at its ends.
+    pub domain: String,
+    /// Addresses that HTTP and DNS listen on; at least one.
+    pub client: Vec<IpAddr>,
+    /// Address that others reach this node at: advertised, else bound to; `None`: bound to all, so
+    /// the machine has to tell.
+    pub advertise: Option<IpAddr>,
+    /// Port of the HTTP API; `None`: none.
+    pub http_port: Option<u16>,
+    /// Port of DNS; `None`: none.
+    pub dns_port: Option<u16>,
+    /// How much to log.
+    pub log_level: LevelFilter,
+    /// In memory, alone, verbose answers.
+    pub dev: bool,
+    /// The balancer; `None`: switched off.
+    pub lb: Option<balancer::Config>,
+    /// The registrator; `None`: switched off.
+    pub registrator: Option<Containers>,
+    /// What the user should hear at start: options without effect, and why.
+    pub notes: Vec<String>,
+}
+
+/// `lictor lb`.
+#[derive(Clone, Debug)]
+pub struct Lb {
+    /// The balancer; its node and datacenter are still to be filled in.
+    pub lb: balancer::Config,
+    /// Address of the Consul that routes come from.
+    pub consul: String,
+    /// Token for it.
+    pub token: Option<String>,
+    /// How much to log.
+    pub log_level: LevelFilter,
+    /// What the user should hear at start.
+    pub notes: Vec<String>,
+}
+
+/// How containers are registered, alone or inside the agent.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    /// Address for published ports instead of the host's.
+    pub ip: Option<IpAddr>,
+    /// Register exposed ports at the container's own address.
+    pub internal: bool,
+    /// Register only ports that were given a name.
+    pub explicit: bool,
+    /// Label that holds the address to register.
+    pub use_ip_from_label: Option<String>,
+    /// Tags for every service, as written: how they are split is the registrator's business.
+    pub tags: String,
+    /// `true`: services go only with containers that ended well.
+    pub deregister_on_success_only: bool,
+    /// Remove entries of this host that no container accounts for.
+    pub cleanup: bool,
+    /// Time between two looks at everything; `None`: the registrator's own.
+    pub resync: Option<Duration>,
+    /// Lifetime of entries; zero: no end.
+    pub ttl: Duration,
+    /// Time between two renewals; zero: none.
+    pub ttl_refresh: Duration,
+    /// First part of service ids; `None`: the node's name, or the host's.
+    pub hostname: Option<String>,
+    /// Address of the Docker Engine; `None`: as `DOCKER_HOST` says.
+    pub docker: Option<String>,
+}
+
+/// `lictor registrator`: the registrator and where it writes.
+#[derive(Clone, Debug)]
+pub struct Registrator {
+    /// How containers are registered.
+    pub registrator: Containers,
+    /// The registry.
+    pub uri: Uri,
+    /// Further attempts for the first contact; `None`: for ever.
+    pub retry_attempts: Option<u32>,
+    /// Pause between those.
+    pub retry_interval: Duration,
+    /// How much to log.
+    pub log_level: LevelFilter,
+    /// What the user should hear at start.
+    pub notes: Vec<String>,
+}
+
+impl Agent {
+    /// The meaning of what was written.
+    ///
+    /// # Errors
+    /// All faults.
+    pub fn resolve(raw: Raw) -> Result<Self, Vec<Fault>> {
+        let mut read = Reader::new(raw);
+        let dev = read.value("dev", values::boolean);
+        if !dev {
+            read.fault(Fault::Conflict(
+                "this version of lictor is one node that keeps everything in memory: start it with -dev"
+                    .to_owned(),
+            ));
+        }
+        let servers = read.value("bootstrap-expect", values::number_from(0));
+        if servers > 1 {
+            let text = "bootstrap-expect: this version of lictor is one node and cannot wait for others";
+            read.fault(Fault::Conflict(text.to_owned()));
+        }
+        let node = read.optional("node", values::filled);
+        if let Some(name) = node.as_deref().filter(|name| !dns_safe(name)) {
+            read.note(format!(
+                "node name {name:?} has characters that DNS cannot carry: no lookup finds it"
+            ));
+        }
+        let datacenter = read.value("datacenter", values::datacenter);
+        let domain = read.value("domain", values::domain);
+        let bind = read.value("bind", values::ip);
+        let mut lb = balancer_section(&mut read);
+        lb.datacenter.clone_from(&datacenter);
+        lb.domains.insert(0, domain.clone());
+        if let Some(node) = &node {
+            lb.node.clone_from(node);
+        }
+        let registrator = Containers::read(&mut read);
+        Ok(Self {
+            node_id: read.optional("node-id", values::uuid),
+            client: read.value("client", values::ips),
+            advertise: read
+                .optional("advertise", advertised)
+                .or_else(|| (!bind.is_unspecified()).then_some(bind)),
+            http_port: read.value("http-port", values::port),
+            dns_port: read.value("dns-port", values::port),
+            log_level: read.value("log-level", values::level),
+            lb: read.value("proxy", values::boolean).then_some(lb),
+            registrator: read.value("registrator", values::boolean).then_some(registrator),
+            notes: read.finish()?,
+            node,
+            datacenter,
+            domain,
+            dev,
+        })
+    }
+}
+
+impl Lb {
+    /// The meaning of what was written.
+    ///
+    /// # Errors
+    /// All faults.
+    pub fn resolve(raw: Raw) -> Result<Self, Vec<Fault>> {
+        let mut read = Reader::new(raw);
+        let mut lb = balancer_section(&mut read);
+        lb.domains.insert(0, "consul".to_owned());
+        // fabio's users rely on it: what nobody checks gets no traffic.
+        lb.require_check = true;
+        read.value("registry.backend", |text| match text {
+            "consul" => Ok(()),
+            "static" | "file" | "custom" => Err(format!(
+                "{text} is known to fabio but not supported by this version of lictor; expected consul"
+            )),
+            _ => Err("expected consul".to_owned()),
+        });
+        Ok(Self {
+            lb,
+            consul: read.value("registry.consul.addr", consul_address),
+            token: read
+                .optional("registry.consul.token", values::text)
+                .or_else(|| read.variable("CONSUL_HTTP_TOKEN")),
+            log_level: read.value("log.level", values::level),
+            notes: read.finish()?,
+        })
+    }
+}
+
+impl Registrator {
+    /// The meaning of what was written, and of the registry's URI.
+    ///
+    /// # Errors
+    /// All faults.
+    pub fn resolve(raw: Raw, uri: &str) -> Result<Self, Vec<Fault>> {
+        let mut read = Reader::new(raw);
+        let registrator = Containers::read(&mut read);
+        let attempts = read.value("retry-attempts", values::number_from(-1));
+        let interval = read.value("retry-interval", values::number_from(1));
+        let log_level = read.value("log-level", values::level);
+        // An URI that cannot be read is one fault among others; the placeholder is never seen.
+        let uri = Uri::parse(uri).unwrap_or_else(|why| {
+            read.fault(Fault::Conflict(why));
+            Uri::Consul(None)
+        });
+        Ok(Self {
+            registrator,
+            uri,
+            retry_attempts: u32::try_from(attempts).ok(),
+            retry_interval: Duration::from_millis(interval.unsigned_abs()),
+            log_level,
+            notes: read.finish()?,
+        })
+    }
+}
+
+impl Containers {
+    fn read(read: &mut Reader) -> Self {
+        let ttl = read.value("registrator.ttl", values::seconds);
+        let ttl_refresh = read.value("registrator.ttl-refresh", values::seconds);
+        if ttl.is_zero() != ttl_refresh.is_zero() {
+            let text = "-ttl and -ttl-refresh must be specified together or not at all";
+            read.fault(Fault::Conflict(text.to_owned()));
+        } else if !ttl.is_zero() && ttl <= ttl_refresh {
+            read.fault(Fault::Conflict(
+                "-ttl must be greater than -ttl-refresh".to_owned(),
+            ));
+        }
+        Self {
+            ip: read.optional("registrator.ip", advertised),
+            internal: read.value("registrator.internal", values::boolean),
+            explicit: read.value("registrator.explicit", values::boolean),
+            use_ip_from_label: read.optional("registrator.useIpFromLabel", values::text),
+            tags: read.value("registrator.tags", values::text),
+            deregister_on_success_only: read.value("registrator.deregister", |text| match text {
+                "always" => Ok(false),
+                "on-success" => Ok(true),
+                _ => Err("expected always or on-success".to_owned()),
+            }),
+            cleanup: read.value("registrator.cleanup", values::boolean),
+            resync: read.value("registrator.resync", |text| values::seconds(text).map(nonzero)),
+            ttl,
+            ttl_refresh,
+            hostname: read.optional("registrator.hostname", values::filled),
+            docker: read.optional("registrator.docker", docker),
+        }
+    }
+}
+
+/// The options that agent and `lb` share; names of node, datacenter and domain are not among them.
+fn balancer_section(read: &mut Reader) -> balancer::Config {
+    let defaults = balancer::Config::default();
+    let target = read.optional("log.access.target", |text| match text {
+        "stdout" => Ok(()),
+        _ => Err("expected stdout, or nothing to write none".to_owned()),
+    });
+    let format = read.value("log.access.format", values::text);
+    balancer::Config {
+        listeners: read.value("proxy.addr", |text| explained(balancer::parse_listeners(text))),
+        admin: Some(read.value("ui.addr", |text| explained(balancer::parse_admin(text)))),
+        strategy: read.value("proxy.strategy", |text| expected(balancer::parse_strategy(text))),
+        matcher: read.value("proxy.matcher", |text| expected(balancer::parse_matcher(text))),
+        no_route_status: read.value("proxy.noroutestatus", |text| {
+            balancer::parse_no_route_status(text).map_err(|_| "expected a status from 100 to 999".to_owned())
+        }),
+        dial_timeout: read.value("proxy.dialtimeout", values::duration),
+        response_header_timeout: read.value("proxy.responseheadertimeout", values::patience),
+        idle_conn_timeout: read.value("proxy.idleconntimeout", values::duration),
+        max_idle_per_target: read
+            .value("proxy.maxconn", values::number_from(0))
+            .try_into()
+            .unwrap_or(usize::MAX),
+        shutdown_wait: read.value("proxy.shutdownwait", values::duration),
+        grace: read.value("proxy.deregistergraceperiod", values::duration),
+        tag_prefix: read.value("registry.consul.tagprefix", values::text),
+        accepted: read.value("registry.consul.service.status", |text| {
+            expected(balancer::parse_statuses(text))
+        }),
+        checks_required: read.value("registry.consul.checksRequired", |text| {
+            expected(balancer::parse_checks_required(text))
+        }),
+        require_check: false,
+        access_log: target.map(|()| format),
+        trusted: read.value("proxy.trusted", |text| explained(balancer::parse_networks(text))),
+        host_routes: read.value("proxy.hostroutes", |text| {
+            expected(balancer::parse_host_routes(text))
+        }),
+        domains: read.value("proxy.domain", values::domains),
+        workers: read
+            .optional("proxy.workers", values::number_from(1))
+            .map_or(defaults.workers, |count| count.try_into().unwrap_or(usize::MAX)),
+        ..defaults
+    }
+}
+
+/// A fault of the balancer's parsers whose problem is no more than "this value".
+fn expected<T>(parsed: Result<T, balancer::BadValue>) -> values::Value<T> {
+    parsed.map_err(|bad| format!("expected {}", bad.right.trim_start_matches("it is ")))
+}
+
+/// A fault of the balancer's parsers that says which part of the value is wrong.
+fn explained<T>(parsed: Result<T, balancer::BadValue>) -> values::Value<T> {
+    parsed.map_err(|bad| bad.to_string())
+}
+
+fn advertised(text: &str) -> values::Value<IpAddr> {
+    let wrong = || "expected an address that others can connect to, not all addresses".to_owned();
+    values::ip(text).and_then(|ip| if ip.is_unspecified() { Err(wrong()) } else { Ok(ip) })
+}
+
+fn docker(text: &str) -> values::Value<String> {
+    let known = ["unix://", "tcp://", "http://", "https://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    if known || text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    Err("expected unix:///path/to.sock or tcp://host:port".to_owned())
+}
+
+/// fabio's reading of an address: any path after it is dropped.
+fn consul_address(text: &str) -> values::Value<String> {
+    let text = text.to_ascii_lowercase();
+    if text.starts_with("https://") {
+        return Err(
+            "https is known to fabio but not supported by this version of lictor; expected host:port"
+                .to_owned(),
+        );
+    }
+    let rest = text.trim_start_matches("http://");
+    let address = rest.split('/').next().unwrap_or_default();
+    uri::with_port(address, 8500).ok_or_else(|| "expected host:port".to_owned())
+}
+
+fn dns_safe(name: &str) -> bool {
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+fn nonzero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}

@@ -1,0 +1,233 @@
+//! The configuration as written: for each option the text that won, and where it stood.
+//!
+//! Sources are laid over each other from weak to strong: files in the order they are named,
+//! environment, flags. Nothing is interpreted here; whether a *name* may be used at all is decided
+//! here, so a name that does not work is found once, whoever wrote it.
+
+use std::collections::BTreeMap;
+
+use super::fault::{Fault, Origin};
+use super::file::{self, Files, Setting};
+use super::options::{self, Command, Kind, Row, Status};
+
+/// What somebody wrote, and where.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// One text, or the members of a list.
+    pub items: Vec<String>,
+    /// Where it stood.
+    pub origin: Origin,
+}
+
+/// A flag as given: its row, its name as typed, its value.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The option.
+    pub row: &'static Row,
+    /// Its value; `true` for a boolean standing alone.
+    pub value: String,
+}
+
+/// Everything written, by name of option.
+#[derive(Debug)]
+pub struct Raw {
+    /// Who asks; decides which names are valid.
+    pub command: Command,
+    /// The environment, for variables that are not options.
+    pub env: Environment,
+    values: BTreeMap<&'static str, Written>,
+    /// What is wrong so far.
+    pub faults: Vec<Fault>,
+    /// What the user should hear though nothing is wrong.
+    pub notes: Vec<String>,
+}
+
+/// What a process may look at besides its arguments.
+pub type Environment = BTreeMap<String, String>;
+
+impl Raw {
+    /// Collects what flags, environment and the files named by flags say.
+    pub fn gather(command: Command, given: &[Given], env: &Environment, files: &dyn Files) -> Self {
+        let values = BTreeMap::new();
+        let mut raw = Self {
+            command,
+            env: env.clone(),
+            values,
+            faults: Vec::new(),
+            notes: Vec::new(),
+        };
+        for flag in given {
+            raw.take_files(flag, env, files);
+        }
+        if command == Command::Lb {
+            raw.take_environment(env);
+        }
+        for flag in given {
+            let origin = Origin::Flag(flag.row.flag(command).to_owned());
+            raw.admit(
+                flag.row,
+                Written {
+                    items: vec![flag.value.clone()],
+                    origin,
+                },
+            );
+        }
+        raw
+    }
+
+    /// What was written for an option, if anything.
+    pub fn written(&self, name: &str) -> Option<&Written> {
+        self.values.get(name)
+    }
+
+    fn take_files(&mut self, flag: &Given, env: &Environment, files: &dyn Files) {
+        let read = match flag.row.name {
+            "config-file" => vec![(flag.value.clone(), file::read(&flag.value, files))],
+            "config-dir" => match file::in_directory(&flag.value, files) {
+                Ok(paths) => paths
+                    .into_iter()
+                    .map(|path| (path.clone(), file::read(&path, files)))
+                    .collect(),
+                Err(fault) => return self.faults.push(fault),
+            },
+            "cfg" => vec![(flag.value.clone(), file::read_properties(&flag.value, env, files))],
+            _ => return,
+        };
+        for (path, settings) in read {
+            match settings {
+                Ok(settings) => settings
+                    .into_iter()
+                    .for_each(|setting| self.take_setting(&path, setting)),
+                Err(fault) => self.faults.push(fault),
+            }
+        }
+    }
+
+    fn take_setting(&mut self, path: &str, setting: Setting) {
+        let Setting { key, items } = setting;
+        let origin = Origin::File {
+            path: path.to_owned(),
+            key: key.clone(),
+        };
+        match options::by_key(self.command, &key) {
+            // A file that names further files: an order nobody could follow.
+            Some(row) if matches!(row.name, "config-file" | "config-dir" | "cfg") => {
+                self.faults
+                    .push(Fault::Conflict(format!("{origin} works as a flag only")));
+            }
+            Some(row) => self.admit(row, Written { items, origin }),
+            None => {
+                let hint = options::nearest_key(self.command, &key).map(str::to_owned);
+                let elsewhere = options::elsewhere(self.command, &key);
+                self.faults.push(unknown(
+                    self.command,
+                    origin,
+                    hint,
+                    elsewhere.map(|(theirs, _)| theirs),
+                ));
+            }
+        }
+    }
+
+    /// fabio's rules: `FABIO_proxy_addr` in any case, or the bare `proxy_addr`; the prefixed one
+    /// wins. A bare name that is no option, or one word such as `insecure`, is somebody else's.
+    fn take_environment(&mut self, env: &Environment) {
+        for (variable, value) in env.iter().filter(|(name, _)| unprefixed(name).is_none()) {
+            let Some(row) = options::by_variable(self.command, variable) else {
+                continue;
+            };
+            let origin = Origin::Variable(variable.clone());
+            match row.status {
+                _ if !variable.contains('_') => {}
+                Status::Supported => self.admit(
+                    row,
+                    Written {
+                        items: vec![value.clone()],
+                        origin,
+                    },
+                ),
+                _ => self.notes.push(format!(
+                    "{origin} is not used, though fabio would read {}",
+                    row.name
+                )),
+            }
+        }
+        for (variable, value) in env {
+            let Some(name) = unprefixed(variable) else {
+                continue;
+            };
+            let origin = Origin::Variable(variable.clone());
+            match options::by_variable(self.command, name) {
+                Some(row) => self.admit(
+                    row,
+                    Written {
+                        items: vec![value.clone()],
+                        origin,
+                    },
+                ),
+                // Not a fault: Kubernetes sets FABIO_PORT and more for any service named fabio.
+                None => self
+                    .notes
+                    .push(format!("{origin} is not used: fabio has no such option")),
+            }
+        }
+    }
+
+    fn admit(&mut self, row: &'static Row, written: Written) {
+        let says_nothing = written
+            .items
+            .iter()
+            .all(|item| row.is_default(self.command, item));
+        match row.status {
+            Status::Supported => {
+                self.values.insert(row.name, written);
+            }
+            _ if says_nothing && row.kind != Kind::Tree => {}
+            Status::Ignored(why) => {
+                let name = match &written.origin {
+                    Origin::File { path, .. } => format!("{path}: {}", row.name),
+                    origin => origin.to_string(),
+                };
+                let note = format!("{name} has no effect: {why}");
+                if !self.notes.contains(&note) {
+                    self.notes.push(note);
+                }
+            }
+            Status::NotYet => {
+                let origin = match written.origin {
+                    // One fault for a section, not one for each line in it.
+                    Origin::File { path, .. } if row.kind == Kind::Tree => Origin::File {
+                        path,
+                        key: row.name.to_owned(),
+                    },
+                    origin => origin,
+                };
+                let fault = Fault::NotYet {
+                    origin,
+                    owner: row.owner,
+                };
+                if !self.faults.contains(&fault) {
+                    self.faults.push(fault);
+                }
+            }
+        }
+    }
+}
+
+/// The fault of a name that `command` does not have, though another command may.
+pub fn unknown(command: Command, origin: Origin, hint: Option<String>, theirs: Option<Command>) -> Fault {
+    match theirs {
+        Some(theirs) => Fault::Elsewhere {
+            origin,
+            theirs,
+            ours: command,
+            hint,
+        },
+        None => Fault::Unknown { origin, hint },
+    }
+}
+
+fn unprefixed(variable: &str) -> Option<&str> {
+    let (prefix, name) = variable.split_at_checked("FABIO_".len())?;
+    prefix.eq_ignore_ascii_case("FABIO_").then_some(name)
+}

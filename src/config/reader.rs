@@ -1,0 +1,107 @@
+//! From written to meant, one option at a time: takes the text that won, or the row's default, and
+//! notes a fault instead of failing, so that all of them are found in one go.
+
+use std::collections::BTreeSet;
+
+use super::fault::Fault;
+use super::options::{self, Command, Kind, Row};
+use super::raw::{Raw, Written};
+use super::values::Value;
+
+/// Reads options of one command.
+pub struct Reader {
+    raw: Raw,
+    read: BTreeSet<&'static str>,
+}
+
+impl Reader {
+    /// Of what was written.
+    pub fn new(raw: Raw) -> Self {
+        Self {
+            raw,
+            read: BTreeSet::new(),
+        }
+    }
+
+    /// The meaning of an option; its default where nobody wrote it or it means nothing.
+    pub fn value<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Value<T>) -> T {
+        let row = self.row(name);
+        let command = self.raw.command;
+        if let Some(written) = self.raw.written(name) {
+            let text = written.items.join(",");
+            match parse(&text) {
+                Ok(value) => return value,
+                Err(why) => self.raw.faults.push(invalid(row, written, text, why)),
+            }
+        }
+        // A test reads every default, so this cannot meet a user.
+        parse(row.default_for(command)).unwrap_or_else(|why| panic!("default of {name}: {why}"))
+    }
+
+    /// The meaning of an option that has no default; an empty text is as good as none.
+    pub fn optional<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Value<T>) -> Option<T> {
+        self.value(name, |text| {
+            if text.trim().is_empty() {
+                Ok(None)
+            } else {
+                parse(text).map(Some)
+            }
+        })
+    }
+
+    /// An environment variable that is no option but stands in for one.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.raw.env.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+
+    /// Notes a fault that several options share.
+    pub fn fault(&mut self, fault: Fault) {
+        self.raw.faults.push(fault);
+    }
+
+    /// Notes something the user should hear though nothing is wrong.
+    pub fn note(&mut self, note: impl Into<String>) {
+        self.raw.notes.push(note.into());
+    }
+
+    /// Everything found out besides the values: notes, or what is wrong.
+    ///
+    /// # Errors
+    /// All faults, in the order they were found.
+    pub fn finish(self) -> Result<Vec<String>, Vec<Fault>> {
+        debug_assert!(self.unread().is_empty(), "no one reads {:?}", self.unread());
+        if self.raw.faults.is_empty() {
+            Ok(self.raw.notes)
+        } else {
+            Err(self.raw.faults)
+        }
+    }
+
+    /// Supported options that nobody asked for: promised in a row and then forgotten.
+    fn unread(&self) -> Vec<&'static str> {
+        let supported = options::of(self.raw.command).filter(|row| row.status == options::Status::Supported);
+        // Paths are read when texts are gathered.
+        let values = supported.filter(|row| row.kind != Kind::Paths && row.name != "cfg");
+        values
+            .map(|row| row.name)
+            .filter(|name| !self.read.contains(name))
+            .collect()
+    }
+
+    fn row(&mut self, name: &'static str) -> &'static Row {
+        self.read.insert(name);
+        let command: Command = self.raw.command;
+        options::of(command)
+            .find(|row| row.name == name)
+            .expect("every option that is read has a row")
+    }
+}
+
+fn invalid(row: &Row, written: &Written, value: String, why: String) -> Fault {
+    Fault::Invalid {
+        origin: written.origin.clone(),
+        value,
+        why,
+        kind: row.kind,
+    }
+}

@@ -1,0 +1,160 @@
+//! The HTTP API: Consul's routes over one listener.
+//!
+//! A request passes the same stations whatever it asks for: is the name it was sent to one of ours,
+//! is the path known, is the method allowed, is the body small enough, are the parameters sound;
+//! then its handler parses, asks the store or the local table, and shapes the answer. Owns the
+//! listener and its connections. Must not hold state of its own, nor know how anything is decided.
+
+mod agent;
+mod catalog;
+mod endpoint;
+mod guard;
+mod health;
+mod kv;
+mod membership;
+mod reply;
+mod request;
+mod status;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use prometheus::IntGauge;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use self::reply::{Fault, Reply};
+use self::request::Ask;
+use crate::identity::Identity;
+use crate::local::Local;
+use crate::store::Store;
+
+/// A client has this long to finish the head of its request; who dawdles must not hold a socket.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a connection could not be accepted: no file descriptor comes free any sooner by asking.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What handlers need to know and reach.
+#[derive(Clone)]
+pub struct Context {
+    /// The truth.
+    pub store: Store,
+    /// What this agent vouches for.
+    pub local: Local,
+    /// Who this agent is.
+    pub identity: Arc<Identity>,
+    /// Every metric of this process.
+    pub registry: prometheus::Registry,
+    /// Names, beside those that are always ours, that requests may be addressed to.
+    pub hosts: Arc<[String]>,
+    /// Requests that wait for a change at this moment.
+    waiting: IntGauge,
+}
+
+impl Context {
+    /// Everything handlers need; its own metrics are added to `registry`.
+    ///
+    /// # Errors
+    /// When another part of the process has taken the name of a metric.
+    pub fn new(
+        store: Store,
+        local: Local,
+        identity: Arc<Identity>,
+        registry: prometheus::Registry,
+        hosts: Arc<[String]>,
+    ) -> prometheus::Result<Self> {
+        let waiting = IntGauge::new("lictor_http_waiting_requests", "Requests that wait for a change.")?;
+        registry.register(Box::new(waiting.clone()))?;
+        Ok(Self {
+            store,
+            local,
+            identity,
+            registry,
+            hosts,
+            waiting,
+        })
+    }
+}
+
+/// Serves `listener` until `stop`, then finishes what is under way. Requests that wait for a change
+/// are answered at once when the store stops.
+///
+/// # Errors
+/// None so far: a connection that cannot be accepted costs only itself.
+pub async fn run(listener: TcpListener, context: Context, stop: CancellationToken) -> io::Result<()> {
+    let context = Arc::new(context);
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let context = context.clone();
+        let serve = service_fn(move |request| serve(context.clone(), peer, request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), serve);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            // A client that breaks off is its own business.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %peer, "connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    connections.shutdown().await;
+    Ok(())
+}
+
+/// The life of a request.
+async fn serve(
+    context: Arc<Context>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let pretty = context.identity.dev || request::is_pretty(uri.query());
+    let response = match handle(context, request).await {
+        Ok(reply) => reply.into_response(pretty),
+        Err(fault) => fault.into_response(),
+    };
+    // Without its parameters: a token may be among them.
+    tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), %peer, "http request");
+    Ok(response)
+}
+
+async fn handle(context: Arc<Context>, request: Request<Incoming>) -> Result<Reply, Fault> {
+    guard::check(&context, &request)?;
+    let path = request::clean_path(request.uri())?;
+    let found = endpoint::find(&path)?;
+    if request.method() == Method::OPTIONS {
+        return Ok(Reply::done().header("allow", &found.allowed()));
+    }
+    let row = found.row(request.method())?;
+    let ask = Ask::read(context, request, &found.rest, row).await?;
+    endpoint::run(row, ask).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Sees to it that the programs which tests call are there, installing the Debian packages of those that are not.
+# The Docker Engine itself is not installed: which one, and how, is the machine owner's decision.
+set -eu
+
+# <program>:<Debian package>
+programs="curl:curl dig:bind9-dnsutils redis-cli:redis-tools ip:iproute2 unshare:util-linux flock:util-linux cc:gcc"
+
+missing=
+for pair in $programs; do
+    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
+done
+# The static binaries of the images need the C library's archive.
+[ -e /usr/lib/"$(uname -m)"-linux-gnu/libc.a ] || missing="$missing libc6-dev"
+
+if [ -n "$missing" ]; then
+    echo "The tests need these Debian packages:$missing"
+    if ! command -v apt-get >/dev/null; then
+        echo "This is no Debian; install what provides the programs of them, then run make test again." >&2
+        exit 1
+    fi
+    as_root=
+    [ "$(id -u)" = 0 ] || as_root=sudo
+    # shellcheck disable=SC2086 # lists of words are wanted
+    { $as_root apt-get update -qq &&
+        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qq -y --no-install-recommends $missing; } || {
+        echo "They could not be installed; as root run: apt-get update && apt-get install$missing" >&2
+        exit 1
+    }
+fi
+
+if ! docker version >/dev/null 2>&1; then
+    echo "The tests need a Docker Engine and none answers at ${DOCKER_HOST:-unix:///var/run/docker.sock}." >&2
+    echo "Install one with: apt-get install docker.io    Start it with: systemctl start docker (or: dockerd &)" >&2
+    exit 1
+fi
+if ! command -v dockerd >/dev/null; then
+    echo "The tests of an engine that restarts start one of their own and need the program dockerd." >&2
+    echo "Install it with: apt-get install docker.io" >&2
+    exit 1
+fi
