@@ -48,13 +48,22 @@ pub struct BuildError {
 
 impl BuildError {
     fn of(part: &'static str, reason: &dyn Display) -> Self {
-        Self { part, reason: reason.to_string() }
+        Self {
+            part,
+            reason: reason.to_string(),
+        }
     }
 }
 
 impl Agent {
     fn new(title: String, notes: Vec<String>) -> Self {
-        Self { title, bound: Vec::new(), notes, parts: Vec::new(), stop_limit: STOP_LIMIT }
+        Self {
+            title,
+            bound: Vec::new(),
+            notes,
+            parts: Vec::new(),
+            stop_limit: STOP_LIMIT,
+        }
     }
 
     fn bound(&mut self, what: impl Into<String>, at: impl Display) {

@@ -57,7 +57,11 @@ pub struct Usage {
 
 impl Usage {
     fn error(text: impl Into<String>, code: u8) -> Self {
-        Self { text: text.into(), code, stream: Stream::Err }
+        Self {
+            text: text.into(),
+            code,
+            stream: Stream::Err,
+        }
     }
 }
 
@@ -120,7 +124,9 @@ fn topic(words: &[String]) -> Result<Invocation, Usage> {
 }
 
 fn unknown_command(name: &str) -> Usage {
-    let commands = ["agent", "lb", "registrator", "version", "help"].iter().chain(client::VERBS);
+    let commands = ["agent", "lb", "registrator", "version", "help"]
+        .iter()
+        .chain(client::VERBS);
     let mut text = format!("unknown command {name:?}");
     if let Some(near) = options::nearest(name, commands.map(|command| (*command, *command))) {
         let _ = write!(text, "; did you mean {near}?");
@@ -130,8 +136,14 @@ fn unknown_command(name: &str) -> Usage {
 }
 
 fn consul(words: &[String], world: World<'_>) -> Result<Invocation, Usage> {
-    let listing = |code| Usage { text: help::CONSUL.to_owned(), code, stream: Stream::Out };
-    let Some((command, rest)) = words.split_first() else { return Err(listing(127)) };
+    let listing = |code| Usage {
+        text: help::CONSUL.to_owned(),
+        code,
+        stream: Stream::Out,
+    };
+    let Some((command, rest)) = words.split_first() else {
+        return Err(listing(127));
+    };
     match command.as_str() {
         "agent" => agent("consul agent", rest, world),
         "version" | "-version" | "--version" | "-v" => Ok(Invocation::Print(format!(
@@ -163,7 +175,10 @@ fn agent(program: &str, words: &[String], world: World<'_>) -> Result<Invocation
 
 fn lb(program: &str, words: &[String], world: World<'_>) -> Result<Invocation, Usage> {
     // Anywhere on the command line, as fabio looks for it before anything else.
-    if words.iter().any(|word| matches!(word.as_str(), "-v" | "-version" | "--version")) {
+    if words
+        .iter()
+        .any(|word| matches!(word.as_str(), "-v" | "-version" | "--version"))
+    {
         let text = format!("lictor {VERSION} (fabio {FABIO_VERSION} command line)\n");
         return Ok(Invocation::Print(text));
     }
@@ -185,7 +200,9 @@ fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invo
     if let [only] = words
         && only == "--version"
     {
-        return Ok(Invocation::Print(format!("{REGISTRATOR_VERSION} (lictor {VERSION})\n")));
+        return Ok(Invocation::Print(format!(
+            "{REGISTRATOR_VERSION} (lictor {VERSION})\n"
+        )));
     }
     let mut line = Line::read_with_positional(Command::Registrator, words);
     if line.help {
@@ -236,13 +253,8 @@ impl Line {
     fn read(command: Command, words: &[String]) -> Self {
         let mut line = Self::read_with_positional(command, words);
         while let Some((stray, after)) = line.rest.split_first() {
-            let hint = match stray.as_str() {
-                "true" | "false" => "; a boolean takes its value as -name=value",
-                _ => "",
-            };
-            let fault = Fault::Syntax(format!("unexpected argument {stray:?}{hint}"));
             let further = Self::read_with_positional(command, after);
-            line.faults.push(fault);
+            line.faults.push(self::stray(stray));
             line.faults.extend(further.faults);
             line.given.extend(further.given);
             line.help |= further.help;
@@ -261,7 +273,10 @@ impl Line {
         });
         let given = scan.flags.into_iter().filter_map(|flag| {
             let row = options::by_flag(command, &flag.name)?;
-            Some(Given { row, value: flag.value })
+            Some(Given {
+                row,
+                value: flag.value,
+            })
         });
         let faults = scan.bad.into_iter().map(|bad| match bad {
             Bad::Syntax(text) => Fault::Syntax(text),
@@ -271,16 +286,32 @@ impl Line {
                 raw::unknown(command, Origin::Flag(name), hint, theirs)
             }
         });
-        Self { command, given: given.collect(), faults: faults.collect(), rest: scan.rest, help: scan.help }
+        Self {
+            command,
+            given: given.collect(),
+            faults: faults.collect(),
+            rest: scan.rest,
+            help: scan.help,
+        }
     }
 
     /// The one word behind the flags.
     fn positional(&mut self, program: &str) -> Option<String> {
         let rest = std::mem::take(&mut self.rest);
         let Some((first, after)) = rest.split_first() else {
-            let text = format!("missing required argument for registry URI, for example {program} consul://127.0.0.1:8500");
+            let text = format!(
+                "missing required argument for registry URI, for example {program} consul://127.0.0.1:8500"
+            );
             self.faults.push(Fault::Syntax(text));
             return None;
+        };
+        // What was meant for a boolean in front is not the registry.
+        let (first, after) = match after.split_first() {
+            Some((next, after)) if is_boolean(first) => {
+                self.faults.push(stray(first));
+                (next, after)
+            }
+            _ => (first, after),
         };
         for word in after {
             self.faults.push(Fault::Syntax(if word.starts_with('-') {
@@ -293,6 +324,22 @@ impl Line {
     }
 
     fn gather(self, world: World<'_>) -> (Raw, Vec<Fault>) {
-        (Raw::gather(self.command, &self.given, world.env, world.files), self.faults)
+        (
+            Raw::gather(self.command, &self.given, world.env, world.files),
+            self.faults,
+        )
     }
+}
+
+fn stray(word: &str) -> Fault {
+    let hint = if is_boolean(word) {
+        "; a boolean takes its value as -name=value"
+    } else {
+        ""
+    };
+    Fault::Syntax(format!("unexpected argument {word:?}{hint}"))
+}
+
+fn is_boolean(word: &str) -> bool {
+    matches!(word, "true" | "false")
 }

@@ -4,7 +4,8 @@
 //! Pure: files, environment and arguments come in from outside, and what only the machine knows
 //! (its name, its cores, its addresses) stays `None` for the agent to fill in.
 
-pub mod docs;
+#[cfg(test)]
+mod docs;
 pub mod fault;
 pub mod file;
 pub mod options;
@@ -39,11 +40,10 @@ pub struct Agent {
     pub datacenter: String,
     /// DNS domain, without dots at its ends.
     pub domain: String,
-    /// Address towards other nodes.
-    pub bind: IpAddr,
     /// Addresses that HTTP and DNS listen on; at least one.
     pub client: Vec<IpAddr>,
-    /// Address that others reach this node at; `None`: bound to all, so the machine has to tell.
+    /// Address that others reach this node at: advertised, else bound to; `None`: bound to all, so
+    /// the machine has to tell.
     pub advertise: Option<IpAddr>,
     /// Port of the HTTP API; `None`: none.
     pub http_port: Option<u16>,
@@ -68,7 +68,7 @@ pub struct Lb {
     pub lb: balancer::Config,
     /// Address of the Consul that routes come from.
     pub consul: String,
-    /// Token for it; `None`: none, or the one in `CONSUL_HTTP_TOKEN`.
+    /// Token for it.
     pub token: Option<String>,
     /// How much to log.
     pub log_level: LevelFilter,
@@ -132,7 +132,8 @@ impl Agent {
         let dev = read.value("dev", values::boolean);
         if !dev {
             read.fault(Fault::Conflict(
-                "this version of lictor is one node that keeps everything in memory: start it with -dev".to_owned(),
+                "this version of lictor is one node that keeps everything in memory: start it with -dev"
+                    .to_owned(),
             ));
         }
         let servers = read.value("bootstrap-expect", values::number_from(0));
@@ -142,7 +143,9 @@ impl Agent {
         }
         let node = read.optional("node", values::filled);
         if let Some(name) = node.as_deref().filter(|name| !dns_safe(name)) {
-            read.note(format!("node name {name:?} has characters that DNS cannot carry: no lookup finds it"));
+            read.note(format!(
+                "node name {name:?} has characters that DNS cannot carry: no lookup finds it"
+            ));
         }
         let datacenter = read.value("datacenter", values::datacenter);
         let domain = read.value("domain", values::domain);
@@ -156,7 +159,6 @@ impl Agent {
         let registrator = Containers::read(&mut read);
         Ok(Self {
             node_id: read.optional("node-id", values::uuid),
-            bind,
             client: read.value("client", values::ips),
             advertise: read
                 .optional("advertise", advertised)
@@ -188,15 +190,17 @@ impl Lb {
         lb.require_check = true;
         read.value("registry.backend", |text| match text {
             "consul" => Ok(()),
-            "static" | "file" | "custom" => {
-                Err(format!("{text} is known to fabio but not supported by this version of lictor; expected consul"))
-            }
+            "static" | "file" | "custom" => Err(format!(
+                "{text} is known to fabio but not supported by this version of lictor; expected consul"
+            )),
             _ => Err("expected consul".to_owned()),
         });
         Ok(Self {
             lb,
             consul: read.value("registry.consul.addr", consul_address),
-            token: read.optional("registry.consul.token", values::text),
+            token: read
+                .optional("registry.consul.token", values::text)
+                .or_else(|| read.variable("CONSUL_HTTP_TOKEN")),
             log_level: read.value("log.level", values::level),
             notes: read.finish()?,
         })
@@ -214,20 +218,19 @@ impl Registrator {
         let attempts = read.value("retry-attempts", values::number_from(-1));
         let interval = read.value("retry-interval", values::number_from(1));
         let log_level = read.value("log-level", values::level);
-        match Uri::parse(uri) {
-            Ok(uri) => Ok(Self {
-                registrator,
-                uri,
-                retry_attempts: u32::try_from(attempts).ok(),
-                retry_interval: Duration::from_millis(interval.unsigned_abs()),
-                log_level,
-                notes: read.finish()?,
-            }),
-            Err(why) => {
-                read.fault(Fault::Conflict(why));
-                Err(read.finish().err().unwrap_or_default())
-            }
-        }
+        // An URI that cannot be read is one fault among others; the placeholder is never seen.
+        let uri = Uri::parse(uri).unwrap_or_else(|why| {
+            read.fault(Fault::Conflict(why));
+            Uri::Consul(None)
+        });
+        Ok(Self {
+            registrator,
+            uri,
+            retry_attempts: u32::try_from(attempts).ok(),
+            retry_interval: Duration::from_millis(interval.unsigned_abs()),
+            log_level,
+            notes: read.finish()?,
+        })
     }
 }
 
@@ -239,7 +242,9 @@ impl Containers {
             let text = "-ttl and -ttl-refresh must be specified together or not at all";
             read.fault(Fault::Conflict(text.to_owned()));
         } else if !ttl.is_zero() && ttl <= ttl_refresh {
-            read.fault(Fault::Conflict("-ttl must be greater than -ttl-refresh".to_owned()));
+            read.fault(Fault::Conflict(
+                "-ttl must be greater than -ttl-refresh".to_owned(),
+            ));
         }
         Self {
             ip: read.optional("registrator.ip", advertised),
@@ -288,13 +293,18 @@ fn balancer_section(read: &mut Reader) -> balancer::Config {
         shutdown_wait: read.value("proxy.shutdownwait", values::duration),
         grace: read.value("proxy.deregistergraceperiod", values::duration),
         tag_prefix: read.value("registry.consul.tagprefix", values::text),
-        accepted: read.value("registry.consul.service.status", |text| expected(balancer::parse_statuses(text))),
-        checks_required: read
-            .value("registry.consul.checksRequired", |text| expected(balancer::parse_checks_required(text))),
+        accepted: read.value("registry.consul.service.status", |text| {
+            expected(balancer::parse_statuses(text))
+        }),
+        checks_required: read.value("registry.consul.checksRequired", |text| {
+            expected(balancer::parse_checks_required(text))
+        }),
         require_check: false,
         access_log: target.map(|()| format),
         trusted: read.value("proxy.trusted", |text| explained(balancer::parse_networks(text))),
-        host_routes: read.value("proxy.hostroutes", |text| expected(balancer::parse_host_routes(text))),
+        host_routes: read.value("proxy.hostroutes", |text| {
+            expected(balancer::parse_host_routes(text))
+        }),
         domains: read.value("proxy.domain", values::domains),
         workers: read
             .optional("proxy.workers", values::number_from(1))
@@ -319,7 +329,9 @@ fn advertised(text: &str) -> values::Value<IpAddr> {
 }
 
 fn docker(text: &str) -> values::Value<String> {
-    let known = ["unix://", "tcp://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    let known = ["unix://", "tcp://", "http://", "https://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
     if known || text.starts_with('/') {
         return Ok(text.to_owned());
     }
@@ -328,15 +340,16 @@ fn docker(text: &str) -> values::Value<String> {
 
 /// fabio's reading of an address: any path after it is dropped.
 fn consul_address(text: &str) -> values::Value<String> {
+    let text = text.to_ascii_lowercase();
     if text.starts_with("https://") {
-        return Err("https is known to fabio but not supported by this version of lictor; expected host:port".to_owned());
+        return Err(
+            "https is known to fabio but not supported by this version of lictor; expected host:port"
+                .to_owned(),
+        );
     }
     let rest = text.trim_start_matches("http://");
-    let address = rest.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    match uri::with_port(&address, 8500) {
-        Some(address) => Ok(address),
-        None => Err("expected host:port".to_owned()),
-    }
+    let address = rest.split('/').next().unwrap_or_default();
+    uri::with_port(address, 8500).ok_or_else(|| "expected host:port".to_owned())
 }
 
 fn dns_safe(name: &str) -> bool {

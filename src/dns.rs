@@ -50,7 +50,8 @@ pub struct Config {
     pub datacenter: String,
     /// The node of this agent, named as the domain's name server.
     pub node: String,
-    /// Leave out warning instances too. Critical ones always are.
+    /// Leave out warning instances too; critical ones always are. On by default here, off in
+    /// Consul: a name that resolves should mean the same health as a route of the balancer does.
     pub only_passing: bool,
 }
 

@@ -48,7 +48,13 @@ impl Door {
             told.collect()
         };
         let services = self.local.services();
-        services.values().map(|service| Registration { checks: of(&service.id), service: (**service).clone() }).collect()
+        services
+            .values()
+            .map(|service| Registration {
+                checks: of(&service.id),
+                service: (**service).clone(),
+            })
+            .collect()
     }
 }
 
@@ -110,8 +116,20 @@ impl Feed {
         tag_prefix: String,
     ) -> (Self, watch::Receiver<Picture>) {
         let (out, pictures) = watch::channel(Picture::new());
-        let projection = Projection { tag_prefix, seen: Picture::new(), routable: Picture::new() };
-        let feed = Self { store, stopped, out, projection, last_rest: [].into(), resting: Picture::new(), identity };
+        let projection = Projection {
+            tag_prefix,
+            seen: Picture::new(),
+            routable: Picture::new(),
+        };
+        let feed = Self {
+            store,
+            stopped,
+            out,
+            projection,
+            last_rest: [].into(),
+            resting: Picture::new(),
+            identity,
+        };
         (feed, pictures)
     }
 
@@ -145,8 +163,13 @@ impl Feed {
             return;
         }
         self.last_rest = at_rest;
-        let instances = self.last_rest.iter().map(|registration| at_rest_on(&self.identity, registration));
-        let fresh: Picture = instances.map(|instance| (instance.key(), Arc::new(instance))).collect();
+        let instances = self
+            .last_rest
+            .iter()
+            .map(|registration| at_rest_on(&self.identity, registration));
+        let fresh: Picture = instances
+            .map(|instance| (instance.key(), Arc::new(instance)))
+            .collect();
         // The old `Arc` serves on where nothing changed: the balancer compares by pointer.
         let keep = |(key, new): (InstanceKey, Arc<Instance>)| {
             let old = self.resting.get(&key).filter(|old| **old == new).cloned();
@@ -168,9 +191,10 @@ impl Projection {
         let seen = std::mem::replace(&mut self.seen, next.clone());
         for change in seen.diff(next) {
             match change {
-                DiffItem::Add(key, instance) | DiffItem::Update { new: (key, instance), .. }
-                    if self.could_route(instance) =>
-                {
+                DiffItem::Add(key, instance)
+                | DiffItem::Update {
+                    new: (key, instance), ..
+                } if self.could_route(instance) => {
                     self.routable.insert(key.clone(), instance.clone());
                 }
                 DiffItem::Add(key, _) | DiffItem::Update { new: (key, _), .. } | DiffItem::Remove(key, _) => {
@@ -182,7 +206,10 @@ impl Projection {
 
     fn could_route(&self, instance: &Instance) -> bool {
         let spec = &instance.service.spec;
-        let tagged = spec.tags.iter().any(|tag| tag.trim_start().starts_with(&self.tag_prefix));
+        let tagged = spec
+            .tags
+            .iter()
+            .any(|tag| tag.trim_start().starts_with(&self.tag_prefix));
         tagged || spec.meta.contains_key(META_PORT)
     }
 }
@@ -194,9 +221,21 @@ fn same(a: &Picture, b: &Picture) -> bool {
 
 /// A container at rest as an instance that is not fit for traffic.
 fn at_rest_on(identity: &Identity, registration: &Registration) -> Instance {
-    let node = catalog::Node { spec: identity.node_spec(), created: 0, modified: 0 };
-    let service = Service { spec: registration.service.clone(), created: 0, modified: 0 };
-    let output = registration.checks.first().map(|check| check.output.clone()).unwrap_or_default();
+    let node = catalog::Node {
+        spec: identity.node_spec(),
+        created: 0,
+        modified: 0,
+    };
+    let service = Service {
+        spec: registration.service.clone(),
+        created: 0,
+        modified: 0,
+    };
+    let output = registration
+        .checks
+        .first()
+        .map(|check| check.output.clone())
+        .unwrap_or_default();
     let spec = CheckSpec {
         id: format!("container:{}", service.spec.id).into(),
         name: "Container state".to_owned(),
@@ -214,5 +253,9 @@ fn at_rest_on(identity: &Identity, registration: &Registration) -> Instance {
         created: 0,
         modified: 0,
     };
-    Instance { node: Arc::new(node), service: Arc::new(service), checks: vec![Arc::new(check)] }
+    Instance {
+        node: Arc::new(node),
+        service: Arc::new(service),
+        checks: vec![Arc::new(check)],
+    }
 }

@@ -16,14 +16,21 @@ mod reply;
 mod request;
 mod status;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::{ConnectInfo, State};
-use axum::http::{Method, Request, Response};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use prometheus::IntGauge;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +39,11 @@ use self::request::Ask;
 use crate::identity::Identity;
 use crate::local::Local;
 use crate::store::Store;
+
+/// A client has this long to finish the head of its request; who dawdles must not hold a socket.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after a connection could not be accepted: no file descriptor comes free any sooner by asking.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What handlers need to know and reach.
 #[derive(Clone)]
@@ -46,39 +58,93 @@ pub struct Context {
     pub registry: prometheus::Registry,
     /// Names, beside those that are always ours, that requests may be addressed to.
     pub hosts: Arc<[String]>,
+    /// Requests that wait for a change at this moment.
+    waiting: IntGauge,
+}
+
+impl Context {
+    /// Everything handlers need; its own metrics are added to `registry`.
+    ///
+    /// # Errors
+    /// When another part of the process has taken the name of a metric.
+    pub fn new(
+        store: Store,
+        local: Local,
+        identity: Arc<Identity>,
+        registry: prometheus::Registry,
+        hosts: Arc<[String]>,
+    ) -> prometheus::Result<Self> {
+        let waiting = IntGauge::new("lictor_http_waiting_requests", "Requests that wait for a change.")?;
+        registry.register(Box::new(waiting.clone()))?;
+        Ok(Self {
+            store,
+            local,
+            identity,
+            registry,
+            hosts,
+            waiting,
+        })
+    }
 }
 
 /// Serves `listener` until `stop`, then finishes what is under way. Requests that wait for a change
 /// are answered at once when the store stops.
 ///
 /// # Errors
-/// When the listener fails for good.
+/// None so far: a connection that cannot be accepted costs only itself.
 pub async fn run(listener: TcpListener, context: Context, stop: CancellationToken) -> io::Result<()> {
-    let app = Router::new().fallback(serve).with_state(Arc::new(context));
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
+    let context = Arc::new(context);
+    let connections = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.cancelled() => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::debug!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let context = context.clone();
+        let serve = service_fn(move |request| serve(context.clone(), peer, request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), serve);
+        let connection = connections.watch(connection);
+        tokio::spawn(async move {
+            // A client that breaks off is its own business.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %peer, "connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    connections.shutdown().await;
+    Ok(())
 }
 
 /// The life of a request.
 async fn serve(
-    State(context): State<Arc<Context>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request<Body>,
-) -> Response<Body> {
+    context: Arc<Context>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let pretty = context.identity.dev || request::is_pretty(uri.query());
-    let outcome = handle(context, request).await;
-    let response = match outcome {
+    let response = match handle(context, request).await {
         Ok(reply) => reply.into_response(pretty),
         Err(fault) => fault.into_response(),
     };
     // Without its parameters: a token may be among them.
     tracing::debug!(%method, path = uri.path(), status = response.status().as_u16(), %peer, "http request");
-    response
+    Ok(response)
 }
 
-async fn handle(context: Arc<Context>, request: Request<Body>) -> Result<Reply, Fault> {
+async fn handle(context: Arc<Context>, request: Request<Incoming>) -> Result<Reply, Fault> {
     guard::check(&context, &request)?;
     let path = request::clean_path(request.uri())?;
     let found = endpoint::find(&path)?;

@@ -68,7 +68,10 @@ impl Local {
             let id = service.id.clone();
             let count = checks.len();
             table.put_service(service);
-            started = (1..).zip(checks).map(|(n, check)| name_check(check, &id, n, count)).collect();
+            started = (1..)
+                .zip(checks)
+                .map(|(n, check)| name_check(check, &id, n, count))
+                .collect();
             if replace_checks {
                 let kept: BTreeSet<_> = started.iter().map(|check| check.id.clone()).collect();
                 stopped = table.checks_of(&id);
@@ -76,7 +79,9 @@ impl Local {
                 stopped.retain(|old| !kept.contains(old) && !old.starts_with(SERVICE_MAINTENANCE_PREFIX));
                 stopped.iter().for_each(|old| table.remove_check(old));
             }
-            started.iter().for_each(|definition| table.put_check(definition.clone(), Some(&id)));
+            started
+                .iter()
+                .for_each(|definition| table.put_check(definition.clone(), Some(&id)));
         }
         self.run_checks(&stopped, &started);
         self.flush().await;
@@ -157,7 +162,12 @@ impl Local {
     /// goes. Nothing if either is gone meanwhile, or the check has recovered.
     pub async fn expire(&self, check: &str) {
         let critical = |check: &&LocalCheck| check.spec.status == Status::Critical;
-        let service = self.table().checks.get(check).filter(critical).and_then(|check| check.spec.service_id.clone());
+        let service = self
+            .table()
+            .checks
+            .get(check)
+            .filter(critical)
+            .and_then(|check| check.spec.service_id.clone());
         if let Some(id) = service {
             tracing::warn!(service = %id, check, "critical for too long; deregistering the service");
             self.deregister(&id).await;

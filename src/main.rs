@@ -45,13 +45,32 @@ use cli::{Invocation, Stream, Usage};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let args: Vec<String> = std::env::args_os()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
     // A variable that is not text configures nothing.
-    let env = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let outcome = match cli::parse(&args, &env.collect(), &config::file::Disk) {
         Ok(invocation) => run(invocation),
-        Err(Usage { text, code, stream: Stream::Out }) => Outcome { out: text.into_bytes(), code, ..Outcome::default() },
-        Err(Usage { text, code, stream: Stream::Err }) => Outcome { err: text, code, ..Outcome::default() },
+        Err(Usage {
+            text,
+            code,
+            stream: Stream::Out,
+        }) => Outcome {
+            out: text.into_bytes(),
+            code,
+            ..Outcome::default()
+        },
+        Err(Usage {
+            text,
+            code,
+            stream: Stream::Err,
+        }) => Outcome {
+            err: text,
+            code,
+            ..Outcome::default()
+        },
     };
     // Nobody is left to be told that a pipe was closed.
     let _closed = std::io::stdout().write_all(&outcome.out);
@@ -66,7 +85,10 @@ fn run(invocation: Invocation) -> Outcome {
     };
     let outcome = runtime.block_on(async {
         match invocation {
-            Invocation::Print(text) => Outcome { out: text.into_bytes(), ..Outcome::default() },
+            Invocation::Print(text) => Outcome {
+                out: text.into_bytes(),
+                ..Outcome::default()
+            },
             Invocation::Client(call) => cli::client::run(call).await,
             Invocation::Agent(config) => {
                 telemetry::start(config.log_level);
@@ -101,5 +123,9 @@ async fn serve(agent: Result<Agent, agent::BuildError>) -> Outcome {
 }
 
 fn failed(why: &str) -> Outcome {
-    Outcome { err: format!("==> lictor: {why}\n"), code: 1, ..Outcome::default() }
+    Outcome {
+        err: format!("==> lictor: {why}\n"),
+        code: 1,
+        ..Outcome::default()
+    }
 }

@@ -15,7 +15,11 @@ const SOMEWHERE: [SocketAddr; 2] = [
 /// Asking a name service for our own host name, as registrator does, finds 127.0.1.1 on Debian.
 pub fn default_route() -> Option<IpAddr> {
     SOMEWHERE.iter().find_map(|somewhere| {
-        let any: IpAddr = if somewhere.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let any: IpAddr = if somewhere.is_ipv4() {
+            Ipv4Addr::UNSPECIFIED.into()
+        } else {
+            Ipv6Addr::UNSPECIFIED.into()
+        };
         let socket = UdpSocket::bind((any, 0)).ok()?;
         socket.connect(somewhere).ok()?;
         let address = socket.local_addr().ok()?.ip();
@@ -27,5 +31,9 @@ pub fn default_route() -> Option<IpAddr> {
 pub fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
-    if name.is_empty() || name == "(none)" { "localhost".to_owned() } else { name.to_owned() }
+    if name.is_empty() || name == "(none)" {
+        "localhost".to_owned()
+    } else {
+        name.to_owned()
+    }
 }

@@ -68,7 +68,10 @@ type Ended = (Task, Result<(), String>);
 impl Tasks {
     /// None yet.
     pub fn new() -> Self {
-        Self { running: Vec::new(), ended: mpsc::unbounded_channel() }
+        Self {
+            running: Vec::new(),
+            ended: mpsc::unbounded_channel(),
+        }
     }
 
     /// Starts a task, which must end soon after its token fires, and only then.
@@ -163,7 +166,10 @@ mod tests {
             });
         }
         tasks.stop(Duration::from_secs(5)).await;
-        assert_eq!(*order.lock().unwrap(), [Task::Balancer, Task::Registrator, Task::Http]);
+        assert_eq!(
+            *order.lock().unwrap(),
+            [Task::Balancer, Task::Registrator, Task::Http]
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,5 +6,10 @@ use tracing_subscriber::fmt;
 /// Starts writing logs from `level` up. Colour only where a person reads.
 pub fn start(level: LevelFilter) {
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    fmt().with_max_level(level).with_ansi(colour).with_writer(std::io::stderr).with_target(false).init();
+    fmt()
+        .with_max_level(level)
+        .with_ansi(colour)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
 }

@@ -9,14 +9,20 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 pub(crate) mod format;
 
-pub use format::{BadFormat, Format};
+pub use format::{BadFormat, FIELDS, Format};
 pub(crate) use format::{Record, Upstreamed};
 
 /// A buffer this full is handed over at once; a younger one at the worker's next tick.
 const BUFFER: usize = 16 * 1024;
+/// What a stop waits for the writer, whose reader may be stuck.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Buffers that may wait for the writer, of all workers together.
 const WAITING: usize = 256;
 
@@ -24,17 +30,17 @@ const WAITING: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct AccessLog {
     format: Arc<Format>,
-    full: SyncSender<Vec<u8>>,
+    full: SyncSender<Job>,
     dropped: Arc<AtomicU64>,
 }
 
 impl AccessLog {
     /// Starts the writer thread. It ends when the last worker has gone, after writing what it was given.
     pub(crate) fn start(format: Format, sink: impl Write + Send + 'static) -> std::io::Result<Self> {
-        let (full, buffers) = sync_channel(WAITING);
+        let (full, jobs) = sync_channel(WAITING);
         std::thread::Builder::new()
             .name("lb-access-log".into())
-            .spawn(move || write(&buffers, sink))?;
+            .spawn(move || write(&jobs, sink))?;
         Ok(Self {
             format: Arc::new(format),
             full,
@@ -47,6 +53,14 @@ impl AccessLog {
         self.dropped.load(Relaxed)
     }
 
+    /// Returns when all that workers have handed over is written, or cannot be.
+    pub(crate) async fn written(&self) {
+        let (done, report) = oneshot::channel();
+        if self.full.try_send(Job::Report(done)).is_ok() {
+            let _ = timeout(PATIENCE, report).await;
+        }
+    }
+
     /// A worker's end.
     pub(crate) fn lines(&self) -> Lines {
         Lines {
@@ -57,11 +71,24 @@ impl AccessLog {
     }
 }
 
-fn write(buffers: &Receiver<Vec<u8>>, mut sink: impl Write) {
-    while let Ok(buffer) = buffers.recv() {
-        // Nobody is left to tell when standard output is gone.
-        if sink.write_all(&buffer).and_then(|()| sink.flush()).is_err() {
-            break;
+/// What the writer thread is asked for.
+#[derive(Debug)]
+enum Job {
+    /// Whole lines.
+    Write(Vec<u8>),
+    /// Say when all before is written.
+    Report(oneshot::Sender<()>),
+}
+
+fn write(jobs: &Receiver<Job>, mut sink: impl Write) {
+    while let Ok(job) = jobs.recv() {
+        match job {
+            // Nobody is left to tell when standard output is gone.
+            Job::Write(lines) if sink.write_all(&lines).and_then(|()| sink.flush()).is_err() => break,
+            Job::Write(_) => {}
+            Job::Report(done) => {
+                let _ = done.send(());
+            }
         }
     }
 }
@@ -96,7 +123,7 @@ impl Lines {
     pub(crate) fn flush(&self) {
         let buffer = self.buffer.take();
         let count = self.count.take();
-        if !buffer.is_empty() && self.log.full.try_send(buffer).is_err() {
+        if !buffer.is_empty() && self.log.full.try_send(Job::Write(buffer)).is_err() {
             self.log.dropped.fetch_add(count, Relaxed);
         }
     }

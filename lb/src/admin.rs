@@ -219,6 +219,3 @@ fn typed(kind: &'static str, body: impl Into<Bytes>) -> Answer {
     );
     answer
 }
-
-#[cfg(test)]
-mod tests;

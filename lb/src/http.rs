@@ -7,7 +7,6 @@ use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -34,21 +33,19 @@ mod framing;
 pub(crate) mod headers;
 mod host;
 mod path;
+mod patience;
 mod upgrade;
 
 use attempt::Call;
 use body::{AnswerBody, RequestBody};
 use error::Refusal;
 use exchange::Exchange;
-use framing::{Framing, Progress, Watched};
+use framing::{Framing, Watched};
 use headers::Peer;
 use path::Path;
+use patience::{Patience, Progress, Verdict};
 use upgrade::Tunnel;
 
-/// A head must be complete this long after its first byte, unless the listener's `rt` says otherwise.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// A connection without a request is closed after this long, unless the listener's `it` says otherwise.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Largest head of a request.
 const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of a request.
@@ -66,6 +63,8 @@ struct Client {
     framing: Framing,
     /// Requests begun.
     begun: Cell<u64>,
+    /// Requests whose answer has ended.
+    answered: Rc<Cell<u64>>,
     /// The connection after its last request, when that was an upgrade.
     tunnel: RefCell<Option<Tunnel>>,
 }
@@ -91,6 +90,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
         peer: Peer::new(peer, local, trusted),
         framing: stream.framing(),
         begun: Cell::new(0),
+        answered: Rc::default(),
         tunnel: RefCell::new(None),
         worker,
     });
@@ -102,7 +102,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
-    let mut patience = Patience::new(&listener, client.framing.progress());
+    let mut patience = Patience::new(&listener, Instant::now());
     let mut tick = interval(patience.tick());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining = false;
@@ -119,10 +119,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
-            now = tick.tick() => match patience.after(client.framing.progress(), now) {
+            now = tick.tick() => match patience.look(client.progress(), now) {
                 Verdict::Fine => {}
                 Verdict::Idle => connection.as_mut().graceful_shutdown(),
-                Verdict::SlowHead => break,
+                Verdict::Late => break,
             }
         }
     }
@@ -135,9 +135,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
 
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
+    // Not `pipeline_flush`: hyper 1.12 then closes without writing what it holds when bytes that nobody will
+    // read are left over, so a client that sent too much never learns why it was refused.
     builder
         .half_close(true)
-        .pipeline_flush(true)
         .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(2 * MAX_HEAD)
@@ -146,57 +147,20 @@ fn builder() -> http1::Builder {
     builder
 }
 
-/// How long a client may take. Looks now and then rather than setting a timer for each request.
-struct Patience {
-    head: Duration,
-    idle: Duration,
-    seen: Progress,
-    since: Instant,
-}
-
-enum Verdict {
-    Fine,
-    /// Harmless to say: a request that is being answered is finished first.
-    Idle,
-    SlowHead,
-}
-
-impl Patience {
-    fn new(listener: &Listener, seen: Progress) -> Self {
-        let head = listener.read_timeout.unwrap_or(HEAD_TIMEOUT);
-        let idle = listener.idle_timeout.unwrap_or(IDLE_TIMEOUT);
-        Self {
-            head,
-            idle,
-            seen,
-            since: Instant::now(),
-        }
-    }
-
-    fn tick(&self) -> Duration {
-        (self.head.min(self.idle) / 2).max(Duration::from_millis(10))
-    }
-
-    fn after(&mut self, progress: Progress, now: Instant) -> Verdict {
-        if progress != self.seen {
-            self.seen = progress;
-            self.since = now;
-            return Verdict::Fine;
-        }
-        let waited = now.saturating_duration_since(self.since);
-        match progress.in_head {
-            true if waited >= self.head => Verdict::SlowHead,
-            false if waited >= self.idle => Verdict::Idle,
-            _ => Verdict::Fine,
-        }
-    }
-}
-
 impl Client {
+    fn progress(&self) -> Progress {
+        Progress {
+            reading: self.framing.reading(),
+            begun: self.framing.heads(),
+            answered: self.answered.get(),
+        }
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let number = self.begun.replace(self.begun.get() + 1);
         let (parts, body) = request.into_parts();
-        let mut exchange = Exchange::begin(self.worker.clone(), self.peer.addr, &parts);
+        let mut exchange =
+            Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.answered.clone());
         match self.forward(number, parts, body, &mut exchange).await {
             Ok(Outcome::Answer(answer, lease)) => {
                 exchange.answered(answer.status());

@@ -34,6 +34,7 @@ mod worker;
 
 use tokio::sync::watch;
 
+pub use crate::access_log::FIELDS as ACCESS_LOG_FIELDS;
 pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
 

@@ -135,6 +135,30 @@ pub const METRICS: &[Row] = &[
         "Bytes from clients to a target.",
     ),
     row(
+        "lictor_lb_routes",
+        Kind::Gauge,
+        &[],
+        "Routes in the table, built-in ones included.",
+    ),
+    row(
+        "lictor_lb_skipped_tags",
+        Kind::Gauge,
+        &[],
+        "Tags that make no route now.",
+    ),
+    row(
+        "lictor_lb_skipped_tags_total",
+        Kind::Counter,
+        &[],
+        "Tags that were found to make no route.",
+    ),
+    row(
+        "lictor_lb_table_swaps_total",
+        Kind::Counter,
+        &[],
+        "Routing tables that took effect.",
+    ),
+    row(
         "lictor_lb_tcp_conn_total",
         Kind::Counter,
         &[],

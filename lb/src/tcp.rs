@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::config::Listener;
 use crate::meter::{Meter, Metered};
-use crate::table::{Route, Target};
+use crate::table::{Route, Served, Target};
 use crate::worker::Worker;
 
 /// Buffer of each direction.
@@ -64,10 +64,13 @@ struct Tally<'a> {
 
 impl Drop for Tally<'_> {
     fn drop(&mut self) {
-        let (rx, tx) = (self.meter.written(), self.meter.read());
-        self.target
-            .stats
-            .record(self.worker.number, None, self.started.elapsed(), rx, tx);
+        let served = Served {
+            status: None,
+            took: self.started.elapsed(),
+            rx: self.meter.written(),
+            tx: self.meter.read(),
+        };
+        self.target.stats.record(self.worker.number, served);
     }
 }
 

@@ -125,6 +125,9 @@ impl Workers {
             }
             outcome = outcome.and(ended);
         }
+        if let Some(log) = &shared.access_log {
+            log.written().await;
+        }
         outcome
     }
 }
@@ -287,3 +290,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,6 +106,9 @@ pub(crate) enum Error {
     Late,
     #[error("{0}")]
     Engine(String),
+    /// Not what this version of the API is known to say.
+    #[error("cannot read the engine's answer: {0}")]
+    Unreadable(String),
 }
 
 impl From<Fault> for Error {
@@ -115,7 +118,12 @@ impl From<Fault> for Error {
         while let Some(source) = reason.source() {
             reason = source;
         }
-        Self::Engine(reason.to_string())
+        match fault {
+            Fault::JsonDataError { .. } | Fault::JsonSerdeError { .. } | Fault::StrParseError { .. } => {
+                Self::Unreadable(reason.to_string())
+            }
+            _ => Self::Engine(reason.to_string()),
+        }
     }
 }
 
@@ -140,7 +148,9 @@ pub(crate) struct Notice {
 pub(crate) enum What {
     /// Look at it.
     Changed,
-    /// Its process ended or began: what was known of its end is over. Look at it.
+    /// Its process has ended: it is of no use until a look shows otherwise.
+    Died,
+    /// A new life, or the end of all: what was known of its end is over. Look at it.
     Turned,
     /// It was sent this signal, which no inspection can show.
     Signalled(i32),
@@ -280,7 +290,8 @@ fn notice(event: EventMessage) -> Option<Notice> {
                 .and_then(|text| container::signal(text))
                 .unwrap_or(container::SIGTERM),
         ),
-        "start" | "die" | "destroy" => What::Turned,
+        "die" => What::Died,
+        "start" | "destroy" => What::Turned,
         _ => What::Changed,
     };
     Some(Notice {

@@ -4,30 +4,18 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// Every metric: its name and what it means.
-pub const METRICS: &[(&str, &str)] = &[
-    (
-        EVENTS,
-        "Events received from the container engine that made us look.",
-    ),
-    (
-        PASSES,
-        "Looks at every container: at start, after a reconnect, and on the slow pass.",
-    ),
-    (REGISTERED, "Registrations written to the registry."),
-    (REFRESHED, "Changes of container state passed on to the registry."),
-    (DEREGISTERED, "Registrations removed from the registry."),
-    (
-        FAILURES,
-        "Operations that failed and are tried again, by operation.",
-    ),
-    (RECONNECTS, "Connections to the container engine that were lost."),
-    (
-        BAD_METADATA,
-        "Container settings that were not understood and left out.",
-    ),
-    (CONTAINERS, "Running containers."),
-    (SERVICES, "Services that running containers offer."),
+/// Every metric: its name, kind, labels and what it means.
+pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
+    (EVENTS, "counter", &[], "Events received from the container engine that made us look."),
+    (PASSES, "counter", &[], "Looks at every container: at start, after a reconnect, and on the slow pass."),
+    (REGISTERED, "counter", &[], "Registrations written to the registry."),
+    (REFRESHED, "counter", &[], "Changes of container state passed on to the registry."),
+    (DEREGISTERED, "counter", &[], "Registrations removed from the registry."),
+    (FAILURES, "counter", &["operation"], "Operations that failed and are tried again, by operation."),
+    (RECONNECTS, "counter", &[], "Connections to the container engine that were lost."),
+    (BAD_METADATA, "counter", &[], "Container settings that were not understood and left out."),
+    (CONTAINERS, "gauge", &[], "Running containers."),
+    (SERVICES, "gauge", &[], "Services that running containers offer."),
 ];
 
 const EVENTS: &str = "lictor_registrator_events_total";
@@ -99,8 +87,8 @@ fn counter(name: &str) -> IntCounter {
 fn help(name: &str) -> &'static str {
     METRICS
         .iter()
-        .find(|(known, _)| *known == name)
-        .map_or("", |(_, help)| help)
+        .find(|(known, ..)| *known == name)
+        .map_or("", |(.., help)| help)
 }
 
 #[cfg(test)]
@@ -119,7 +107,7 @@ mod tests {
             .map(|family| family.name().to_owned())
             .collect();
         exported.sort();
-        let mut documented: Vec<_> = METRICS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let mut documented: Vec<_> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();
         documented.sort();
         assert_eq!(exported, documented);
     }

@@ -35,7 +35,8 @@ pub(crate) type Recorded = BTreeMap<Arc<str>, Option<Arc<Registration>>>;
 /// The writes that make recorded equal intended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Removals come first: an id or a port may be wanted by somebody else.
+    /// Removals come last: a container that was renamed is known by both ids for a moment rather
+    /// than by none.
     pub(crate) writes: Vec<Write>,
 }
 
@@ -67,11 +68,6 @@ impl Plan {
         settled: impl Fn(&Registration) -> bool,
     ) -> Self {
         let mut writes = Vec::new();
-        for (id, held) in recorded {
-            if !intended.contains_key(id) && held.as_ref().is_none_or(|held| settled(held)) {
-                writes.push(Write::Deregister(id.clone()));
-            }
-        }
         for (id, wanted) in intended {
             match recorded
                 .get(id)
@@ -81,6 +77,11 @@ impl Plan {
                 Some(Difference::None) => {}
                 Some(Difference::State) => writes.push(Write::Refresh(wanted.clone())),
                 Some(Difference::Service) | None => writes.push(Write::Register(wanted.clone())),
+            }
+        }
+        for (id, held) in recorded {
+            if !intended.contains_key(id) && held.as_ref().is_none_or(|held| settled(held)) {
+                writes.push(Write::Deregister(id.clone()));
             }
         }
         Self { writes }

@@ -8,12 +8,14 @@
 //! | `metadata.rs` | `SERVICE_*` labels and variables: scopes, precedence, tags, attributes |
 //! | `address.rs` | which ports can be had, and where |
 //! | `naming.rs` | names and ids |
-//! | `checks.rs` | the container's own check, and those it asks for |
+//! | `checks.rs` | the container's own check, and the one it asks for |
+//! | `time.rs` | how long something is, as users write it |
 
 pub(crate) mod address;
 pub(crate) mod checks;
 pub(crate) mod metadata;
 pub(crate) mod naming;
+pub(crate) mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 

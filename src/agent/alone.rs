@@ -21,9 +21,16 @@ impl Agent {
     /// # Errors
     /// What cannot be built, with the option that asked for it.
     pub fn build_lb(config: config::Lb) -> Result<Self, BuildError> {
-        let title = format!("Lictor {} balancer: routes from {}", env!("CARGO_PKG_VERSION"), config.consul);
+        let title = format!(
+            "Lictor {} balancer: routes from {}",
+            env!("CARGO_PKG_VERSION"),
+            config.consul
+        );
         let mut agent = Self::new(title, config.notes);
-        let client = client::Config { token: config.token, ..client::Config::new(config.consul) };
+        let client = client::Config {
+            token: config.token,
+            ..client::Config::new(config.consul)
+        };
         let client = Client::new(&client).map_err(|error| BuildError::of("registry.consul.addr", &error))?;
         let mut lb = config.lb;
         lb.node = net::hostname();
@@ -50,11 +57,17 @@ impl Agent {
         let config::Uri::Consul(address) = config.uri;
         let consul = Consul::new(address.as_deref());
         let consul = consul.map_err(|error| BuildError::of("registry uri", &error))?;
-        let title = format!("Lictor {} registrator: writing to {}", env!("CARGO_PKG_VERSION"), consul.address());
+        let title = format!(
+            "Lictor {} registrator: writing to {}",
+            env!("CARGO_PKG_VERSION"),
+            consul.address()
+        );
         let mut agent = Self::new(title, config.notes);
         let advertise = net::default_route().unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let mut wanted = registrator_config(config.registrator, net::hostname(), advertise);
-        wanted.retry_attempts = config.retry_attempts.map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
+        wanted.retry_attempts = config
+            .retry_attempts
+            .map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
         wanted.retry_interval = config.retry_interval;
         let registrator = wanted.build(Arc::new(consul));
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;

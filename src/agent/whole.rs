@@ -53,49 +53,71 @@ impl Agent {
         let mut agent = Self::new(title, config.notes.clone());
         let halt = CancellationToken::new();
         let store = Store::new(halt.clone());
-        leader::enlist(&store, &identity).await.map_err(|error| BuildError::of("catalog", &error))?;
+        leader::enlist(&store, &identity)
+            .await
+            .map_err(|error| BuildError::of("catalog", &error))?;
         let metrics = Registry::new();
         let (events, results) = mpsc::channel(EVENTS);
         let idle = CancellationToken::new();
         let checks = Checks::new(events, idle.clone());
-        checks.register_metrics(&metrics).map_err(|error| BuildError::of("checks", &error))?;
+        checks
+            .register_metrics(&metrics)
+            .map_err(|error| BuildError::of("checks", &error))?;
         let local = Local::new(checks, Sync::new(identity.clone(), store.clone()));
-        let core = Core { identity, store, local, metrics };
+        let core = Core {
+            identity,
+            store,
+            local,
+            metrics,
+        };
 
         let listeners = agent.http(&config).await?;
-        let context = http::Context {
-            store: core.store.clone(),
-            local: core.local.clone(),
-            identity: core.identity.clone(),
-            registry: core.metrics.clone(),
-            hosts: Arc::new([]),
-        };
+        let (store, local) = (core.store.clone(), core.local.clone());
+        let context =
+            http::Context::new(store, local, core.identity.clone(), core.metrics.clone(), Arc::new([]));
+        let context = context.map_err(|error| BuildError::of("http", &error))?;
         let dns = agent.dns(&config, &core).await?;
         let registrator = agent.registrator(config.registrator, &core)?;
-        let stopped = registrator.as_ref().map_or_else(no_stopped, registrator::Registrator::stopped);
+        let stopped = registrator
+            .as_ref()
+            .map_or_else(no_stopped, registrator::Registrator::stopped);
         agent.balancer(config.lb, &core, stopped)?;
 
         if let Some(registrator) = registrator {
             agent.part(Task::Registrator, |stop| registrator.run(stop));
         }
         let Core { store, local, .. } = core;
-        agent.part(Task::Checks, { let local = local.clone(); |stop| take_results(results, local, stop, idle) });
+        agent.part(Task::Checks, {
+            let local = local.clone();
+            |stop| take_results(results, local, stop, idle)
+        });
         agent.part(Task::Sync, |stop| sync_forever(local, stop));
         agent.part(Task::Leader, |stop| leader::run(store, stop));
         agent.part(Task::Http, |stop| serve_http(listeners, context, stop, halt));
         if let Some(dns) = dns {
-            agent.part(Task::Dns, |stop| async { dns.run(stop).await; Ok::<_, Infallible>(()) });
+            agent.part(Task::Dns, |stop| async {
+                dns.run(stop).await;
+                Ok::<_, Infallible>(())
+            });
         }
         Ok(agent)
     }
 
     async fn http(&mut self, config: &config::Agent) -> Result<Vec<TcpListener>, BuildError> {
         let mut listeners = Vec::new();
-        let addresses = config.http_port.map(|port| at(&config.client, port)).unwrap_or_default();
+        let addresses = config
+            .http_port
+            .map(|port| at(&config.client, port))
+            .unwrap_or_default();
         for address in addresses {
-            let bound = TcpListener::bind(address).await.and_then(|listener| Ok((listener.local_addr()?, listener)));
+            let bound = TcpListener::bind(address)
+                .await
+                .and_then(|listener| Ok((listener.local_addr()?, listener)));
             let (address, listener) = bound.map_err(|error| {
-                BuildError::of("http", &format_args!("cannot listen on {address} (-http-port, -client): {error}"))
+                BuildError::of(
+                    "http",
+                    &format_args!("cannot listen on {address} (-http-port, -client): {error}"),
+                )
             })?;
             self.bound("http", address);
             listeners.push(listener);
@@ -104,7 +126,9 @@ impl Agent {
     }
 
     async fn dns(&mut self, config: &config::Agent, core: &Core) -> Result<Option<dns::Dns>, BuildError> {
-        let Some(port) = config.dns_port else { return Ok(None) };
+        let Some(port) = config.dns_port else {
+            return Ok(None);
+        };
         let server = dns::Config {
             addrs: at(&config.client, port),
             domain: core.identity.domain.clone(),
@@ -115,7 +139,9 @@ impl Agent {
         let store = core.store.clone();
         let server = server.build(Arc::new(move || store.read())).await;
         let server = server.map_err(|error| BuildError::of("dns", &error))?;
-        server.register_metrics(&core.metrics).map_err(|error| BuildError::of("dns", &error))?;
+        server
+            .register_metrics(&core.metrics)
+            .map_err(|error| BuildError::of("dns", &error))?;
         for address in server.bound() {
             self.bound("dns", address);
         }
@@ -132,7 +158,9 @@ impl Agent {
         let config = registrator_config(config, node, reachable(&core.identity));
         let registrator = config.build(Arc::new(Door::new(core.local.clone())));
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
-        registrator.register_metrics(&core.metrics).map_err(|error| BuildError::of("registrator", &error))?;
+        registrator
+            .register_metrics(&core.metrics)
+            .map_err(|error| BuildError::of("registrator", &error))?;
         self.bound("registrator", format_args!("following {}", registrator.engine()));
         Ok(Some(registrator))
     }
@@ -145,8 +173,12 @@ impl Agent {
     ) -> Result<(), BuildError> {
         let Some(mut config) = config else { return Ok(()) };
         config.node = core.identity.node.to_string();
-        let (feed, instances) =
-            Feed::new(core.store.clone(), stopped, core.identity.clone(), config.tag_prefix.clone());
+        let (feed, instances) = Feed::new(
+            core.store.clone(),
+            stopped,
+            core.identity.clone(),
+            config.tag_prefix.clone(),
+        );
         self.add_balancer(config, instances, &core.metrics)?;
         self.part(Task::Feed, |stop| feed.run(stop));
         Ok(())
@@ -173,7 +205,10 @@ fn reachable(identity: &Identity) -> IpAddr {
 }
 
 fn at(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
-    addresses.iter().map(|address| SocketAddr::new(*address, port)).collect()
+    addresses
+        .iter()
+        .map(|address| SocketAddr::new(*address, port))
+        .collect()
 }
 
 /// Without a registrator nothing is known of containers at rest.
@@ -200,7 +235,11 @@ async fn serve_http(
     halt.cancel();
     stop.cancel();
     let rest = serving.join_all().await;
-    failed.map(|ended| ended.map_err(std::io::Error::other).flatten()).into_iter().chain(rest).collect()
+    failed
+        .map(|ended| ended.map_err(std::io::Error::other).flatten())
+        .into_iter()
+        .chain(rest)
+        .collect()
 }
 
 async fn take_results(
@@ -216,7 +255,11 @@ async fn take_results(
             () = stop.cancelled() => None,
         };
         match event {
-            Some(Event::Result { check, status, output }) => local.result(&check, status, &output).await,
+            Some(Event::Result {
+                check,
+                status,
+                output,
+            }) => local.result(&check, status, &output).await,
             Some(Event::Overdue { check }) => local.expire(&check).await,
             None => return Ok(()),
         }

@@ -1,16 +1,16 @@
 //! Verbs that ask a running agent: how their command lines are read. What they do then is in
 //! `client/run.rs`: an `api` call and a printer each.
 
+mod grammar;
 mod print;
 mod run;
 
-use std::fmt::Write as _;
-
-use super::flags::{self, Bad, Flag, Shape};
+use super::flags::{self, Flag};
 use super::{Invocation, Usage};
-use crate::config::options;
 use crate::config::raw::Environment;
+use grammar::{COMMON, GRAMMARS, Grammar};
 
+pub use grammar::usage;
 pub use run::{Outcome, run};
 
 /// First words of all verbs.
@@ -39,17 +39,36 @@ pub enum Verb {
     /// `catalog services`
     Services { tags: bool },
     /// `kv get`
-    KvGet { key: String, scope: Scope, detailed: bool, base64: bool },
+    KvGet {
+        key: String,
+        scope: Scope,
+        detailed: bool,
+        base64: bool,
+    },
     /// `kv put`
-    KvPut { key: String, value: Source, base64: bool, flags: u64, cas: Option<u64> },
+    KvPut {
+        key: String,
+        value: Source,
+        base64: bool,
+        flags: u64,
+        cas: Option<u64>,
+    },
     /// `kv delete`
-    KvDelete { key: String, recurse: bool, cas: Option<u64> },
+    KvDelete {
+        key: String,
+        recurse: bool,
+        cas: Option<u64>,
+    },
     /// `services register`
     Register(Box<catalog::ServiceSpec>),
     /// `services deregister`
     Deregister { id: String },
     /// `maint`; `enable: None` lists.
-    Maint { service: Option<String>, enable: Option<bool>, reason: String },
+    Maint {
+        service: Option<String>,
+        enable: Option<bool>,
+        reason: String,
+    },
 }
 
 /// What `kv get` shows.
@@ -74,110 +93,6 @@ pub enum Source {
     Input,
 }
 
-/// How one verb is called.
-struct Grammar {
-    path: &'static str,
-    help: &'static str,
-    switches: &'static [&'static str],
-    values: &'static [&'static str],
-    /// In Consul, not here.
-    later: &'static [&'static str],
-    words: &'static [&'static str],
-}
-
-/// What every verb takes.
-const COMMON: Grammar = Grammar {
-    path: "",
-    help: "",
-    switches: &["stale"],
-    values: &["http-addr", "token", "datacenter"],
-    later: &["token-file", "ca-file", "ca-path", "client-cert", "client-key", "tls-server-name", "namespace"],
-    words: &[],
-};
-
-const GRAMMARS: &[Grammar] = &[
-    Grammar {
-        path: "members",
-        help: "Lists who is in the cluster; -status takes names separated by |.",
-        switches: &["detailed"],
-        values: &["status"],
-        later: &["wan", "segment", "filter"],
-        words: &[],
-    },
-    Grammar {
-        path: "catalog datacenters",
-        help: "Lists the datacenters.",
-        switches: &[],
-        values: &[],
-        later: &[],
-        words: &[],
-    },
-    Grammar {
-        path: "catalog nodes",
-        help: "Lists the nodes, or those with a service.",
-        switches: &["detailed"],
-        values: &["service"],
-        later: &["near", "node-meta", "filter"],
-        words: &[],
-    },
-    Grammar {
-        path: "catalog services",
-        help: "Lists the names of services, with -tags their tags.",
-        switches: &["tags"],
-        values: &[],
-        later: &["node", "node-meta"],
-        words: &[],
-    },
-    Grammar {
-        path: "kv get",
-        help: "Prints a value, all under a prefix (-recurse), or their names (-keys).",
-        switches: &["recurse", "keys", "detailed", "base64"],
-        values: &["separator"],
-        later: &[],
-        words: &["KEY"],
-    },
-    Grammar {
-        path: "kv put",
-        help: "Writes a value: text, @file, or - for standard input.",
-        switches: &["cas", "base64"],
-        values: &["modify-index", "flags"],
-        later: &["acquire", "release", "session"],
-        words: &["KEY", "VALUE"],
-    },
-    Grammar {
-        path: "kv delete",
-        help: "Removes a key, or all under a prefix (-recurse).",
-        switches: &["recurse", "cas"],
-        values: &["modify-index"],
-        later: &[],
-        words: &["KEY"],
-    },
-    Grammar {
-        path: "services register",
-        help: "Registers a service with the agent; -tag and -meta may be repeated.",
-        switches: &[],
-        values: &["name", "id", "address", "port", "tag", "meta"],
-        later: &["kind", "tagged-address"],
-        words: &[],
-    },
-    Grammar {
-        path: "services deregister",
-        help: "Removes a service from the agent.",
-        switches: &[],
-        values: &["id"],
-        later: &[],
-        words: &[],
-    },
-    Grammar {
-        path: "maint",
-        help: "Switches maintenance of the node or a service; without options, lists it.",
-        switches: &["enable", "disable"],
-        values: &["service", "reason"],
-        later: &[],
-        words: &[],
-    },
-];
-
 /// Reads the command line of a verb.
 pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> Result<Invocation, Usage> {
     let path = match words.first() {
@@ -185,19 +100,30 @@ pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> 
         _ => verb.to_owned(),
     };
     let Some(grammar) = GRAMMARS.iter().find(|grammar| grammar.path == path) else {
-        let asked = words.first().is_some_and(|word| matches!(word.as_str(), "-h" | "-help" | "--help"));
+        let asked = words
+            .first()
+            .is_some_and(|word| matches!(word.as_str(), "-h" | "-help" | "--help"));
         let text = usage(program, verb);
-        return if asked { Ok(Invocation::Print(text)) } else { Err(Usage::error(text, 1)) };
+        return if asked {
+            Ok(Invocation::Print(text))
+        } else {
+            Err(Usage::error(text, 1))
+        };
     };
     let words = if path == verb { words } else { &words[1..] };
-    let scan = flags::scan(words, &|name| shape(grammar, name));
+    let scan = flags::scan(words, &|name| grammar.shape(name));
     if scan.help {
         return Ok(Invocation::Print(usage(program, &path)));
     }
-    let mut options = Options { flags: scan.flags, faults: faults(grammar, scan.bad) };
+    let mut options = Options {
+        flags: scan.flags,
+        faults: grammar.faults(scan.bad),
+    };
     options.unsupported(grammar);
     let agent = api::client::Config {
-        token: options.last("token").or_else(|| env.get("CONSUL_HTTP_TOKEN").cloned()),
+        token: options
+            .last("token")
+            .or_else(|| env.get("CONSUL_HTTP_TOKEN").cloned()),
         datacenter: options.last("datacenter"),
         ..api::client::Config::new(
             options
@@ -215,51 +141,6 @@ pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> 
     }
 }
 
-/// How a verb, or each verb of a group, is called.
-pub fn usage(program: &str, verb: &str) -> String {
-    let mut text = String::new();
-    let members = GRAMMARS.iter().filter(|grammar| {
-        grammar.path == verb || grammar.path.strip_prefix(verb).is_some_and(|rest| rest.starts_with(' '))
-    });
-    for grammar in members {
-        let _ = write!(text, "Usage: {program} {} [options]", grammar.path);
-        grammar.words.iter().for_each(|word| drop(write!(text, " {word}")));
-        let _ = write!(text, "\n  {}\n ", grammar.help);
-        grammar.switches.iter().for_each(|name| drop(write!(text, " -{name}")));
-        grammar.values.iter().for_each(|name| drop(write!(text, " -{name}=…")));
-        text.push('\n');
-    }
-    text.push_str("All take -http-addr=…, -token=…, -datacenter=… and -stale.\n");
-    text
-}
-
-fn shape(grammar: &Grammar, name: &str) -> Shape {
-    let takes = |names: fn(&Grammar) -> &'static [&'static str]| {
-        names(grammar).contains(&name) || names(&COMMON).contains(&name)
-    };
-    if takes(|grammar| grammar.switches) || name == "wan" {
-        Shape::Bool
-    } else if takes(|grammar| grammar.values) || takes(|grammar| grammar.later) {
-        Shape::Valued
-    } else {
-        Shape::Unknown
-    }
-}
-
-fn faults(grammar: &Grammar, bad: Vec<Bad>) -> Vec<String> {
-    let known = || [grammar, &COMMON].into_iter().flat_map(|of| of.switches.iter().chain(of.values));
-    bad.into_iter()
-        .map(|bad| match bad {
-            Bad::Syntax(text) => text,
-            Bad::Unknown(name) => {
-                let near = options::nearest(&name, known().map(|known| (*known, *known)));
-                let hint = near.map(|near| format!("; did you mean -{near}?")).unwrap_or_default();
-                format!("flag provided but not defined: -{name}{hint}")
-            }
-        })
-        .collect()
-}
-
 /// The flags given to a verb, and what is wrong so far.
 struct Options {
     flags: Vec<Flag>,
@@ -268,7 +149,11 @@ struct Options {
 
 impl Options {
     fn all(&self, name: &str) -> Vec<String> {
-        self.flags.iter().filter(|flag| flag.name == name).map(|flag| flag.value.clone()).collect()
+        self.flags
+            .iter()
+            .filter(|flag| flag.name == name)
+            .map(|flag| flag.value.clone())
+            .collect()
     }
 
     fn last(&self, name: &str) -> Option<String> {
@@ -278,7 +163,8 @@ impl Options {
     fn on(&mut self, name: &str) -> bool {
         let value = self.last(name).unwrap_or_else(|| "false".to_owned());
         crate::config::values::boolean(&value).unwrap_or_else(|why| {
-            self.faults.push(format!("invalid boolean value {value:?} for -{name}: {why}"));
+            self.faults
+                .push(format!("invalid boolean value {value:?} for -{name}: {why}"));
             false
         })
     }
@@ -287,15 +173,24 @@ impl Options {
         let value = self.last(name)?;
         let number = value.parse().ok();
         if number.is_none() {
-            self.faults.push(format!("invalid value {value:?} for flag -{name}: expected a whole number in range"));
+            self.faults.push(format!(
+                "invalid value {value:?} for flag -{name}: expected a whole number in range"
+            ));
         }
         number
     }
 
     fn unsupported(&mut self, grammar: &Grammar) {
-        let later = |flag: &&Flag| [grammar, &COMMON].iter().any(|of| of.later.contains(&flag.name.as_str()));
+        let later = |flag: &&Flag| {
+            [grammar, &COMMON]
+                .iter()
+                .any(|of| of.later.contains(&flag.name.as_str()))
+        };
         let faults = self.flags.iter().filter(later).map(|flag| {
-            format!("-{} is known to Consul but not supported by this version of lictor", flag.name)
+            format!(
+                "-{} is known to Consul but not supported by this version of lictor",
+                flag.name
+            )
         });
         let faults: Vec<String> = faults.collect();
         self.faults.extend(faults);
@@ -307,18 +202,31 @@ fn meaning(grammar: &Grammar, options: &mut Options, words: &[String]) -> Option
     if words.len() > grammar.words.len() {
         let text = match grammar.words.len() {
             0 => format!("Too many arguments (expected 0, got {})", words.len()),
-            count => format!("Too many arguments (expected {count}, got {}); flags go before them", words.len()),
+            count => format!(
+                "Too many arguments (expected {count}, got {}); flags go before them",
+                words.len()
+            ),
         };
         options.faults.push(text);
         return None;
     }
     Some(match grammar.path {
-        "members" => Verb::Members { detailed: options.on("detailed"), status: options.last("status") },
+        "members" => Verb::Members {
+            detailed: options.on("detailed"),
+            status: options.last("status"),
+        },
         "catalog datacenters" => Verb::Datacenters,
-        "catalog nodes" => Verb::Nodes { detailed: options.on("detailed"), service: options.last("service") },
-        "catalog services" => Verb::Services { tags: options.on("tags") },
+        "catalog nodes" => Verb::Nodes {
+            detailed: options.on("detailed"),
+            service: options.last("service"),
+        },
+        "catalog services" => Verb::Services {
+            tags: options.on("tags"),
+        },
         "services register" => Verb::Register(Box::new(service(options)?)),
-        "services deregister" => Verb::Deregister { id: required(options, "id")? },
+        "services deregister" => Verb::Deregister {
+            id: required(options, "id")?,
+        },
         "maint" => maintenance(options)?,
         path => key_value(path, options, words)?,
     })
@@ -326,9 +234,13 @@ fn meaning(grammar: &Grammar, options: &mut Options, words: &[String]) -> Option
 
 fn key_value(path: &str, options: &mut Options, words: &[String]) -> Option<Verb> {
     // The first slash means nothing, as in Consul.
-    let key = words.first().map(|key| key.strip_prefix('/').unwrap_or(key).to_owned());
+    let key = words
+        .first()
+        .map(|key| key.strip_prefix('/').unwrap_or(key).to_owned());
     let scope = match (options.on("keys"), options.on("recurse")) {
-        (true, _) => Scope::Keys { separator: options.last("separator").unwrap_or_else(|| "/".to_owned()) },
+        (true, _) => Scope::Keys {
+            separator: options.last("separator").unwrap_or_else(|| "/".to_owned()),
+        },
         (false, true) => Scope::Recurse,
         (false, false) => Scope::One,
     };
@@ -343,12 +255,23 @@ fn key_value(path: &str, options: &mut Options, words: &[String]) -> Option<Verb
     let index = options.number("modify-index");
     let cas = options.on("cas").then(|| index.unwrap_or(0));
     Some(match path {
-        "kv get" => Verb::KvGet { key, scope, detailed: options.on("detailed"), base64: options.on("base64") },
+        "kv get" => Verb::KvGet {
+            key,
+            scope,
+            detailed: options.on("detailed"),
+            base64: options.on("base64"),
+        },
         "kv delete" => {
             if cas == Some(0) {
-                options.faults.push("Must specify -modify-index with -cas!".to_owned());
+                options
+                    .faults
+                    .push("Must specify -modify-index with -cas!".to_owned());
             }
-            Verb::KvDelete { key, recurse: scope == Scope::Recurse, cas }
+            Verb::KvDelete {
+                key,
+                recurse: scope == Scope::Recurse,
+                cas,
+            }
         }
         _ => {
             let value = match words.get(1).map(String::as_str) {
@@ -360,7 +283,13 @@ fn key_value(path: &str, options: &mut Options, words: &[String]) -> Option<Verb
                 },
             };
             let flags = options.number("flags").unwrap_or(0);
-            Verb::KvPut { key, value, base64: options.on("base64"), flags, cas }
+            Verb::KvPut {
+                key,
+                value,
+                base64: options.on("base64"),
+                flags,
+                cas,
+            }
         }
     })
 }
@@ -371,7 +300,9 @@ fn service(options: &mut Options) -> Option<catalog::ServiceSpec> {
     for pair in options.all("meta") {
         match pair.split_once('=') {
             Some((key, value)) => drop(meta.insert(key.to_owned(), value.to_owned())),
-            None => options.faults.push(format!("invalid value {pair:?} for flag -meta: expected key=value")),
+            None => options.faults.push(format!(
+                "invalid value {pair:?} for flag -meta: expected key=value"
+            )),
         }
     }
     Some(catalog::ServiceSpec {
@@ -396,7 +327,9 @@ fn required(options: &mut Options, name: &str) -> Option<String> {
 fn maintenance(options: &mut Options) -> Option<Verb> {
     let enable = match (options.on("enable"), options.on("disable")) {
         (true, true) => {
-            options.faults.push("Only one of -enable or -disable may be provided".to_owned());
+            options
+                .faults
+                .push("Only one of -enable or -disable may be provided".to_owned());
             return None;
         }
         (true, false) => Some(true),
@@ -409,8 +342,14 @@ fn maintenance(options: &mut Options) -> Option<Verb> {
         return None;
     }
     if enable == Some(false) && reason.is_some() {
-        options.faults.push("Reason may only be provided with -enable".to_owned());
+        options
+            .faults
+            .push("Reason may only be provided with -enable".to_owned());
         return None;
     }
-    Some(Verb::Maint { service, enable, reason: reason.unwrap_or_default() })
+    Some(Verb::Maint {
+        service,
+        enable,
+        reason: reason.unwrap_or_default(),
+    })
 }

@@ -51,7 +51,10 @@ pub fn scan(words: &[String], shape: &dyn Fn(&str) -> Shape) -> Scan {
         if word == "--" {
             break;
         }
-        let body = word.strip_prefix("--").or_else(|| word.strip_prefix('-')).unwrap_or(word);
+        let body = word
+            .strip_prefix("--")
+            .or_else(|| word.strip_prefix('-'))
+            .unwrap_or(word);
         if body.starts_with(['-', '=']) {
             scan.bad.push(Bad::Syntax(format!("bad flag syntax: {word}")));
             continue;
@@ -78,12 +81,16 @@ pub fn scan(words: &[String], shape: &dyn Fn(&str) -> Shape) -> Scan {
             (Shape::Valued, None) => match words.next() {
                 Some(value) => value.clone(),
                 None => {
-                    scan.bad.push(Bad::Syntax(format!("flag needs an argument: -{name}")));
+                    scan.bad
+                        .push(Bad::Syntax(format!("flag needs an argument: -{name}")));
                     continue;
                 }
             },
         };
-        scan.flags.push(Flag { name: name.to_owned(), value });
+        scan.flags.push(Flag {
+            name: name.to_owned(),
+            value,
+        });
     }
     scan.rest = words.cloned().collect();
     scan
@@ -105,7 +112,11 @@ mod tests {
     }
 
     fn flags(line: &str) -> Vec<(String, String)> {
-        scanned(line).flags.into_iter().map(|flag| (flag.name, flag.value)).collect()
+        scanned(line)
+            .flags
+            .into_iter()
+            .map(|flag| (flag.name, flag.value))
+            .collect()
     }
 
     #[test]
@@ -120,7 +131,13 @@ mod tests {
     #[test]
     fn a_boolean_alone_is_true_and_takes_no_value_from_the_next_word() {
         let scan = scanned("-b false -v x");
-        assert_eq!(scan.flags, [Flag { name: "b".to_owned(), value: "true".to_owned() }]);
+        assert_eq!(
+            scan.flags,
+            [Flag {
+                name: "b".to_owned(),
+                value: "true".to_owned()
+            }]
+        );
         assert_eq!(scan.rest, ["false", "-v", "x"]);
     }
 

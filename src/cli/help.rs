@@ -59,7 +59,10 @@ pub fn command(program: &str, command: Command) -> String {
         (Owner::Registrator, "As in registrator"),
     ] {
         let rows: Vec<&Row> = options::of(command).filter(|row| row.owner == owner).collect();
-        let works: Vec<&&Row> = rows.iter().filter(|row| row.status == Status::Supported).collect();
+        let works: Vec<&&Row> = rows
+            .iter()
+            .filter(|row| row.status == Status::Supported)
+            .collect();
         if works.is_empty() {
             continue;
         }
@@ -68,8 +71,18 @@ pub fn command(program: &str, command: Command) -> String {
             text.push_str(&entry(row, command));
         }
         let quiet = |row: &&&Row| matches!(row.status, Status::Ignored(_));
-        names(&mut text, "accepted without effect", rows.iter().filter(quiet), command);
-        names(&mut text, "not yet supported", rows.iter().filter(|row| row.status == Status::NotYet), command);
+        names(
+            &mut text,
+            "accepted without effect",
+            rows.iter().filter(quiet),
+            command,
+        );
+        names(
+            &mut text,
+            "not yet supported",
+            rows.iter().filter(|row| row.status == Status::NotYet),
+            command,
+        );
     }
     text
 }
@@ -79,7 +92,12 @@ fn entry(row: &Row, command: Command) -> String {
         "" => String::new(),
         default => format!(" (default {default})"),
     };
-    format!("  -{} <{}>\n      {}{default}\n", row.flag(command), row.kind.describe(), row.help)
+    format!(
+        "  -{} <{}>\n      {}{default}\n",
+        row.flag(command),
+        row.kind.describe(),
+        row.help
+    )
 }
 
 fn names<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = &'a &'a Row>, command: Command) {

@@ -1,0 +1,191 @@
+//! Transcripts: command lines in; faults, or the values that differ from the defaults, and the
+//! exit code out. `REWRITE=1` writes them anew.
+//!
+//! | directive | |
+//! | --- | --- |
+//! | `file` | a path, then its content, for what follows |
+//! | `env` | `NAME=value` lines, replacing those before |
+//! | `run` | command lines, each answered in turn |
+//! | `head lines=N` | the same, but only the first lines of each answer |
+
+use std::collections::BTreeMap;
+use std::fmt::{Debug, Write as _};
+use std::io;
+
+use super::{Invocation, Stream, Usage, parse};
+use crate::config::file::Files;
+use crate::config::raw::Environment;
+use crate::config::{Agent, Containers, Lb, Registrator};
+
+#[derive(Default)]
+struct Desk {
+    files: BTreeMap<String, String>,
+    env: Environment,
+}
+
+impl Files for Desk {
+    fn read(&self, path: &str) -> io::Result<String> {
+        self.files
+            .get(path)
+            .cloned()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no such file"))
+    }
+
+    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
+        let directory = format!("{}/", directory.trim_end_matches('/'));
+        let inside = |path: &String| path.strip_prefix(&directory).map(str::to_owned);
+        let names: Vec<String> = self.files.keys().rev().filter_map(inside).collect();
+        if names.is_empty() {
+            Err(io::Error::new(io::ErrorKind::NotFound, "no such directory"))
+        } else {
+            Ok(names)
+        }
+    }
+}
+
+impl Desk {
+    fn answer(&self, line: &str) -> String {
+        match parse(&words(line), &self.env, self) {
+            Ok(Invocation::Print(text)) => text + "exit 0\n",
+            Ok(invocation) => differences(&invocation),
+            Err(Usage { text, code, stream }) => {
+                let stream = if stream == Stream::Out { " (stdout)" } else { "" };
+                format!("{text}exit {code}{stream}\n")
+            }
+        }
+    }
+}
+
+#[test]
+fn command_lines_mean_what_the_transcripts_say() {
+    datadriven::walk("src/cli/golden", |file| {
+        let mut desk = Desk::default();
+        file.run(|case| -> String {
+            match case.directive.as_str() {
+                "file" => {
+                    let (path, content) = case.input.split_once('\n').unwrap();
+                    desk.files.insert(path.to_owned(), content.to_owned());
+                    String::new()
+                }
+                "env" => {
+                    let pairs = case.input.lines().filter_map(|line| line.split_once('='));
+                    desk.env = pairs
+                        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                        .collect();
+                    String::new()
+                }
+                "run" => case
+                    .input
+                    .lines()
+                    .map(|line| desk.answer(line))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+                "head" => {
+                    let count = case.take_arg("lines").unwrap();
+                    let head = |text: String| {
+                        text.lines()
+                            .take(count)
+                            .fold(String::new(), |all, line| all + line + "\n")
+                    };
+                    case.input
+                        .lines()
+                        .map(|line| head(desk.answer(line)))
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                }
+                other => panic!("unknown directive {other}"),
+            }
+        });
+    });
+}
+
+/// As a shell would: blanks separate, single and double quotes hold together.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in line.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words
+}
+
+/// What an invocation says beyond the shortest one of its kind.
+fn differences(invocation: &Invocation) -> String {
+    let shortest = match invocation {
+        Invocation::Agent(_) => "lictor agent -dev",
+        Invocation::Lb(_) => "lictor lb",
+        Invocation::Registrator(_) => "lictor registrator consul:",
+        Invocation::Client(call) => return format!("{call:?}\n"),
+        Invocation::Print(text) => return text.clone(),
+    };
+    let plain = parse(&words(shortest), &Environment::new(), &Desk::default()).unwrap();
+    let (kind, defaults) = (shortest.split(' ').nth(1).unwrap(), values(&plain));
+    let mut text = format!("{kind}\n");
+    for line in values(invocation)
+        .into_iter()
+        .filter(|line| !defaults.contains(line))
+    {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
+}
+
+macro_rules! fields {
+    ($lines:ident, $prefix:literal, $from:expr, $($field:ident)*) => {
+        $($lines.push(line(concat!($prefix, stringify!($field)), &$from.$field));)*
+    };
+}
+
+fn line(name: &str, value: &dyn Debug) -> String {
+    format!("{name} = {value:?}")
+}
+
+fn values(invocation: &Invocation) -> Vec<String> {
+    let mut lines = Vec::new();
+    match invocation {
+        Invocation::Agent(agent) => {
+            let agent: &Agent = agent;
+            fields!(lines, "", agent, node node_id datacenter domain client advertise http_port dns_port
+                log_level dev notes);
+            match &agent.lb {
+                Some(lb) => balancer(&mut lines, lb),
+                None => lines.push("lb off".to_owned()),
+            }
+            match &agent.registrator {
+                Some(section) => containers(&mut lines, section),
+                None => lines.push("registrator off".to_owned()),
+            }
+        }
+        Invocation::Lb(lb) => {
+            let lb: &Lb = lb;
+            fields!(lines, "", lb, consul token log_level notes);
+            balancer(&mut lines, &lb.lb);
+        }
+        Invocation::Registrator(alone) => {
+            let alone: &Registrator = alone;
+            fields!(lines, "", alone, uri retry_attempts retry_interval log_level notes);
+            containers(&mut lines, &alone.registrator);
+        }
+        Invocation::Client(_) | Invocation::Print(_) => {}
+    }
+    lines
+}
+
+fn balancer(lines: &mut Vec<String>, lb: &lb::Config) {
+    fields!(lines, "lb.", lb, listeners admin strategy matcher no_route_status dial_timeout
+        response_header_timeout idle_conn_timeout max_idle_per_target shutdown_wait grace tag_prefix accepted
+        checks_required require_check access_log trusted host_routes domains node datacenter workers);
+}
+
+fn containers(lines: &mut Vec<String>, section: &Containers) {
+    fields!(lines, "registrator.", section, ip internal explicit use_ip_from_label tags
+        deregister_on_success_only cleanup resync ttl ttl_refresh hostname docker);
+}

@@ -14,7 +14,10 @@ pub fn page() -> String {
         (Owner::Registrator, "registrator"),
     ] {
         let rows = || options::all().filter(move |row| row.owner == owner);
-        let _ = write!(page, "\n## {title}\n\n| Option | Type | Default | In | Meaning |\n|---|---|---|---|---|\n");
+        let _ = write!(
+            page,
+            "\n## {title}\n\n| Option | Type | Default | In | Meaning |\n|---|---|---|---|---|\n"
+        );
         for row in rows().filter(|row| row.status == Status::Supported) {
             let _ = writeln!(
                 page,
@@ -27,14 +30,19 @@ pub fn page() -> String {
             );
         }
         if rows().any(|row| matches!(row.status, Status::Ignored(_))) {
-            page.push_str("\nAccepted without effect, with a note in the log:\n\n| Option | Why |\n|---|---|\n");
+            page.push_str(
+                "\nAccepted without effect, with a note in the log:\n\n| Option | Why |\n|---|---|\n",
+            );
         }
         for row in rows() {
             if let Status::Ignored(why) = row.status {
                 let _ = writeln!(page, "| {} | {why} |", names(row));
             }
         }
-        let later: Vec<String> = rows().filter(|row| row.status == Status::NotYet).map(names).collect();
+        let later: Vec<String> = rows()
+            .filter(|row| row.status == Status::NotYet)
+            .map(names)
+            .collect();
         if !later.is_empty() {
             let _ = write!(page, "\nNot yet: {}.\n", later.join(" · "));
         }
@@ -68,7 +76,13 @@ fn names(row: &Row) -> String {
 }
 
 fn defaults(row: &Row) -> String {
-    let shown = |text: &str| if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) };
+    let shown = |text: &str| {
+        if text.is_empty() {
+            String::new()
+        } else {
+            format!("`{}`", cell(text))
+        }
+    };
     match row.agent_default {
         Some(agent) => format!("{}; in `agent` {}", shown(row.default), shown(agent)),
         None => shown(row.default),

@@ -4,7 +4,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::options::{Command, Owner};
+use super::options::{Command, Kind, Owner};
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +70,8 @@ pub enum Fault {
         value: String,
         /// What is wrong with it, and what would be right.
         why: String,
-        /// Whether only `true` and `false` will do, which Go words differently.
-        boolean: bool,
+        /// What the option takes; Go has words of its own for booleans.
+        kind: Kind,
     },
     /// A file that cannot be read or understood.
     File {
@@ -85,15 +85,25 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether the command line itself is at fault, which some of the originals tell by exit code.
+    /// Whether Go's flag parser would have stopped at it; some of the originals tell that from
+    /// settings that make no sense by exit code.
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Syntax(_) => true,
-            Self::Unknown { origin, .. }
-            | Self::Elsewhere { origin, .. }
-            | Self::NotYet { origin, .. }
-            | Self::Invalid { origin, .. } => matches!(origin, Origin::Flag(_)),
-            Self::File { .. } | Self::Conflict(_) => false,
+            Self::Unknown { origin, .. } | Self::Elsewhere { origin, .. } => {
+                matches!(origin, Origin::Flag(_))
+            }
+            Self::Invalid {
+                origin: Origin::Flag(_),
+                value,
+                kind,
+                ..
+            } => match kind {
+                Kind::Bool | Kind::Duration => true,
+                Kind::Number | Kind::Port => value.parse::<i64>().is_err(),
+                _ => false,
+            },
+            Self::Invalid { .. } | Self::NotYet { .. } | Self::File { .. } | Self::Conflict(_) => false,
         }
     }
 }
@@ -110,22 +120,43 @@ impl Display for Fault {
                 }
                 suggest(f, hint.as_deref())
             }
-            Self::Elsewhere { origin, theirs, ours, hint } => {
+            Self::Elsewhere {
+                origin,
+                theirs,
+                ours,
+                hint,
+            } => {
                 let (theirs, ours) = (theirs.name(), ours.name());
-                write!(f, "{origin} is an option of lictor {theirs}, not of lictor {ours}")?;
+                write!(
+                    f,
+                    "{origin} is an option of lictor {theirs}, not of lictor {ours}"
+                )?;
                 suggest(f, hint.as_deref())
             }
             Self::NotYet { origin, owner } => {
-                write!(f, "{origin} is known to {} but not supported by this version of lictor", owner.name())
+                write!(
+                    f,
+                    "{origin} is known to {} but not supported by this version of lictor",
+                    owner.name()
+                )
             }
-            Self::Invalid { origin, value, why, boolean } => {
-                let boolean = if *boolean { "boolean " } else { "" };
-                match origin {
-                    Origin::Flag(name) => write!(f, "invalid {boolean}value {value:?} for flag -{name}: ")?,
-                    Origin::Variable(_) => write!(f, "invalid {boolean}value {value:?} for {origin}: ")?,
-                    Origin::File { path, key } => write!(f, "{path}: invalid {boolean}value {value:?} for {key}: ")?,
+            Self::Invalid {
+                origin,
+                value,
+                why,
+                kind,
+            } => {
+                let boolean = if *kind == Kind::Bool { "boolean " } else { "" };
+                if let Origin::File { path, .. } = origin {
+                    write!(f, "{path}: ")?;
                 }
-                f.write_str(why)
+                write!(f, "invalid {boolean}value {value:?} for ")?;
+                match origin {
+                    Origin::Flag(name) => write!(f, "flag -{name}"),
+                    Origin::Variable(name) => write!(f, "environment variable {name}"),
+                    Origin::File { key, .. } => f.write_str(key),
+                }?;
+                write!(f, ": {why}")
             }
             Self::File { path, why } => write!(f, "{path}: {why}"),
         }

@@ -34,7 +34,9 @@ impl Files for Disk {
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
         let entries = std::fs::read_dir(directory)?;
-        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 }
 
@@ -52,17 +54,29 @@ pub struct Setting {
 /// # Errors
 /// A fault that names the file.
 pub fn read(path: &str, files: &dyn Files) -> Result<Vec<Setting>, Fault> {
-    let fault = |why: String| Fault::File { path: path.to_owned(), why };
+    let fault = |why: String| Fault::File {
+        path: path.to_owned(),
+        why,
+    };
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
     if !matches!(extension, "hcl" | "json") {
-        return Err(fault("unknown kind of configuration; expected a name ending in .json or .hcl".to_owned()));
+        return Err(fault(
+            "unknown kind of configuration; expected a name ending in .json or .hcl".to_owned(),
+        ));
     }
-    let text = files.read(path).map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let text = files
+        .read(path)
+        .map_err(|error| fault(format!("cannot be read: {error}")))?;
     let value: serde_json::Value = if extension == "json" {
         serde_json::from_str(&text).map_err(|error| fault(format!("is not JSON: {error}")))?
     } else {
         // HCL's own errors are a page with a drawing: shown whole, under the name of the file.
-        hcl::from_str(&text).map_err(|error| fault(format!("is not HCL: {}", error.to_string().trim())))?
+        hcl::from_str(&text).map_err(|error| {
+            fault(format!(
+                "is not HCL: {}",
+                error.to_string().trim_start_matches([' ', '-', '>']).trim_end()
+            ))
+        })?
     };
     let serde_json::Value::Object(sections) = value else {
         return Err(fault("must be an object of keys and values".to_owned()));
@@ -79,12 +93,16 @@ pub fn read(path: &str, files: &dyn Files) -> Result<Vec<Setting>, Fault> {
 /// # Errors
 /// A fault that names the directory.
 pub fn in_directory(directory: &str, files: &dyn Files) -> Result<Vec<String>, Fault> {
-    let mut names = files
-        .list(directory)
-        .map_err(|error| Fault::File { path: directory.to_owned(), why: format!("cannot be read: {error}") })?;
+    let mut names = files.list(directory).map_err(|error| Fault::File {
+        path: directory.to_owned(),
+        why: format!("cannot be read: {error}"),
+    })?;
     names.retain(|name| name.ends_with(".json") || name.ends_with(".hcl"));
     names.sort();
-    Ok(names.iter().map(|name| format!("{}/{name}", directory.trim_end_matches('/'))).collect())
+    Ok(names
+        .iter()
+        .map(|name| format!("{}/{name}", directory.trim_end_matches('/')))
+        .collect())
 }
 
 /// What fabio's properties file says; `${HOME}` in the path is expanded as fabio does.
@@ -92,32 +110,56 @@ pub fn in_directory(directory: &str, files: &dyn Files) -> Result<Vec<String>, F
 /// # Errors
 /// A fault that names the file.
 pub fn read_properties(path: &str, env: &Environment, files: &dyn Files) -> Result<Vec<Setting>, Fault> {
-    let fault = |why: String| Fault::File { path: path.to_owned(), why };
+    let fault = |why: String| Fault::File {
+        path: path.to_owned(),
+        why,
+    };
     let place = path.trim_matches(|quote| matches!(quote, '\'' | '"'));
     if place.starts_with("http://") || place.starts_with("https://") {
-        return Err(fault("reading the configuration from a URL is not supported by this version of lictor".to_owned()));
+        return Err(fault(
+            "reading the configuration from a URL is not supported by this version of lictor".to_owned(),
+        ));
     }
-    let place = properties::expand(place, &|name| env.get(name).cloned().unwrap_or_default()).map_err(fault)?;
+    let place =
+        properties::expand(place, &|name| env.get(name).cloned().unwrap_or_default()).map_err(fault)?;
     if place.is_empty() {
-        return Err(Fault::Syntax("invalid or missing path to config file: -cfg needs one".to_owned()));
+        return Err(Fault::Syntax(
+            "invalid or missing path to config file: -cfg needs one".to_owned(),
+        ));
     }
-    let text = files.read(&place).map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let text = files
+        .read(&place)
+        .map_err(|error| fault(format!("cannot be read: {error}")))?;
     let pairs = properties::parse(&text, env).map_err(fault)?;
-    Ok(pairs.into_iter().map(|(key, value)| Setting { key, items: vec![value] }).collect())
+    Ok(pairs
+        .into_iter()
+        .map(|(key, value)| Setting {
+            key,
+            items: vec![value],
+        })
+        .collect())
 }
 
 fn flatten(key: &str, value: &serde_json::Value, settings: &mut Vec<Setting>) {
     use serde_json::Value::{Array, Null, Object};
     match value {
         Null => {}
-        Object(section) => section.iter().for_each(|(inner, value)| flatten(&format!("{key}.{inner}"), value, settings)),
+        Object(section) => section
+            .iter()
+            .for_each(|(inner, value)| flatten(&format!("{key}.{inner}"), value, settings)),
         Array(members) if members.iter().any(serde_json::Value::is_object) => {
             members.iter().for_each(|member| flatten(key, member, settings));
         }
         Array(members) => {
-            settings.push(Setting { key: key.to_owned(), items: members.iter().map(text).collect() });
+            settings.push(Setting {
+                key: key.to_owned(),
+                items: members.iter().map(text).collect(),
+            });
         }
-        scalar => settings.push(Setting { key: key.to_owned(), items: vec![text(scalar)] }),
+        scalar => settings.push(Setting {
+            key: key.to_owned(),
+            items: vec![text(scalar)],
+        }),
     }
 }
 
@@ -132,8 +174,15 @@ mod tests {
     fn flat(json: &str) -> Vec<(String, Vec<String>)> {
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         let mut settings = Vec::new();
-        value.as_object().unwrap().iter().for_each(|(key, value)| flatten(key, value, &mut settings));
-        settings.into_iter().map(|Setting { key, items }| (key, items)).collect()
+        value
+            .as_object()
+            .unwrap()
+            .iter()
+            .for_each(|(key, value)| flatten(key, value, &mut settings));
+        settings
+            .into_iter()
+            .map(|Setting { key, items }| (key, items))
+            .collect()
     }
 
     #[test]
@@ -143,6 +192,9 @@ mod tests {
             ("a.c".to_owned(), vec!["true".to_owned()]),
             ("l".to_owned(), vec!["x".to_owned(), "y".to_owned()]),
         ];
-        assert_eq!(flat(r#"{"a":[{"b":1},{"c":true}],"l":["x","y"],"n":null}"#), expected);
+        assert_eq!(
+            flat(r#"{"a":[{"b":1},{"c":true}],"l":["x","y"],"n":null}"#),
+            expected
+        );
     }
 }

@@ -139,7 +139,17 @@ pub struct Row {
 impl Row {
     const fn new(owner: Owner, commands: &'static [Command], name: &'static str) -> Self {
         let (keys, kind, status): (&[&str], _, _) = (&[], Kind::Text, Status::Supported);
-        Self { name, keys, owner, kind, default: "", agent_default: None, help: "", commands, status }
+        Self {
+            name,
+            keys,
+            owner,
+            kind,
+            default: "",
+            agent_default: None,
+            help: "",
+            commands,
+            status,
+        }
     }
 
     const fn is(mut self, kind: Kind, default: &'static str, help: &'static str) -> Self {
@@ -204,7 +214,12 @@ impl Row {
 
 /// Every row, grouped by owner.
 pub fn all() -> impl Iterator<Item = &'static Row> {
-    own::ROWS.iter().chain(consul::ROWS).chain(consul::LATER).chain(fabio::ROWS).chain(fabio::LATER)
+    own::ROWS
+        .iter()
+        .chain(consul::ROWS)
+        .chain(consul::LATER)
+        .chain(fabio::ROWS)
+        .chain(fabio::LATER)
 }
 
 /// The rows `command` takes.
@@ -258,7 +273,9 @@ pub fn nearest_flag(command: Command, name: &str) -> Option<&'static str> {
 /// The configuration key somebody probably meant.
 pub fn nearest_key(command: Command, key: &str) -> Option<&'static str> {
     let candidates = of(command).flat_map(|row| {
-        std::iter::once(row.flag(command)).chain(row.keys.iter().copied()).map(|key| (key, key))
+        std::iter::once(row.flag(command))
+            .chain(row.keys.iter().copied())
+            .map(|key| (key, key))
     });
     nearest(key, candidates)
 }

@@ -5,7 +5,6 @@
 //! here, so a name that does not work is found once, whoever wrote it.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use super::fault::{Fault, Origin};
 use super::file::{self, Files, Setting};
@@ -34,6 +33,8 @@ pub struct Given {
 pub struct Raw {
     /// Who asks; decides which names are valid.
     pub command: Command,
+    /// The environment, for variables that are not options.
+    pub env: Environment,
     values: BTreeMap<&'static str, Written>,
     /// What is wrong so far.
     pub faults: Vec<Fault>,
@@ -47,7 +48,14 @@ pub type Environment = BTreeMap<String, String>;
 impl Raw {
     /// Collects what flags, environment and the files named by flags say.
     pub fn gather(command: Command, given: &[Given], env: &Environment, files: &dyn Files) -> Self {
-        let mut raw = Self { command, values: BTreeMap::new(), faults: Vec::new(), notes: Vec::new() };
+        let values = BTreeMap::new();
+        let mut raw = Self {
+            command,
+            env: env.clone(),
+            values,
+            faults: Vec::new(),
+            notes: Vec::new(),
+        };
         for flag in given {
             raw.take_files(flag, env, files);
         }
@@ -56,7 +64,13 @@ impl Raw {
         }
         for flag in given {
             let origin = Origin::Flag(flag.row.flag(command).to_owned());
-            raw.admit(flag.row, Written { items: vec![flag.value.clone()], origin });
+            raw.admit(
+                flag.row,
+                Written {
+                    items: vec![flag.value.clone()],
+                    origin,
+                },
+            );
         }
         raw
     }
@@ -70,7 +84,10 @@ impl Raw {
         let read = match flag.row.name {
             "config-file" => vec![(flag.value.clone(), file::read(&flag.value, files))],
             "config-dir" => match file::in_directory(&flag.value, files) {
-                Ok(paths) => paths.into_iter().map(|path| (path.clone(), file::read(&path, files))).collect(),
+                Ok(paths) => paths
+                    .into_iter()
+                    .map(|path| (path.clone(), file::read(&path, files)))
+                    .collect(),
                 Err(fault) => return self.faults.push(fault),
             },
             "cfg" => vec![(flag.value.clone(), file::read_properties(&flag.value, env, files))],
@@ -78,7 +95,9 @@ impl Raw {
         };
         for (path, settings) in read {
             match settings {
-                Ok(settings) => settings.into_iter().for_each(|setting| self.take_setting(&path, setting)),
+                Ok(settings) => settings
+                    .into_iter()
+                    .for_each(|setting| self.take_setting(&path, setting)),
                 Err(fault) => self.faults.push(fault),
             }
         }
@@ -86,17 +105,26 @@ impl Raw {
 
     fn take_setting(&mut self, path: &str, setting: Setting) {
         let Setting { key, items } = setting;
-        let origin = Origin::File { path: path.to_owned(), key: key.clone() };
+        let origin = Origin::File {
+            path: path.to_owned(),
+            key: key.clone(),
+        };
         match options::by_key(self.command, &key) {
             // A file that names further files: an order nobody could follow.
             Some(row) if matches!(row.name, "config-file" | "config-dir" | "cfg") => {
-                self.faults.push(Fault::Conflict(format!("{origin} works as a flag only")));
+                self.faults
+                    .push(Fault::Conflict(format!("{origin} works as a flag only")));
             }
             Some(row) => self.admit(row, Written { items, origin }),
             None => {
                 let hint = options::nearest_key(self.command, &key).map(str::to_owned);
                 let elsewhere = options::elsewhere(self.command, &key);
-                self.faults.push(unknown(self.command, origin, hint, elsewhere.map(|(theirs, _)| theirs)));
+                self.faults.push(unknown(
+                    self.command,
+                    origin,
+                    hint,
+                    elsewhere.map(|(theirs, _)| theirs),
+                ));
             }
         }
     }
@@ -105,32 +133,55 @@ impl Raw {
     /// wins. A bare name that is no option, or one word such as `insecure`, is somebody else's.
     fn take_environment(&mut self, env: &Environment) {
         for (variable, value) in env.iter().filter(|(name, _)| unprefixed(name).is_none()) {
-            let Some(row) = options::by_variable(self.command, variable) else { continue };
+            let Some(row) = options::by_variable(self.command, variable) else {
+                continue;
+            };
             let origin = Origin::Variable(variable.clone());
             match row.status {
                 _ if !variable.contains('_') => {}
-                Status::Supported => self.admit(row, Written { items: vec![value.clone()], origin }),
-                _ => self.notes.push(format!("{origin} is not used, though fabio would read {}", row.name)),
+                Status::Supported => self.admit(
+                    row,
+                    Written {
+                        items: vec![value.clone()],
+                        origin,
+                    },
+                ),
+                _ => self.notes.push(format!(
+                    "{origin} is not used, though fabio would read {}",
+                    row.name
+                )),
             }
         }
         for (variable, value) in env {
-            let Some(name) = unprefixed(variable) else { continue };
+            let Some(name) = unprefixed(variable) else {
+                continue;
+            };
             let origin = Origin::Variable(variable.clone());
             match options::by_variable(self.command, name) {
-                Some(row) => self.admit(row, Written { items: vec![value.clone()], origin }),
+                Some(row) => self.admit(
+                    row,
+                    Written {
+                        items: vec![value.clone()],
+                        origin,
+                    },
+                ),
                 // Not a fault: Kubernetes sets FABIO_PORT and more for any service named fabio.
-                None => self.notes.push(format!("{origin} is not used: fabio has no such option")),
+                None => self
+                    .notes
+                    .push(format!("{origin} is not used: fabio has no such option")),
             }
         }
     }
 
     fn admit(&mut self, row: &'static Row, written: Written) {
-        let says_nothing = written.items.iter().all(|item| row.is_default(self.command, item));
+        let says_nothing = written
+            .items
+            .iter()
+            .all(|item| row.is_default(self.command, item));
         match row.status {
-            Status::Supported => match self.values.entry(row.name) {
-                Entry::Occupied(mut weaker) => drop(weaker.insert(written)),
-                Entry::Vacant(free) => drop(free.insert(written)),
-            },
+            Status::Supported => {
+                self.values.insert(row.name, written);
+            }
             _ if says_nothing && row.kind != Kind::Tree => {}
             Status::Ignored(why) => {
                 let name = match &written.origin {
@@ -145,12 +196,16 @@ impl Raw {
             Status::NotYet => {
                 let origin = match written.origin {
                     // One fault for a section, not one for each line in it.
-                    Origin::File { path, .. } if row.kind == Kind::Tree => {
-                        Origin::File { path, key: row.name.to_owned() }
-                    }
+                    Origin::File { path, .. } if row.kind == Kind::Tree => Origin::File {
+                        path,
+                        key: row.name.to_owned(),
+                    },
                     origin => origin,
                 };
-                let fault = Fault::NotYet { origin, owner: row.owner };
+                let fault = Fault::NotYet {
+                    origin,
+                    owner: row.owner,
+                };
                 if !self.faults.contains(&fault) {
                     self.faults.push(fault);
                 }
@@ -162,7 +217,12 @@ impl Raw {
 /// The fault of a name that `command` does not have, though another command may.
 pub fn unknown(command: Command, origin: Origin, hint: Option<String>, theirs: Option<Command>) -> Fault {
     match theirs {
-        Some(theirs) => Fault::Elsewhere { origin, theirs, ours: command, hint },
+        Some(theirs) => Fault::Elsewhere {
+            origin,
+            theirs,
+            ours: command,
+            hint,
+        },
         None => Fault::Unknown { origin, hint },
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::fault::{Fault, Origin};
+use super::fault::Fault;
 use super::options::{self, Command, Kind, Row};
 use super::raw::{Raw, Written};
 use super::values::Value;
@@ -17,7 +17,10 @@ pub struct Reader {
 impl Reader {
     /// Of what was written.
     pub fn new(raw: Raw) -> Self {
-        Self { raw, read: BTreeSet::new() }
+        Self {
+            raw,
+            read: BTreeSet::new(),
+        }
     }
 
     /// The meaning of an option; its default where nobody wrote it or it means nothing.
@@ -37,7 +40,18 @@ impl Reader {
 
     /// The meaning of an option that has no default; an empty text is as good as none.
     pub fn optional<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Value<T>) -> Option<T> {
-        self.value(name, |text| if text.trim().is_empty() { Ok(None) } else { parse(text).map(Some) })
+        self.value(name, |text| {
+            if text.trim().is_empty() {
+                Ok(None)
+            } else {
+                parse(text).map(Some)
+            }
+        })
+    }
+
+    /// An environment variable that is no option but stands in for one.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.raw.env.get(name).filter(|value| !value.is_empty()).cloned()
     }
 
     /// Notes a fault that several options share.
@@ -56,7 +70,11 @@ impl Reader {
     /// All faults, in the order they were found.
     pub fn finish(self) -> Result<Vec<String>, Vec<Fault>> {
         debug_assert!(self.unread().is_empty(), "no one reads {:?}", self.unread());
-        if self.raw.faults.is_empty() { Ok(self.raw.notes) } else { Err(self.raw.faults) }
+        if self.raw.faults.is_empty() {
+            Ok(self.raw.notes)
+        } else {
+            Err(self.raw.faults)
+        }
     }
 
     /// Supported options that nobody asked for: promised in a row and then forgotten.
@@ -64,17 +82,26 @@ impl Reader {
         let supported = options::of(self.raw.command).filter(|row| row.status == options::Status::Supported);
         // Paths are read when texts are gathered.
         let values = supported.filter(|row| row.kind != Kind::Paths && row.name != "cfg");
-        values.map(|row| row.name).filter(|name| !self.read.contains(name)).collect()
+        values
+            .map(|row| row.name)
+            .filter(|name| !self.read.contains(name))
+            .collect()
     }
 
     fn row(&mut self, name: &'static str) -> &'static Row {
         self.read.insert(name);
         let command: Command = self.raw.command;
-        options::of(command).find(|row| row.name == name).expect("every option that is read has a row")
+        options::of(command)
+            .find(|row| row.name == name)
+            .expect("every option that is read has a row")
     }
 }
 
 fn invalid(row: &Row, written: &Written, value: String, why: String) -> Fault {
-    let origin: Origin = written.origin.clone();
-    Fault::Invalid { origin, value, why, boolean: row.kind == Kind::Bool }
+    Fault::Invalid {
+        origin: written.origin.clone(),
+        value,
+        why,
+        kind: row.kind,
+    }
 }

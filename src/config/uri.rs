@@ -2,7 +2,14 @@
 
 /// What registrator knows and this version does not.
 const LATER: &[&str] = &[
-    "consul-unix", "consul-tls", "consulkv", "consulkv-unix", "etcd", "etcd-tls", "skydns2", "zookeeper",
+    "consul-unix",
+    "consul-tls",
+    "consulkv",
+    "consulkv-unix",
+    "etcd",
+    "etcd-tls",
+    "skydns2",
+    "zookeeper",
 ];
 
 /// A registry.
@@ -36,7 +43,9 @@ impl Uri {
             return Ok(Self::Consul(None));
         }
         let address = with_port(host, 8500);
-        address.map(|address| Self::Consul(Some(address))).ok_or_else(|| format!("bad adapter uri: {text:?}; {example}"))
+        address
+            .map(|address| Self::Consul(Some(address)))
+            .ok_or_else(|| format!("bad adapter uri: {text:?}; {example}"))
     }
 }
 
@@ -46,7 +55,13 @@ pub fn with_port(address: &str, port: u16) -> Option<String> {
     if authority.host().is_empty() || address.contains('@') {
         return None;
     }
-    match (authority.port_u16(), address.rsplit_once(']').map_or(address, |(_, tail)| tail).contains(':')) {
+    match (
+        authority.port_u16(),
+        address
+            .rsplit_once(']')
+            .map_or(address, |(_, tail)| tail)
+            .contains(':'),
+    ) {
         (Some(_), _) => Some(address.to_owned()),
         (None, false) => Some(format!("{address}:{port}")),
         // A colon, but no port behind it.
@@ -68,14 +83,26 @@ mod tests {
             ("consul:", None),
             ("consul://", None),
         ] {
-            assert_eq!(Uri::parse(text), Ok(Uri::Consul(address.map(str::to_owned))), "{text}");
+            assert_eq!(
+                Uri::parse(text),
+                Ok(Uri::Consul(address.map(str::to_owned))),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn other_schemes_are_refused_by_name() {
-        assert!(Uri::parse("etcd://h/p").unwrap_err().starts_with("etcd:// is known to registrator but not"));
-        assert!(Uri::parse("redis://h").unwrap_err().starts_with("unrecognized adapter: redis://h"));
+        assert!(
+            Uri::parse("etcd://h/p")
+                .unwrap_err()
+                .starts_with("etcd:// is known to registrator but not")
+        );
+        assert!(
+            Uri::parse("redis://h")
+                .unwrap_err()
+                .starts_with("unrecognized adapter: redis://h")
+        );
         assert!(Uri::parse("localhost").unwrap_err().contains("has no scheme"));
         assert!(Uri::parse("consul://h:99999").is_err());
     }

@@ -29,12 +29,12 @@ pub fn patience(text: &str) -> Value<Option<Duration>> {
     duration(text).map(|time| (!time.is_zero()).then_some(time))
 }
 
-/// A port, or -1 for none.
+/// A port, 0 for any that is free, or -1 for none.
 pub fn port(text: &str) -> Value<Option<u16>> {
     match text.parse::<i32>() {
         Ok(-1) => Ok(None),
-        Ok(port @ 1..=65535) => Ok(u16::try_from(port).ok()),
-        _ => Err("expected a port from 1 to 65535, or -1 for none".to_owned()),
+        Ok(port @ 0..=65535) => Ok(u16::try_from(port).ok()),
+        _ => Err("expected a port from 1 to 65535, 0 for any that is free, or -1 for none".to_owned()),
     }
 }
 
@@ -54,11 +54,15 @@ pub fn seconds(text: &str) -> Value<Duration> {
 /// An IP address.
 pub fn ip(text: &str) -> Value<IpAddr> {
     if text.contains("{{") {
-        return Err("address templates are not supported by this version of lictor; expected the IP address \
+        return Err(
+            "address templates are not supported by this version of lictor; expected the IP address \
              itself"
-            .to_owned());
+                .to_owned(),
+        );
     }
-    text.trim().parse().map_err(|_| "expected an IP address, for example 127.0.0.1 or ::1".to_owned())
+    text.trim()
+        .parse()
+        .map_err(|_| "expected an IP address, for example 127.0.0.1 or ::1".to_owned())
 }
 
 /// One or more IP addresses.
@@ -74,7 +78,11 @@ pub fn ips(text: &str) -> Value<Vec<IpAddr>> {
             addresses.push(address);
         }
     }
-    if addresses.is_empty() { Err("expected IP addresses, separated by blanks".to_owned()) } else { Ok(addresses) }
+    if addresses.is_empty() {
+        Err("expected IP addresses, separated by blanks".to_owned())
+    } else {
+        Ok(addresses)
+    }
 }
 
 /// Text that may hold anything but nothing.
@@ -87,15 +95,26 @@ pub fn filled(text: &str) -> Value<String> {
 }
 
 /// Any text.
-#[expect(clippy::unnecessary_wraps, reason = "it stands where parsers stand that can fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands where parsers stand that can fail"
+)]
 pub fn text(text: &str) -> Value<String> {
     Ok(text.to_owned())
 }
 
 /// Parts between commas, blanks trimmed, empty ones dropped.
-#[expect(clippy::unnecessary_wraps, reason = "it stands where parsers stand that can fail")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands where parsers stand that can fail"
+)]
 pub fn list(text: &str) -> Value<Vec<String>> {
-    Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    Ok(text
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect())
 }
 
 /// Consul's rule for datacenters, after its lower-casing.
@@ -113,7 +132,9 @@ pub fn domain(text: &str) -> Value<String> {
     let name = text.trim().trim_matches('.').to_ascii_lowercase();
     let fits = |label: &str| {
         (1..=63).contains(&label.len())
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
+            && label
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
     };
     if name.len() > 200 || !name.split('.').all(fits) {
         return Err("expected a DNS domain, for example consul or service.example.com".to_owned());
@@ -128,7 +149,8 @@ pub fn domains(text: &str) -> Value<Vec<String>> {
 
 /// A UUID.
 pub fn uuid(text: &str) -> Value<uuid::Uuid> {
-    text.parse().map_err(|_| "expected a UUID of 36 characters".to_owned())
+    text.parse()
+        .map_err(|_| "expected a UUID of 36 characters".to_owned())
 }
 
 /// How much to log, in Consul's or fabio's words.

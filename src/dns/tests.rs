@@ -15,6 +15,7 @@ use catalog::{Command, ServiceSpec, State};
 use datadriven::TestCase;
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
+use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -74,8 +75,16 @@ pub(super) fn crowd(n: u32) -> State {
 fn ask(zone: &Zone, state: &State, query: &Message, transport: Transport, seed: u64) -> (Packet, Message) {
     let bytes = query.to_vec().unwrap();
     let packet = reply(zone, state, &bytes, transport, &mut StdRng::seed_from_u64(seed)).unwrap();
-    let message = Message::from_vec(&packet.bytes).unwrap();
+    let message = whole(&packet.bytes);
     (packet, message)
+}
+
+/// Reads a message and insists that nothing comes after it.
+fn whole(bytes: &[u8]) -> Message {
+    let mut decoder = BinDecoder::new(bytes);
+    let message = Message::read(&mut decoder).unwrap();
+    assert_eq!(decoder.len(), 0, "bytes are left over");
+    message
 }
 
 #[test]
@@ -373,7 +382,7 @@ proptest! {
             let asked = edns.map_or(512, |edns| usize::from(edns.max_payload()).max(512));
             let limit = asked.min(if near { 4096 } else { 1232 });
             prop_assert!(packet.bytes.len() <= limit);
-            prop_assert!(Message::from_vec(&packet.bytes).is_ok());
+            whole(&packet.bytes);
             prop_assert_eq!(&packet.bytes[..2], &query[..2]);
         }
     }

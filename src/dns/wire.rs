@@ -187,6 +187,8 @@ fn fill(encoder: &mut BinEncoder<'_>, records: &[Record]) -> Result<u16, ProtoEr
         Ok(count) | Err(ProtoError::NotAllRecordsWritten { count, .. }) => count,
         Err(error) => return Err(error),
     };
+    // The encoder steps back over a record that did not fit, but leaves its first bytes behind.
+    encoder.trim();
     Ok(u16::try_from(written).expect("at most 65534 were taken"))
 }
 

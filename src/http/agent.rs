@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use api::wire::register;
 use api::wire::service::AgentService;
-use axum::http::StatusCode;
-use catalog::{Answer, Interest, ServiceSpec};
+use catalog::{Answer, Interest, ServiceSpec, State};
+use hyper::StatusCode;
 
 use super::reply::{Fault, Reply};
 use super::request::Ask;
@@ -30,20 +30,25 @@ pub async fn service(ask: Ask) -> Result<Reply, Fault> {
     let seen = ask.params.given("hash").unwrap_or_default();
     // The hash takes the part of the index. A local change reaches the catalog before whoever made it
     // is answered, so waiting for this node there sees all of them.
-    let wait = (!seen.is_empty()).then(|| Wait {
-        after: 0,
-        until: ask.hash_deadline(),
-    });
-    let interest = Interest::on_node(&ask.context.identity.node);
-    let answer = ask.context.store.wait(interest, wait, |_| {
+    let question = |_: &State| {
         let rows = ask.context.local.service(&ask.rest).map(shown);
         let same = rows.as_ref().is_some_and(|service| service.content_hash == seen);
         Answer {
             index: u64::from(!same),
             rows,
         }
-    });
-    match answer.await.rows {
+    };
+    let interest = Interest::on_node(&ask.context.identity.node);
+    let wait = Wait {
+        after: 0,
+        until: ask.hash_deadline(),
+    };
+    let answer = if seen.is_empty() {
+        question(&ask.context.store.read())
+    } else {
+        ask.wait_until(interest, wait, question).await
+    };
+    match answer.rows {
         None => Err(Fault::missing(format!("unknown service ID: {}", ask.rest))),
         Some(service) => {
             let hash = service.content_hash.clone();

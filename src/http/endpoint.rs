@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::LazyLock;
 
-use axum::http::{Method, StatusCode, header};
+use hyper::{Method, StatusCode, header};
 
 use self::table::ROWS;
 use super::reply::{Fault, Reply};

@@ -6,15 +6,15 @@
 
 use std::net::IpAddr;
 
-use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Method, Request, StatusCode, header};
 
 use super::Context;
 use super::reply::Fault;
 
 /// Refuses requests addressed to a name that is not ours, and changes sent by foreign pages.
-pub fn check(context: &Context, request: &Request<Body>) -> Result<(), Fault> {
-    let authority = request.uri().authority().map(axum::http::uri::Authority::as_str);
+pub fn check(context: &Context, request: &Request<Incoming>) -> Result<(), Fault> {
+    let authority = request.uri().authority().map(hyper::http::uri::Authority::as_str);
     let host = authority
         .or_else(|| text(request.headers(), &header::HOST))
         .unwrap_or_default();

@@ -18,7 +18,7 @@ pub async fn node(ask: Ask) -> Result<Reply, Fault> {
     let answer = ask
         .answer(Interest::on_node(&ask.rest), |state| state.checks_on(&ask.rest))
         .await;
-    Ok(ask.fresh(shown(answer.rows).indexed(answer.index)))
+    Ok(ask.fresh(shown(&answer.rows).indexed(answer.index)))
 }
 
 /// `GET /v1/health/checks/<service>`.
@@ -30,7 +30,7 @@ pub async fn checks(ask: Ask) -> Result<Reply, Fault> {
         .answer(Interest::service(&ask.rest), |state| state.checks_of(&ask.rest))
         .await;
     keep_nodes(&ask, &mut answer.rows);
-    Ok(ask.fresh(shown(answer.rows).indexed(answer.index)))
+    Ok(ask.fresh(shown(&answer.rows).indexed(answer.index)))
 }
 
 /// `GET /v1/health/service/<name>`.
@@ -66,7 +66,7 @@ pub async fn state(ask: Ask) -> Result<Reply, Fault> {
         })
         .await;
     keep_nodes(&ask, &mut answer.rows);
-    Ok(ask.fresh(shown(answer.rows).indexed(answer.index)))
+    Ok(ask.fresh(shown(&answer.rows).indexed(answer.index)))
 }
 
 /// `passing`, bare or with a boolean as Go reads it.
@@ -93,7 +93,7 @@ fn keep_nodes(ask: &Ask, checks: &mut Vec<Arc<Check>>) {
     });
 }
 
-fn shown(checks: Vec<Arc<Check>>) -> Reply {
+fn shown(checks: &[Arc<Check>]) -> Reply {
     Reply::json(
         checks
             .iter()

@@ -1,8 +1,10 @@
 //! What is answered: JSON with its headers, or an error as plain text in Consul's words.
 
-use axum::body::Body;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use bytes::Bytes;
 use catalog::{Index, Refused};
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
 use serde::Serialize;
 
 use crate::local::LocalError;
@@ -93,7 +95,7 @@ impl Reply {
     }
 
     /// The answer as it is sent.
-    pub fn into_response(self, pretty: bool) -> Response<Body> {
+    pub fn into_response(self, pretty: bool) -> Response<Full<Bytes>> {
         let (kind, body) = match self.content {
             Content::Nothing => (None, Vec::new()),
             Content::Text(text) => (Some(TEXT), text.into_bytes()),
@@ -104,7 +106,7 @@ impl Reply {
             },
         };
         let sniffable = kind == Some(TEXT);
-        let mut response = Response::new(Body::from(body));
+        let mut response = Response::new(Full::from(body));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         let headers = response.headers_mut();
@@ -127,7 +129,8 @@ impl Reply {
 pub struct Fault {
     status: StatusCode,
     text: String,
-    headers: HeaderMap,
+    /// A list, since a refusal has few and travels through every `?`.
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Fault {
@@ -136,7 +139,7 @@ impl Fault {
         Self {
             status,
             text: text.into(),
-            headers: HeaderMap::new(),
+            headers: Vec::new(),
         }
     }
 
@@ -158,7 +161,7 @@ impl Fault {
     /// The same with one more header; a value that no header may have is left out.
     pub fn header(mut self, name: HeaderName, value: &str) -> Self {
         if let Ok(value) = HeaderValue::from_str(value) {
-            self.headers.insert(name, value);
+            self.headers.push((name, value));
         }
         self
     }
@@ -174,10 +177,10 @@ impl Fault {
     }
 
     /// The answer as it is sent.
-    pub fn into_response(self) -> Response<Body> {
-        let mut response = Response::new(Body::from(self.text));
+    pub fn into_response(self) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(self.text));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        response.headers_mut().extend(self.headers);
         response.headers_mut().insert(header::CONTENT_TYPE, TEXT);
         response
             .headers_mut()

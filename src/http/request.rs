@@ -7,11 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::wire::duration;
-use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use bytes::Bytes;
 use catalog::{Answer, Index, Interest, State};
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri, header};
 use percent_encoding::percent_decode_str;
+use prometheus::IntGauge;
 use tokio::time::Instant;
 
 use super::Context;
@@ -60,7 +62,7 @@ impl Ask {
     /// Reads a request for `row`, body included.
     pub async fn read(
         context: Arc<Context>,
-        request: Request<Body>,
+        request: Request<Incoming>,
         rest: &str,
         row: &Row,
     ) -> Result<Self, Fault> {
@@ -89,12 +91,30 @@ impl Ask {
     /// Answers a question about the catalog, waiting for news where the client asked for that.
     /// Dropped with the connection, which frees the waiter at once.
     pub async fn answer<T>(&self, interest: Interest, question: impl Fn(&State) -> Answer<T>) -> Answer<T> {
-        let until = || Instant::now() + self.wait + self.wait.mul_f64(rand::random::<f64>() * JITTER);
-        let wait = (self.index > 0).then(|| Wait {
-            after: self.index,
-            until: until(),
-        });
-        self.context.store.wait(interest, wait, question).await
+        if self.index == 0 {
+            return self.context.store.wait(interest, None, question).await;
+        }
+        let jitter = self.wait.mul_f64(rand::random::<f64>() * JITTER);
+        self.wait_until(
+            interest,
+            Wait {
+                after: self.index,
+                until: Instant::now() + self.wait + jitter,
+            },
+            question,
+        )
+        .await
+    }
+
+    /// As [`Ask::answer`], with a wait of the handler's own.
+    pub async fn wait_until<T>(
+        &self,
+        interest: Interest,
+        wait: Wait,
+        question: impl Fn(&State) -> Answer<T>,
+    ) -> Answer<T> {
+        let _seat = Seat::take(&self.context.waiting);
+        self.context.store.wait(interest, Some(wait), question).await
     }
 
     /// Says in the answer how fresh it is, as catalog and health routes do.
@@ -118,7 +138,23 @@ impl Ask {
     }
 }
 
-async fn read_body(headers: &HeaderMap, body: Body, kind: BodyKind) -> Result<Bytes, Fault> {
+/// Counts a waiting request for as long as it lives.
+struct Seat<'a>(&'a IntGauge);
+
+impl<'a> Seat<'a> {
+    fn take(waiting: &'a IntGauge) -> Self {
+        waiting.inc();
+        Self(waiting)
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+async fn read_body(headers: &HeaderMap, body: Incoming, kind: BodyKind) -> Result<Bytes, Fault> {
     let Some(limit) = kind.limit() else {
         return Ok(Bytes::new());
     };

@@ -75,7 +75,7 @@ enum Piece {
 
 /// The table of fields: what users write, what it is here.
 macro_rules! fields {
-    ($($name:literal => $field:ident),* $(,)?) => {
+    ($($name:literal => $field:ident, $help:literal;)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         enum Field { $($field),* }
 
@@ -85,43 +85,43 @@ macro_rules! fields {
             }
         }
 
-        /// Every field but `header.<name>`, for the page that lists them.
-        pub(crate) const FIELDS: &[&str] = &[$($name),*];
+        /// Every field of the access log (`log.access.format`) but `header.<name>`, and what it says.
+        pub const FIELDS: &[(&str, &str)] = &[$(($name, $help)),*];
     };
 }
 
 fields! {
-    "remote_addr" => RemoteAddr,
-    "remote_host" => RemoteHost,
-    "remote_port" => RemotePort,
-    "request" => Request,
-    "request_args" => RequestArgs,
-    "request_host" => RequestHost,
-    "request_method" => RequestMethod,
-    "request_proto" => RequestProto,
-    "request_scheme" => RequestScheme,
-    "request_uri" => RequestUri,
-    "request_url" => RequestUrl,
-    "response_body_size" => ResponseBodySize,
-    "response_status" => ResponseStatus,
-    "response_time_ms" => ResponseTimeMs,
-    "response_time_us" => ResponseTimeUs,
-    "response_time_ns" => ResponseTimeNs,
-    "time_common" => TimeCommon,
-    "time_rfc3339" => TimeRfc3339,
-    "time_rfc3339_ms" => TimeRfc3339Ms,
-    "time_rfc3339_us" => TimeRfc3339Us,
-    "time_rfc3339_ns" => TimeRfc3339Ns,
-    "time_unix_ms" => TimeUnixMs,
-    "time_unix_us" => TimeUnixUs,
-    "time_unix_ns" => TimeUnixNs,
-    "upstream_addr" => UpstreamAddr,
-    "upstream_host" => UpstreamHost,
-    "upstream_port" => UpstreamPort,
-    "upstream_request_scheme" => UpstreamRequestScheme,
-    "upstream_request_uri" => UpstreamRequestUri,
-    "upstream_request_url" => UpstreamRequestUrl,
-    "upstream_service" => UpstreamService,
+    "remote_addr" => RemoteAddr, "Address and port of the client.";
+    "remote_host" => RemoteHost, "Address of the client; IPv6 in brackets.";
+    "remote_port" => RemotePort, "Port of the client.";
+    "request" => Request, "Method, URI and protocol, as the client sent them.";
+    "request_args" => RequestArgs, "Query of the request.";
+    "request_host" => RequestHost, "Host that was asked for, lower-case, with its port.";
+    "request_method" => RequestMethod, "Method.";
+    "request_proto" => RequestProto, "Protocol, `HTTP/1.1`.";
+    "request_scheme" => RequestScheme, "Scheme of the client's connection.";
+    "request_uri" => RequestUri, "Path and query.";
+    "request_url" => RequestUrl, "Scheme, host, path and query.";
+    "response_body_size" => ResponseBodySize, "Bytes of the answer's body.";
+    "response_status" => ResponseStatus, "Status of the answer; 499 when the client left before its end.";
+    "response_time_ms" => ResponseTimeMs, "Time taken in seconds, three digits of fraction.";
+    "response_time_us" => ResponseTimeUs, "The same, six digits.";
+    "response_time_ns" => ResponseTimeNs, "The same, nine digits.";
+    "time_common" => TimeCommon, "End of the answer as web servers write it, UTC.";
+    "time_rfc3339" => TimeRfc3339, "End of the answer as RFC 3339 has it, UTC.";
+    "time_rfc3339_ms" => TimeRfc3339Ms, "The same with milliseconds.";
+    "time_rfc3339_us" => TimeRfc3339Us, "The same with microseconds.";
+    "time_rfc3339_ns" => TimeRfc3339Ns, "The same with nanoseconds.";
+    "time_unix_ms" => TimeUnixMs, "End of the answer in milliseconds since 1970.";
+    "time_unix_us" => TimeUnixUs, "The same in microseconds.";
+    "time_unix_ns" => TimeUnixNs, "The same in nanoseconds.";
+    "upstream_addr" => UpstreamAddr, "Address and port of the server that was asked; empty when none was.";
+    "upstream_host" => UpstreamHost, "Its address.";
+    "upstream_port" => UpstreamPort, "Its port.";
+    "upstream_request_scheme" => UpstreamRequestScheme, "Scheme of the connection to it.";
+    "upstream_request_uri" => UpstreamRequestUri, "Path and query that it got.";
+    "upstream_request_url" => UpstreamRequestUrl, "Scheme, address, path and query.";
+    "upstream_service" => UpstreamService, "Its service.";
 }
 
 impl Format {
@@ -388,7 +388,10 @@ mod tests {
 
     #[test]
     fn every_field_renders_by_its_name() {
-        let all: String = FIELDS.iter().map(|name| format!("{name}=${name}\n")).collect();
+        let all: String = FIELDS
+            .iter()
+            .map(|(name, _)| format!("{name}=${name}\n"))
+            .collect();
         let expected = "\
 remote_addr=10.1.2.3:4567
 remote_host=10.1.2.3

@@ -2,6 +2,7 @@
 //! head is read, over when the answer's body ended or was dropped. Whatever happens in between, an exchange
 //! is counted exactly once, because that is done when it is dropped.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use hyper::http::{HeaderMap, StatusCode, Uri};
 use crate::access_log::{Record, Upstreamed};
 use crate::http::body::Upload;
 use crate::meter::Meter;
-use crate::table::Target;
+use crate::table::{Served, Target};
 use crate::worker::Worker;
 
 /// Status in log and metrics of a client that left before its answer was complete.
@@ -39,13 +40,20 @@ pub(crate) struct Exchange {
     upload: Option<Upload>,
     /// Of the tunnel it became.
     tunnel: Option<Meter>,
+    /// Exchanges of this connection that are over.
+    over: Rc<Cell<u64>>,
     /// The log line in the making, when there is a log.
     record: Option<Box<Record>>,
 }
 
 impl Exchange {
-    /// `request` is as the client sent it.
-    pub(crate) fn begin(worker: Rc<Worker>, remote: SocketAddr, request: &Parts) -> Self {
+    /// `request` is as the client sent it; `over` counts the exchanges of its connection that ended.
+    pub(crate) fn begin(
+        worker: Rc<Worker>,
+        remote: SocketAddr,
+        request: &Parts,
+        over: Rc<Cell<u64>>,
+    ) -> Self {
         let record = worker.log.as_ref().map(|_| {
             Box::new(Record {
                 remote,
@@ -70,6 +78,7 @@ impl Exchange {
             target: None,
             upload: None,
             tunnel: None,
+            over,
             record,
         };
         exchange.headers(&request.headers);
@@ -129,6 +138,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let took = self.started.elapsed();
+        self.over.set(self.over.get() + 1);
         let counters = &self.worker.counters;
         match self.end {
             End::Complete => {}
@@ -143,9 +153,13 @@ impl Drop for Exchange {
             (self.bytes, uploaded) = (tunnel.written(), tunnel.read());
         }
         if let Some(target) = &self.target {
-            target
-                .stats
-                .record(self.worker.number, Some(self.status), took, self.bytes, uploaded);
+            let served = Served {
+                status: Some(self.status),
+                took,
+                rx: self.bytes,
+                tx: uploaded,
+            };
+            target.stats.record(self.worker.number, served);
             self.worker.service(&target.service).count(self.status, took);
         }
         if let (Some(mut record), Some(log)) = (self.record.take(), &self.worker.log) {

@@ -8,19 +8,26 @@
 //!
 //! It also knows whether a head is half read, which makes slow heads visible without a timer per request.
 //! It never changes, delays or keeps what passes through, and decides nothing that hyper decides.
+//!
+//! Closing a socket on bytes that nobody read resets the connection, and the client loses the answer that would have
+//! told it why. So a connection that ends inside a request is first drained for a moment.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 /// Of a line longer than this only the beginning is kept: enough for every header that frames a body.
 const LINE_KEPT: usize = 1024;
 /// [`Shared::ambiguous`] while every request was clear.
 const NONE: u64 = u64::MAX;
+/// How long the rest of a request that was answered before its end is read and thrown away.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What the connection's service may ask. Atomics because hyper wants `Send` streams; both sides are
 /// always on one thread.
@@ -35,17 +42,19 @@ struct Shared {
     heads: AtomicU64,
     /// A head has begun and not ended.
     in_head: AtomicBool,
+    /// A body has begun and not ended.
+    in_body: AtomicBool,
     /// The connection no longer speaks HTTP.
     tunnel: AtomicBool,
 }
 
-/// How far a connection has come; equal values mean that no request began or ended reading between.
+/// What the next bytes of a connection belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// Heads read to their end.
-    pub heads: u64,
-    /// A head has begun and not ended.
-    pub in_head: bool,
+pub(crate) enum Reading {
+    /// Nothing has come of the next request.
+    Nothing,
+    Head,
+    Body,
 }
 
 impl Framing {
@@ -55,21 +64,22 @@ impl Framing {
     }
 
     /// Where reading stands.
-    pub(crate) fn progress(&self) -> Progress {
-        Progress {
-            heads: self.0.heads.load(Relaxed),
-            in_head: self.0.in_head.load(Relaxed),
+    pub(crate) fn reading(&self) -> Reading {
+        match (self.0.in_head.load(Relaxed), self.0.in_body.load(Relaxed)) {
+            (true, _) => Reading::Head,
+            (false, true) => Reading::Body,
+            (false, false) => Reading::Nothing,
         }
+    }
+
+    /// Heads read to their end.
+    pub(crate) fn heads(&self) -> u64 {
+        self.0.heads.load(Relaxed)
     }
 
     /// From here on bytes are none of our business: the connection was upgraded.
     pub(crate) fn becomes_tunnel(&self) {
         self.0.tunnel.store(true, Relaxed);
-    }
-
-    /// Has [`Framing::becomes_tunnel`] been called?
-    pub(crate) fn is_tunnel(&self) -> bool {
-        self.0.tunnel.load(Relaxed)
     }
 }
 
@@ -78,6 +88,10 @@ impl Framing {
 pub(crate) struct Watched<S> {
     stream: S,
     scanner: Scanner,
+    /// The client has closed its half.
+    eof: bool,
+    /// Our half is closed; until when the client's is still read.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Watched<S> {
@@ -85,6 +99,8 @@ impl<S> Watched<S> {
         Self {
             stream,
             scanner: Scanner::new(),
+            eof: false,
+            lingering: None,
         }
     }
 
@@ -130,6 +146,7 @@ impl Scanner {
             ambiguous: AtomicU64::new(NONE),
             heads: AtomicU64::new(0),
             in_head: AtomicBool::new(false),
+            in_body: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
         };
         Self {
@@ -157,9 +174,19 @@ impl Scanner {
                 }
             }
         }
-        let in_head =
-            self.expect == Expect::Header || (self.expect == Expect::Start && !self.partial.is_empty());
+        let begun = !self.partial.is_empty();
+        let (in_head, in_body) = match self.expect {
+            Expect::Start => (begun, false),
+            Expect::Header => (true, false),
+            Expect::Unknown => (false, false),
+            Expect::Body(_) | Expect::ChunkSize | Expect::Chunk(_) | Expect::Trailer => (false, true),
+        };
         self.shared.in_head.store(in_head, Relaxed);
+        self.shared.in_body.store(in_body, Relaxed);
+    }
+
+    fn is_between_requests(&self) -> bool {
+        self.shared.tunnel.load(Relaxed) || (self.expect == Expect::Start && self.partial.is_empty())
     }
 
     fn skip<'a>(&mut self, bytes: &'a [u8], left: u64, more: fn(u64) -> Expect, done: Expect) -> &'a [u8] {
@@ -290,14 +317,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
+        let (before, room) = (buf.filled().len(), buf.remaining());
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.scanner.read(&buf.filled()[before..]);
+        let read = &buf.filled()[before..];
+        self.eof |= read.is_empty() && room > 0;
+        self.scanner.read(read);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -319,7 +348,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+        }
+        if this.eof || this.scanner.is_between_requests() {
+            return Poll::Ready(Ok(()));
+        }
+        let until = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut bytes = [0; 4096];
+        loop {
+            let mut read = ReadBuf::new(&mut bytes);
+            let polled = Pin::new(&mut this.stream).poll_read(cx, &mut read);
+            match polled {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() && !until.is_elapsed() => {}
+                Poll::Pending => return until.as_mut().poll(cx).map(Ok),
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+            }
+        }
     }
 }
 

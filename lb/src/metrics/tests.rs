@@ -1,1 +1,69 @@
+use super::*;
 
+#[test]
+fn rows_are_sorted_named_alike_and_explained() {
+    assert!(METRICS.windows(2).all(|pair| pair[0].name < pair[1].name));
+    for row in METRICS {
+        assert!(row.name.starts_with("lictor_lb_"), "{}", row.name);
+        assert_eq!(
+            row.name.ends_with("_total"),
+            row.kind == Kind::Counter,
+            "{}",
+            row.name
+        );
+        assert!(row.help.ends_with('.'), "{}", row.help);
+    }
+}
+
+#[test]
+fn every_row_is_collected_with_its_help_and_nothing_else() {
+    let registry = prometheus::Registry::new();
+    let (ready, _) = tokio::sync::watch::channel(false);
+    let router = crate::router::Router::new(Arc::default(), ready, &registry).unwrap();
+    let metrics = Arc::new(Metrics::new(router.live(), None));
+    metrics
+        .of_a_worker()
+        .of_service(&"web".into())
+        .count(200, std::time::Duration::from_millis(7));
+    registry.register(Box::new(Scrape(metrics))).unwrap();
+    let families = registry.gather();
+    let collected: Vec<_> = families
+        .iter()
+        .map(|family| (family.name(), family.help()))
+        .collect();
+    let rows = METRICS.iter().filter(|row| row.labels != ROUTE);
+    let expected: Vec<_> = rows.map(|row| (row.name, row.help)).collect();
+    assert_eq!(collected, expected);
+}
+
+#[test]
+fn workers_are_added_up_and_times_are_cumulative() {
+    let metrics = Arc::new(Metrics::new(Arc::default(), None));
+    for millis in [7, 70] {
+        let counters = metrics.of_a_worker();
+        counters.not_found.add(1);
+        counters
+            .of_service(&"web".into())
+            .count(204, std::time::Duration::from_millis(millis));
+    }
+    let registry = prometheus::Registry::new();
+    registry.register(Box::new(Scrape(metrics))).unwrap();
+    let text = prometheus::TextEncoder::new()
+        .encode_to_string(&registry.gather())
+        .unwrap();
+    for line in [
+        "lictor_lb_notfound_total 2",
+        "lictor_lb_http_status_total{service=\"web\",code=\"204\"} 2",
+        "lictor_lb_requests_seconds_bucket{service=\"web\",le=\"0.005\"} 0",
+        "lictor_lb_requests_seconds_bucket{service=\"web\",le=\"0.01\"} 1",
+        "lictor_lb_requests_seconds_bucket{service=\"web\",le=\"0.1\"} 2",
+        "lictor_lb_requests_seconds_bucket{service=\"web\",le=\"+Inf\"} 2",
+        "lictor_lb_requests_seconds_sum{service=\"web\"} 0.077",
+        "lictor_lb_requests_seconds_count{service=\"web\"} 2",
+    ] {
+        assert!(
+            text.lines().any(|seen| seen == line),
+            "{line} is missing from\n{text}"
+        );
+    }
+}

@@ -4,10 +4,11 @@
 //! Services and suffixes are not multiplied: a host is parted at its dots, the head looked up among
 //! services, the rest among suffixes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::part::Part;
+use super::HTTP_PORT;
+use super::part::{Named, Part};
 use super::route::Route;
 use crate::config::Config;
 
@@ -103,33 +104,54 @@ impl Suffixes {
     }
 }
 
-/// Which parts are known under which head, both as named (`nginx`) and derived from the container's
-/// port (`nginx-80`). A service that really is called `nginx-80` keeps that name for itself.
+/// Which parts are known under which head.
+///
+/// * `nginx-80`: port 80 of nginx, whether its instances are called `nginx` (one port) or `nginx-80`
+///   (several). A service that really is called `nginx-80` keeps that name for itself.
+/// * `nginx`: the service of that name, and what is the same port of the same thing elsewhere; where
+///   there is no such service, port 80 of nginx.
 pub(super) fn groups<'a>(parts: impl Iterator<Item = &'a Part>) -> BTreeMap<Box<str>, Vec<&'a Part>> {
     let mut by_name: BTreeMap<Box<str>, Vec<&Part>> = BTreeMap::new();
-    let mut derived: BTreeMap<Box<str>, Vec<&Part>> = BTreeMap::new();
+    let mut by_port: BTreeMap<(Box<str>, u16), Vec<&Part>> = BTreeMap::new();
     for part in parts {
-        let Some(head) = derived_head(part) else { continue };
+        let Some(named) = &part.named else { continue };
         by_name
             .entry(part.service.to_lowercase().into())
             .or_default()
             .push(part);
-        derived.entry(head).or_default().push(part);
+        by_port.entry(key(named)).or_default().push(part);
+    }
+    let mut heads: BTreeMap<Box<str>, Vec<&Part>> = BTreeMap::new();
+    for ((base, port), members) in &by_port {
+        heads.insert(derived(base, *port), members.clone());
     }
     for (name, members) in by_name {
-        let only_a_port_suffix = members
+        let ports: BTreeSet<_> = members
             .iter()
-            .all(|part| derived_head(part).as_ref() == Some(&name));
-        if !only_a_port_suffix {
-            derived.insert(name, members);
-        }
+            .filter_map(|part| part.named.as_ref())
+            .map(key)
+            .collect();
+        // Only one base and port behind the name, and the name says no more than they do.
+        let same_elsewhere = ports
+            .first()
+            .filter(|(base, port)| ports.len() == 1 && (*base == name || derived(base, *port) == name));
+        let members = same_elsewhere
+            .and_then(|same| by_port.get(same).cloned())
+            .unwrap_or(members);
+        heads.insert(name, members);
     }
-    derived
+    for ((base, _), members) in by_port.into_iter().filter(|((_, port), _)| *port == HTTP_PORT) {
+        heads.entry(base).or_insert(members);
+    }
+    heads
 }
 
-fn derived_head(part: &Part) -> Option<Box<str>> {
-    let named = part.named.as_ref()?;
-    Some(format!("{}-{}", named.base.to_lowercase(), named.port).into())
+fn key(named: &Named) -> (Box<str>, u16) {
+    (named.base.to_lowercase().into(), named.port)
+}
+
+fn derived(base: &str, port: u16) -> Box<str> {
+    format!("{base}-{port}").into()
 }
 
 fn dns_safe(name: &str) -> String {

@@ -70,7 +70,10 @@ impl Part {
         }
         // Nobody connects to an instance that is not fit, so its address may be anything: a stopped
         // container has no port, and yet its routes are known.
-        let unreachable = part.fit.then(|| unreachable(instance.address(), spec.port)).flatten();
+        let unreachable = part
+            .fit
+            .then(|| unreachable(instance.address(), spec.port))
+            .flatten();
         if unreachable.is_none() {
             part.named = named(config, instance);
         }

@@ -31,6 +31,19 @@ struct Shard {
     tx: AtomicU64,
 }
 
+/// One request or TCP connection that a target has served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// Status of the answer; `None` for TCP and for what broke off before one.
+    pub status: Option<u16>,
+    /// From its start to its end.
+    pub took: Duration,
+    /// Bytes from the target to the client.
+    pub rx: u64,
+    /// Bytes from the client to the target.
+    pub tx: u64,
+}
+
 /// Sums over all workers at one moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
@@ -69,11 +82,11 @@ impl TargetStats {
     }
 
     /// Counts one request or TCP connection. Only worker `worker` may pass its own number.
-    pub fn record(&self, worker: usize, status: Option<u16>, duration: Duration, rx: u64, tx: u64) {
+    pub fn record(&self, worker: usize, served: Served) {
         let shard = &self.shards[worker % self.shards.len()];
-        let class = status.map_or(0, |status| usize::from(status / 100));
+        let class = served.status.map_or(0, |status| usize::from(status / 100));
         bump(shard.classes.get(class).unwrap_or(&shard.classes[0]), 1);
-        let seconds = duration.as_secs_f64();
+        let seconds = served.took.as_secs_f64();
         let bucket = BUCKETS
             .iter()
             .position(|bound| seconds <= *bound)
@@ -81,10 +94,10 @@ impl TargetStats {
         bump(&shard.buckets[bucket], 1);
         bump(
             &shard.nanos,
-            u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX),
+            u64::try_from(served.took.as_nanos()).unwrap_or(u64::MAX),
         );
-        bump(&shard.rx, rx);
-        bump(&shard.tx, tx);
+        bump(&shard.rx, served.rx);
+        bump(&shard.tx, served.tx);
     }
 
     /// Sums over all workers.

@@ -155,10 +155,13 @@ fn source(config: &Config, text: &str, tcp: bool) -> Result<Source, BadTag> {
     if config.matcher == Matcher::Glob {
         check_pattern(&path)?;
     }
-    Ok(Source::Http {
-        host: host.trim_end_matches('.').into(),
-        path: path.into(),
-    })
+    // One spelling of each host: no dot at the end, no port that means any.
+    let host = match split_port(&host) {
+        (name, None | Some("*")) => name.trim_end_matches('.').to_owned(),
+        (name, Some(port)) => format!("{}:{port}", name.trim_end_matches('.')),
+    };
+    let (host, path) = (host.into(), path.into());
+    Ok(Source::Http { host, path })
 }
 
 /// A host may be empty (every host), a name, an address or a pattern, with or without a port.

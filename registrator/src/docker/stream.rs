@@ -68,7 +68,13 @@ impl Follower {
     async fn follow(&self, since: &mut Option<i64>) -> Error {
         match self.listen(since).await {
             Ok(()) => Error::Engine("the engine ended the event stream".to_owned()),
-            Err(error) => error,
+            Err(error) => {
+                if matches!(error, Error::Unreadable(_)) {
+                    // A replay would begin with the same event; the look at everything must do.
+                    *since = None;
+                }
+                error
+            }
         }
     }
 

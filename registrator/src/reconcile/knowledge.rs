@@ -1,7 +1,8 @@
 //! What is known of containers, and what should therefore be registered.
 //!
-//! Facts come from inspections only. The one thing an event adds is that a container was asked to
-//! stop: no inspection shows that, and it must leave rotation before its process ends.
+//! Facts come from inspections only. Events add two things that only take out of rotation: that a
+//! container was asked to stop, which no inspection shows, and that its process has ended, which an
+//! engine busy with cleaning up shows late.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,6 +46,8 @@ struct Drain {
     signals: BTreeMap<i32, Instant>,
     /// That life has ended; the next inspection to begin will show what came of it.
     over: bool,
+    /// Its process has ended, as far as events told.
+    died: bool,
 }
 
 /// A setting of a container that was left out, for the log.
@@ -66,10 +69,11 @@ impl Knowledge {
 
     /// Takes in what events said; returns whether the container must be inspected.
     pub(crate) fn noted(&mut self, id: &Arc<str>, note: &Note, now: Instant) -> bool {
-        if note.turned
-            && let Some(drain) = self.drains.get_mut(id)
-        {
-            drain.over = true;
+        if note.died {
+            self.drains.entry(id.clone()).or_default();
+        }
+        if let Some(drain) = self.drains.get_mut(id).filter(|_| note.turned) {
+            (drain.over, drain.died) = (true, note.died);
         }
         if !note.signals.is_empty() {
             let drain = self.drains.entry(id.clone()).or_default();
@@ -166,7 +170,7 @@ impl Knowledge {
         self.drains.retain(|id, drain| {
             let limit = drain_time(config, containers.get(id).map(|known| &known.facts));
             drain.signals.retain(|_, at| *at + limit > now);
-            !drain.signals.is_empty()
+            drain.died || !drain.signals.is_empty()
         });
     }
 
@@ -224,24 +228,20 @@ impl Knowledge {
                 Vec::new()
             };
         }
-        let signal = self.drains.get(id).and_then(|drain| {
-            drain
-                .signals
-                .keys()
-                .copied()
-                .find(|signal| [container::SIGKILL, known.facts.stop_signal].contains(signal))
+        let drain = self.drains.get(id);
+        let ends = [container::SIGKILL, known.facts.stop_signal];
+        // The first that counts: the kill at the end of the grace period is no news.
+        let signal = drain.and_then(|drain| {
+            let counts = drain.signals.iter().filter(|(signal, _)| ends.contains(signal));
+            counts.min_by_key(|(_, at)| **at).map(|(signal, _)| *signal)
         });
-        match signal {
-            None => known.derived.clone(),
-            Some(signal) => {
-                let why = format!("stopping ({})", container::signal_name(signal));
-                known
-                    .derived
-                    .iter()
-                    .map(|wanted| Arc::new(checks::out_of_rotation(wanted, &why)))
-                    .collect()
-            }
-        }
+        let why = match signal {
+            Some(signal) => format!("stopping ({})", container::signal_name(signal)),
+            None if drain.is_some_and(|drain| drain.died) => "process ended".to_owned(),
+            None => return known.derived.clone(),
+        };
+        let changed = |wanted: &Arc<Registration>| Arc::new(checks::out_of_rotation(wanted, &why));
+        known.derived.iter().map(changed).collect()
     }
 
     /// Whether a container that ended stays registered. A signal (128 and more) is a wish of

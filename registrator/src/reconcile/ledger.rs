@@ -121,9 +121,11 @@ impl Ledger {
             self.failed.remove(id);
             match write {
                 Write::Register(wanted) | Write::Refresh(wanted) => {
-                    _ = self.recorded.insert(id.clone(), Some(wanted))
+                    self.recorded.insert(id.clone(), Some(wanted));
                 }
-                Write::Deregister(_) => _ = self.recorded.remove(id),
+                Write::Deregister(_) => {
+                    self.recorded.remove(id);
+                }
             }
             return 0;
         }

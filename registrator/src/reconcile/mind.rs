@@ -125,6 +125,10 @@ impl Mind {
     /// Events were noted.
     pub(crate) fn noted(&mut self, touched: &BTreeMap<Arc<str>, Note>, now: Instant) {
         for (id, note) in touched {
+            if note.turned {
+                // An inspection under way may show the life before.
+                self.ended.remove(id);
+            }
             if self.knowledge.noted(id, note, now) {
                 self.queue.add(id, true);
             }

@@ -34,6 +34,8 @@ pub(crate) struct Note {
     pub(crate) only_signals: bool,
     /// A process ended or began, and with it what was known of signals before.
     pub(crate) turned: bool,
+    /// A process ended, and none has begun since.
+    pub(crate) died: bool,
     /// Signals sent since.
     pub(crate) signals: Vec<i32>,
 }
@@ -47,9 +49,10 @@ impl Note {
                     self.signals.push(signal);
                 }
             }
-            What::Turned => {
+            What::Died | What::Turned => {
                 self.only_signals = false;
                 self.turned = true;
+                self.died = what == What::Died;
                 self.signals.clear();
             }
             What::Changed => self.only_signals = false,

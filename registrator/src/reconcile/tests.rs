@@ -23,7 +23,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 enum Pending {
     List(Vec<Listed>),
-    Inspect(Arc<str>, Option<Container>),
+    Inspect(Arc<str>, Box<Option<Container>>),
     Read(Vec<Registration>),
     Write(Write),
 }
@@ -119,7 +119,9 @@ impl World {
                     };
                     Pending::List(self.containers.values().map(line).collect())
                 }
-                Action::Inspect(id) => Pending::Inspect(id.clone(), self.containers.get(&id).cloned()),
+                Action::Inspect(id) => {
+                    Pending::Inspect(id.clone(), Box::new(self.containers.get(&id).cloned()))
+                }
                 Action::Read => Pending::Read(self.registry.values().cloned().collect()),
                 Action::Write(write) => Pending::Write(write),
             });
@@ -132,7 +134,7 @@ impl World {
             Pending::List(listed) => self.mind.listed(works.then_some(listed.as_slice()), self.now),
             Pending::Inspect(id, facts) => {
                 self.mind
-                    .inspected(&id, if works { Ok(facts) } else { Err(()) }, self.now);
+                    .inspected(&id, if works { Ok(*facts) } else { Err(()) }, self.now);
             }
             Pending::Read(services) => _ = self.mind.read(works.then_some(Some(services)), self.now),
             Pending::Write(write) => {
@@ -219,7 +221,7 @@ fn a_stop_signal_takes_a_container_out_of_rotation_without_an_inspection() {
     assert_eq!(world.says(0), (Status::Critical, "stopping (SIGTERM)"));
     assert_eq!(world.says(1).0, Status::Passing);
     world.die(0, 0);
-    world.tell(0, What::Turned);
+    world.tell(0, What::Died);
     world.settle();
     assert_eq!(world.registry, world.expected());
 }
@@ -251,7 +253,7 @@ fn between_the_end_of_a_process_and_the_look_at_it_nothing_seems_well() {
     world.tell(0, What::Signalled(15));
     world.settle();
     world.die(0, 0);
-    world.tell(0, What::Turned);
+    world.tell(0, What::Died);
     world.ask();
     // The inspection is on its way; the process is gone already.
     assert_eq!(world.says(0).0, Status::Critical);
@@ -269,6 +271,22 @@ fn between_the_end_of_a_process_and_the_look_at_it_nothing_seems_well() {
 }
 
 #[test]
+fn a_process_that_ended_unasked_is_out_of_rotation_before_the_look_at_it() {
+    let mut world = started(1);
+    world.die(0, 1);
+    world.tell(0, What::Died);
+    world.ask();
+    let write = world
+        .pending
+        .iter()
+        .position(|pending| matches!(pending, Pending::Write(_)));
+    world.answer(write.expect("a refresh, at once"), true, true);
+    assert_eq!(world.says(0), (Status::Critical, "process ended"));
+    world.settle();
+    assert!(world.registry.is_empty());
+}
+
+#[test]
 fn an_empty_listing_once_removes_nothing() {
     let mut world = started(10);
     let writes = world.writes;
@@ -283,6 +301,57 @@ fn an_empty_listing_once_removes_nothing() {
     assert_eq!(world.registry.len(), 10);
     world.pass(Duration::from_secs(5));
     assert_eq!((world.registry.len(), world.writes), (10, writes));
+}
+
+#[test]
+fn an_engine_that_denies_everything_for_a_moment_is_not_believed() {
+    let mut world = started(10);
+    world.now += Duration::from_secs(61);
+    let containers = std::mem::take(&mut world.containers);
+    world.settle();
+    world.containers = containers;
+    world.pass(Duration::from_secs(5));
+    assert_eq!((world.registry.len(), world.writes), (10, 10));
+}
+
+#[test]
+fn a_listing_of_the_registry_that_a_write_overtook_does_not_count_for_it() {
+    let mut world = started(1);
+    world.now += Duration::from_secs(61);
+    world.ask();
+    let read = world
+        .pending
+        .iter()
+        .position(|pending| matches!(pending, Pending::Read(_)));
+    let old = world.pending.remove(read.expect("the slow pass reads"));
+    world.start(1);
+    world.tell(1, What::Turned);
+    world.settle();
+    world.pending.push(old);
+    world.answer(0, true, true);
+    world.settle();
+    assert_eq!((world.registry.len(), world.writes), (2, 2), "registered once");
+}
+
+#[test]
+fn a_write_that_failed_and_was_obeyed_all_the_same_leaves_no_ghost() {
+    let mut world = World::new(|config| config.resync = Duration::ZERO);
+    world.settle();
+    world.start(0);
+    world.tell(0, What::Turned);
+    world.ask();
+    world.answer(0, true, true);
+    world.ask();
+    assert!(matches!(
+        world.pending.as_slice(),
+        [Pending::Write(Write::Register(_))]
+    ));
+    world.answer(0, false, true);
+    world.die(0, 0);
+    // Not `Died`: that would be told the registry first, and heal by luck.
+    world.tell(0, What::Turned);
+    world.pass(Duration::from_secs(1));
+    assert!(world.registry.is_empty());
 }
 
 #[test]
@@ -351,7 +420,7 @@ fn a_failed_container_stays_for_people_to_see_where_only_success_deregisters() {
         world.start(0);
         world.settle();
         world.die(0, code);
-        world.tell(0, What::Turned);
+        world.tell(0, What::Died);
         world.settle();
         assert_eq!(!world.registry.is_empty(), stays, "exit code {code}");
         if stays {
@@ -469,16 +538,16 @@ fn event() -> impl Strategy<Value = (Event, bool)> {
     (event, prop::bool::weighted(0.7))
 }
 
-fn play(world: &mut World, event: Event, heard: bool) {
+fn play(world: &mut World, event: &Event, heard: bool) {
     world.now += MOMENT;
-    let (number, what) = match event {
+    let (number, what) = match *event {
         Event::Start(number) => {
             world.start(number);
             (number, What::Turned)
         }
         Event::Die(number, code) => {
             world.die(number, code);
-            (number, What::Turned)
+            (number, What::Died)
         }
         Event::Remove(number) => {
             world.containers.remove(&World::id(number));
@@ -508,7 +577,7 @@ proptest! {
     fn recorded_converges_to_intended(events in prop::collection::vec(event(), 1..120)) {
         let mut world = World::new(|_| {});
         for (event, heard) in events {
-            play(&mut world, event, heard);
+            play(&mut world, &event, heard);
         }
         world.pass(Duration::from_secs(130));
         prop_assert_eq!(&world.registry, &world.expected());

@@ -1,13 +1,15 @@
 //! How the health of a container's services is known: by its own state always, and by the check
 //! it asks for. Both must pass.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catalog::check::{Definition, HttpProbe, Probe};
+use catalog::check::{Definition, HttpProbe, Probe, UnknownStatus};
 use catalog::{Registration, ServiceSpec, Status};
 
 use super::Fault;
 use super::metadata::{Settings, unprintable};
+use super::time::duration;
 use crate::container::{Container, Health, Port, Protocol};
 
 /// Output longer than this helps nobody.
@@ -25,14 +27,7 @@ pub(crate) fn all(
     service: &ServiceSpec,
     faults: &mut Vec<Fault>,
 ) -> Vec<Definition> {
-    let initial = settings.get("check_initial_status").and_then(|text| {
-        let status = text.parse();
-        status
-            .map_err(|problem: catalog::check::UnknownStatus| {
-                faults.push(fault("check_initial_status", problem.to_string()))
-            })
-            .ok()
-    });
+    let initial = initial_status(settings, faults);
     let (status, output) = verdict(container, initial);
     let own = Definition {
         id: format!("container:{}", service.id).into(),
@@ -58,13 +53,24 @@ pub(crate) fn all(
         probe,
         success_before_passing: 0,
         failures_before_critical: 0,
-        deregister_critical_after: settings.get("check_deregister_after").and_then(|text| {
-            duration(text)
-                .map_err(|problem| faults.push(fault("check_deregister_after", problem)))
-                .ok()
-        }),
+        deregister_critical_after: forgotten_after(settings, faults),
     });
     std::iter::once(own).chain(asked).collect()
+}
+
+/// The status a container wants to begin with.
+fn initial_status(settings: &Settings, faults: &mut Vec<Fault>) -> Option<Status> {
+    let status: Result<Status, UnknownStatus> = settings.get("check_initial_status")?.parse();
+    status
+        .map_err(|problem| faults.push(fault("check_initial_status", problem.to_string())))
+        .ok()
+}
+
+/// After how long in critical state it wants to be forgotten.
+fn forgotten_after(settings: &Settings, faults: &mut Vec<Fault>) -> Option<Duration> {
+    let time = duration(settings.get("check_deregister_after")?);
+    time.map_err(|problem| faults.push(fault("check_deregister_after", problem)))
+        .ok()
 }
 
 /// What a container's state says of its services.
@@ -119,153 +125,80 @@ pub(crate) fn out_of_rotation(registration: &Registration, why: &str) -> Registr
 
 /// The probe a container asks for; the first kind that is given counts.
 fn probe(settings: &Settings, port: Port, service: &ServiceSpec, faults: &mut Vec<Fault>) -> Option<Probe> {
-    for key in UNSUPPORTED {
-        if settings.get(key).is_some() {
-            faults.push(fault(
-                key,
-                "this kind of check is not supported; the container's state decides",
-            ));
-        }
+    for key in UNSUPPORTED.iter().filter(|key| settings.get(key).is_some()) {
+        faults.push(fault(
+            key,
+            "this kind of check is not supported; the container's state decides",
+        ));
     }
-    let mut time = |key: &str, default: Duration| match settings.get(key).map(duration) {
-        Some(Ok(time)) if !time.is_zero() => time,
-        Some(Ok(_)) => {
-            faults.push(fault(key, format!("zero is no time; {default:?} is used")));
-            default
-        }
-        Some(Err(problem)) => {
-            faults.push(fault(key, format!("{problem}; {default:?} is used")));
-            default
-        }
-        None => default,
-    };
-    let (interval, timeout) = (
-        time("check_interval", DEFAULT_INTERVAL),
-        time("check_timeout", DEFAULT_TIMEOUT),
-    );
+    // Nothing accepts on a UDP port; a setting that is for all ports means the others.
+    let tcp = port.protocol == Protocol::Tcp;
     let host = if service.address.contains(':') {
         format!("[{}]", service.address)
     } else {
         service.address.clone()
     };
     let address = format!("{host}:{}", service.port);
-    // Nothing accepts on a UDP port; a setting that is for all ports means the others.
-    let tcp = port.protocol == Protocol::Tcp;
-    for scheme in ["http", "https"] {
-        let key = format!("check_{scheme}");
-        let Some(path) = settings.get(&key).filter(|_| tcp) else {
-            continue;
-        };
-        if let Some(problem) = unprintable(path).or(path.contains(' ').then_some("it contains a blank")) {
-            faults.push(fault(
-                &key,
-                format!("{path:?} is no path: {problem}; the container's state decides"),
-            ));
-            return None;
-        }
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        return Some(Probe::Http(HttpProbe {
-            url: format!("{scheme}://{address}{slash}{path}"),
-            method: settings
-                .get(&format!("{key}_method"))
-                .unwrap_or("GET")
-                .to_uppercase(),
-            headers: std::collections::BTreeMap::new(),
-            body: String::new(),
-            tls_skip_verify: settings.is_on("check_tls_skip_verify"),
-            interval,
-            timeout,
-        }));
+    if let Some(scheme) = ["http", "https"]
+        .iter()
+        .find(|scheme| settings.get(&format!("check_{scheme}")).is_some())
+        && tcp
+    {
+        return http(settings, scheme, &address, faults).map(Probe::Http);
     }
     if let Some(text) = settings.get("check_ttl") {
-        return match duration(text) {
-            Ok(ttl) if !ttl.is_zero() => Some(Probe::Ttl { ttl }),
-            _ => {
-                faults.push(fault(
-                    "check_ttl",
-                    format!("{text:?} is no time; the container's state decides"),
-                ));
-                None
-            }
-        };
+        let ttl = duration(text).ok().filter(|ttl| !ttl.is_zero());
+        if ttl.is_none() {
+            faults.push(fault(
+                "check_ttl",
+                format!("{text:?} is no time; the container's state decides"),
+            ));
+        }
+        return ttl.map(|ttl| Probe::Ttl { ttl });
     }
-    (tcp && settings.is_on("check_tcp")).then_some(Probe::Tcp {
+    (tcp && settings.is_on("check_tcp")).then(|| Probe::Tcp {
         address,
-        interval,
-        timeout,
+        interval: time(settings, "check_interval", DEFAULT_INTERVAL, faults),
+        timeout: time(settings, "check_timeout", DEFAULT_TIMEOUT, faults),
     })
+}
+
+fn http(settings: &Settings, scheme: &str, address: &str, faults: &mut Vec<Fault>) -> Option<HttpProbe> {
+    let key = format!("check_{scheme}");
+    let path = settings.get(&key)?;
+    if let Some(problem) = unprintable(path).or(path.contains(' ').then_some("it contains a blank")) {
+        faults.push(fault(
+            &key,
+            format!("{path:?} is no path: {problem}; the container's state decides"),
+        ));
+        return None;
+    }
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    Some(HttpProbe {
+        url: format!("{scheme}://{address}{slash}{path}"),
+        method: settings
+            .get(&format!("{key}_method"))
+            .unwrap_or("GET")
+            .to_uppercase(),
+        headers: BTreeMap::new(),
+        body: String::new(),
+        tls_skip_verify: settings.is_on("check_tls_skip_verify"),
+        interval: time(settings, "check_interval", DEFAULT_INTERVAL, faults),
+        timeout: time(settings, "check_timeout", DEFAULT_TIMEOUT, faults),
+    })
+}
+
+fn time(settings: &Settings, key: &str, default: Duration, faults: &mut Vec<Fault>) -> Duration {
+    let problem = match settings.get(key).map(duration) {
+        None => return default,
+        Some(Ok(time)) if !time.is_zero() => return time,
+        Some(Ok(_)) => "zero is no time".to_owned(),
+        Some(Err(problem)) => problem,
+    };
+    faults.push(fault(key, format!("{problem}; {default:?} is used")));
+    default
 }
 
 fn fault(key: &str, reason: impl Into<String>) -> Fault {
     Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason)
-}
-
-/// Reads a time as users of the original write it: `30s`, `1m30s`, `1.5h`, `500ms`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no time; it is written like 10s or 1m30s");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(wrong)?;
-        let (number, tail) = rest.split_at(digits);
-        let unit = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let seconds = match &tail[..unit] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return Err(wrong()),
-        };
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())?;
-        total = total.checked_add(part).ok_or_else(wrong)?;
-        rest = &tail[unit..];
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(total) }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn times_are_read_as_go_writes_them() {
-        for (text, millis) in [
-            ("10s", 10_000),
-            ("1m30s", 90_000),
-            ("1.5h", 5_400_000),
-            ("500ms", 500),
-            ("0", 0),
-        ] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for bad in [
-            "",
-            "10",
-            "s",
-            "10 s",
-            "-1s",
-            "1d",
-            "1.2.3s",
-            "99999999999999999999h",
-        ] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_upsets_the_reading_of_times(text in "[0-9.hmsµun ]{0,12}") {
-            let _ = duration(&text);
-        }
-    }
 }

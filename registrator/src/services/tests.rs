@@ -76,29 +76,7 @@ fn show(derived: &Derived) -> String {
         }
         for check in checks {
             let status = check.initial.map_or("-", catalog::Status::as_str);
-            let how = match &check.probe {
-                Probe::Http(http) => format!(
-                    "{} {} every {:?} within {:?}{}",
-                    http.method,
-                    http.url,
-                    http.interval,
-                    http.timeout,
-                    if http.tls_skip_verify {
-                        " any certificate"
-                    } else {
-                        ""
-                    }
-                ),
-                Probe::Tcp {
-                    address,
-                    interval,
-                    timeout,
-                } => {
-                    format!("tcp {address} every {interval:?} within {timeout:?}")
-                }
-                Probe::Ttl { ttl } => format!("ttl {ttl:?}"),
-                Probe::Container => check.output.clone(),
-            };
+            let how = how(check);
             let after = check
                 .deregister_critical_after
                 .map(|after| format!(" gone after {after:?}"));
@@ -118,6 +96,32 @@ fn show(derived: &Derived) -> String {
         "none\n".to_owned()
     } else {
         text
+    }
+}
+
+fn how(check: &catalog::check::Definition) -> String {
+    match &check.probe {
+        Probe::Http(http) => format!(
+            "{} {} every {:?} within {:?}{}",
+            http.method,
+            http.url,
+            http.interval,
+            http.timeout,
+            if http.tls_skip_verify {
+                " any certificate"
+            } else {
+                ""
+            }
+        ),
+        Probe::Tcp {
+            address,
+            interval,
+            timeout,
+        } => {
+            format!("tcp {address} every {interval:?} within {timeout:?}")
+        }
+        Probe::Ttl { ttl } => format!("ttl {ttl:?}"),
+        Probe::Container => check.output.clone(),
     }
 }
 

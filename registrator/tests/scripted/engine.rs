@@ -104,10 +104,17 @@ impl Engine {
     }
 
     /// Says that something happened.
-    pub fn tell(&self, name: &str, action: &str, attributes: Value) {
+    pub fn tell(&self, name: &str, action: &str, attributes: &Value) {
         let event = json!({"Type": "container", "Action": action, "timeNano": 1,
                            "Actor": {"ID": id(name), "Attributes": attributes}});
         let _ = self.events.send(Some(format!("{event}\n")));
+    }
+
+    /// Says something that is no event.
+    pub fn babble(&self) {
+        let _ = self
+            .events
+            .send(Some("{\"Type\": 7, \"Action\": [}\n".to_owned()));
     }
 
     pub fn empty_listings(&self, count: usize) {

@@ -1,6 +1,8 @@
 //! The registrator against a scripted engine and a registry in memory: faults that a real engine
 //! cannot be made to show on demand.
 
+#![allow(clippy::unwrap_used, reason = "a failed step fails the test")]
+
 mod consul;
 mod engine;
 
@@ -161,10 +163,10 @@ async fn what_starts_is_registered_what_ends_is_removed_and_stopping_leaves_the_
     running.connection(|now| *now == Connection::Connected).await;
     eventually("the stream is open", || engine.listeners() == 1).await;
     engine.put("b", true, 20_010);
-    engine.tell("b", "start", json!({}));
+    engine.tell("b", "start", &json!({}));
     running.holds(&["a", "b"]).await;
     engine.put("a", false, 0);
-    engine.tell("a", "die", json!({"exitCode": "0"}));
+    engine.tell("a", "die", &json!({"exitCode": "0"}));
     running.holds(&["b"]).await;
     assert_eq!(engine.listings(), 1, "events need no listing");
     let services = running.services.clone();
@@ -183,6 +185,23 @@ async fn what_happens_while_the_stream_is_cut_is_found_on_reconnect() {
     engine.remove("a");
     engine.cut();
     running.holds(&["c"]).await;
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_costs_a_reconnect_and_nothing_else() {
+    let engine = with(&["a"]);
+    let mut running = Running::start(&engine, NEVER);
+    running.holds(&["a"]).await;
+    eventually("the stream is open", || engine.listeners() == 1).await;
+    engine.babble();
+    running
+        .connection(|now| matches!(now, Connection::Waiting { reason } if reason.contains("cannot read")))
+        .await;
+    running.connection(|now| *now == Connection::Connected).await;
+    eventually("the stream is open", || engine.listeners() == 1).await;
+    engine.put("b", true, 20_010);
+    engine.tell("b", "start", &json!({}));
+    running.holds(&["a", "b"]).await;
 }
 
 #[tokio::test]
@@ -268,7 +287,7 @@ async fn a_stop_request_takes_it_out_of_rotation_before_it_ends() {
     running.holds(&["a"]).await;
     eventually("the stream is open", || engine.listeners() == 1).await;
     let inspections = engine.inspections();
-    engine.tell("a", "kill", json!({"signal": "15"}));
+    engine.tell("a", "kill", &json!({"signal": "15"}));
     let critical = |services: &Services| services["t1:a:80"].checks[0].initial == Some(Health::Critical);
     running.until("critical", critical).await;
     assert_eq!(
@@ -277,7 +296,7 @@ async fn a_stop_request_takes_it_out_of_rotation_before_it_ends() {
     );
     assert_eq!(engine.inspections(), inspections);
     engine.put("a", false, 0);
-    engine.tell("a", "die", json!({}));
+    engine.tell("a", "die", &json!({}));
     running.holds(&[]).await;
     let seen = running.stopped.wait_for(|stopped| stopped.len() == 1);
     let stopped = tokio::time::timeout(PATIENCE, seen)
@@ -290,7 +309,7 @@ async fn a_stop_request_takes_it_out_of_rotation_before_it_ends() {
         (0, "container exited (0)")
     );
     engine.remove("a");
-    engine.tell("a", "destroy", json!({}));
+    engine.tell("a", "destroy", &json!({}));
     let seen = running.stopped.wait_for(|stopped| stopped.is_empty());
     assert!(tokio::time::timeout(PATIENCE, seen).await.is_ok());
 }
@@ -303,7 +322,7 @@ async fn three_hundred_at_once_with_the_stream_cut_and_the_engine_restarted_mean
     let names: Vec<String> = (0..300).map(|number| format!("n{number}")).collect();
     for (number, name) in names.iter().enumerate() {
         engine.put(name, true, 20_000 + u16::try_from(number).unwrap());
-        engine.tell(name, "start", json!({}));
+        engine.tell(name, "start", &json!({}));
         if number == 100 {
             engine.cut();
         }

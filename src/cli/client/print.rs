@@ -13,7 +13,12 @@ use base64::engine::general_purpose::STANDARD;
 /// Columns two blanks apart, the last one unpadded.
 pub fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
@@ -37,7 +42,9 @@ pub fn members(members: &[Member], detailed: bool) -> String {
     let mut rows = vec![if detailed {
         row(["Node", "Address", "Status", "Tags"])
     } else {
-        row(["Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Segment"])
+        row([
+            "Node", "Address", "Status", "Type", "Build", "Protocol", "DC", "Segment",
+        ])
     }];
     for member in members {
         let address = member.addr.parse::<IpAddr>().map_or_else(
@@ -58,7 +65,16 @@ pub fn members(members: &[Member], detailed: bool) -> String {
         };
         let build = tag("build").split(':').next().unwrap_or_default();
         let protocol = member.protocol_cur.to_string();
-        rows.push(row([&member.name, &address, status, kind, build, &protocol, tag("dc"), segment]));
+        rows.push(row([
+            &member.name,
+            &address,
+            status,
+            kind,
+            build,
+            &protocol,
+            tag("dc"),
+            segment,
+        ]));
     }
     table(&rows)
 }
@@ -87,7 +103,14 @@ pub fn nodes(nodes: &[Node], detailed: bool) -> String {
     for node in nodes {
         rows.push(if detailed {
             let (addresses, meta) = (pairs(&node.tagged_addresses), pairs(&node.meta));
-            row([&node.name, &node.id, &node.address, &node.datacenter, &addresses, &meta])
+            row([
+                &node.name,
+                &node.id,
+                &node.address,
+                &node.datacenter,
+                &addresses,
+                &meta,
+            ])
         } else {
             let id = node.id.get(..8).unwrap_or(&node.id);
             row([&node.name, id, &node.address, &node.datacenter])
@@ -102,7 +125,11 @@ pub fn services<K: AsRef<str>>(services: &BTreeMap<K, Vec<String>>, tags: bool) 
         let mut of = of.clone();
         of.sort();
         let name = name.as_ref().to_owned();
-        if tags { vec![name, of.join(",")] } else { vec![name] }
+        if tags {
+            vec![name, of.join(",")]
+        } else {
+            vec![name]
+        }
     });
     table(&rows.collect::<Vec<_>>())
 }
@@ -129,11 +156,18 @@ pub fn detailed(pair: &Pair, base64: bool) -> Vec<u8> {
 
 /// A value, as it is or in base64.
 pub fn value(pair: &Pair, base64: bool) -> Vec<u8> {
-    if base64 { STANDARD.encode(&pair.value).into_bytes() } else { pair.value.to_vec() }
+    if base64 {
+        STANDARD.encode(&pair.value).into_bytes()
+    } else {
+        pair.value.to_vec()
+    }
 }
 
 fn pairs(map: &BTreeMap<String, String>) -> String {
-    map.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    map.iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 #[cfg(test)]
@@ -143,8 +177,10 @@ mod tests {
     #[test]
     fn members_are_sorted_and_padded_as_consul_does() {
         let tags = [("role", "consul"), ("dc", "dc1"), ("build", "1.8.5:")];
-        let tags: BTreeMap<String, String> =
-            tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let tags: BTreeMap<String, String> = tags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         let member = |name: &str, addr: &str| Member {
             name: name.to_owned(),
             addr: addr.to_owned(),
@@ -173,14 +209,20 @@ web   [::1]:8301      alive   server  1.8.5  2         dc1  <all>
             datacenter: "dc1".to_owned(),
             ..Node::default()
         };
-        assert_eq!(nodes(&[node], false), "Node  ID        Address    DC\nobs1  cdcedf4f  127.0.0.1  dc1\n");
+        assert_eq!(
+            nodes(&[node], false),
+            "Node  ID        Address    DC\nobs1  cdcedf4f  127.0.0.1  dc1\n"
+        );
         assert!(nodes(&[], false).starts_with("No nodes match"));
     }
 
     #[test]
     fn services_are_one_a_line_with_sorted_tags_if_wanted() {
-        let map: BTreeMap<String, Vec<String>> =
-            [("redis".to_owned(), vec!["b".to_owned(), "a".to_owned()]), ("consul".to_owned(), vec![])].into();
+        let map: BTreeMap<String, Vec<String>> = [
+            ("redis".to_owned(), vec!["b".to_owned(), "a".to_owned()]),
+            ("consul".to_owned(), vec![]),
+        ]
+        .into();
         assert_eq!(services(&map, false), "consul\nredis\n");
         assert_eq!(services(&map, true), "consul\nredis   a,b\n");
     }
@@ -197,8 +239,14 @@ web   [::1]:8301      alive   server  1.8.5  2         dc1  <all>
             modify_index: 64,
         };
         let text = String::from_utf8(detailed(&pair, false)).unwrap();
-        assert!(text.starts_with("CreateIndex      63\nFlags            0\nKey              foo\n"), "{text}");
-        assert!(text.ends_with("Session          -\nValue            bar\n"), "{text}");
+        assert!(
+            text.starts_with("CreateIndex      63\nFlags            0\nKey              foo\n"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("Session          -\nValue            bar\n"),
+            "{text}"
+        );
         assert_eq!(value(&pair, true), b"YmFy");
     }
 }

@@ -23,11 +23,18 @@ pub struct Outcome {
 
 impl Outcome {
     fn said(out: impl Into<Vec<u8>>) -> Self {
-        Self { out: out.into(), ..Self::default() }
+        Self {
+            out: out.into(),
+            ..Self::default()
+        }
     }
 
     fn refused(err: impl Into<String>) -> Self {
-        Self { err: err.into() + "\n", code: 1, ..Self::default() }
+        Self {
+            err: err.into() + "\n",
+            code: 1,
+            ..Self::default()
+        }
     }
 }
 
@@ -38,8 +45,15 @@ type Asked<T> = Result<T, (String, ClientError)>;
 pub async fn run(call: Call) -> Outcome {
     let asked = async {
         let client = Client::new(&call.agent).doing("Error connecting to Consul agent")?;
-        let consistency = if call.stale { Consistency::Stale } else { Consistency::Default };
-        let query = Query { consistency, ..Query::default() };
+        let consistency = if call.stale {
+            Consistency::Stale
+        } else {
+            Consistency::Default
+        };
+        let query = Query {
+            consistency,
+            ..Query::default()
+        };
         match call.verb {
             Verb::Members { detailed, status } => members(&client, detailed, status.as_deref()).await,
             Verb::Datacenters => {
@@ -51,26 +65,41 @@ pub async fn run(call: Call) -> Outcome {
                 let services = client.services(&query).await.doing("Error listing services")?;
                 Ok(Outcome::said(print::services(&services.rows, tags)))
             }
-            Verb::KvGet { key, scope, detailed, base64 } => {
-                get(&client, &query, &key, &scope, Show { detailed, base64 }).await
-            }
+            Verb::KvGet {
+                key,
+                scope,
+                detailed,
+                base64,
+            } => get(&client, &query, &key, &scope, Show { detailed, base64 }).await,
             Verb::KvPut { .. } => put(&client, call.verb).await,
             Verb::KvDelete { key, recurse, cas } => delete(&client, &key, recurse, cas).await,
             Verb::Register(service) => {
                 let name = service.name.clone();
-                let registration = catalog::Registration { service: *service, checks: Vec::new() };
+                let registration = catalog::Registration {
+                    service: *service,
+                    checks: Vec::new(),
+                };
                 let doing = format!("Error registering service {name:?}");
                 client.register(&registration).await.doing(doing)?;
                 Ok(Outcome::said(format!("Registered service: {name}\n")))
             }
             Verb::Deregister { id } => {
-                client.deregister(&id).await.doing(format!("Error deregistering service {id:?}"))?;
+                client
+                    .deregister(&id)
+                    .await
+                    .doing(format!("Error deregistering service {id:?}"))?;
                 Ok(Outcome::said(format!("Deregistered service: {id}\n")))
             }
-            Verb::Maint { service, enable, reason } => maintenance(&client, service, enable, &reason).await,
+            Verb::Maint {
+                service,
+                enable,
+                reason,
+            } => maintenance(&client, service, enable, &reason).await,
         }
     };
-    asked.await.unwrap_or_else(|(doing, error)| Outcome::refused(format!("{doing}: {}", chain(&error))))
+    asked
+        .await
+        .unwrap_or_else(|(doing, error)| Outcome::refused(format!("{doing}: {}", chain(&error))))
 }
 
 async fn members(client: &Client, detailed: bool, wanted: Option<&str>) -> Asked<Outcome> {
@@ -79,7 +108,10 @@ async fn members(client: &Client, detailed: bool, wanted: Option<&str>) -> Asked
         let words: Vec<&str> = wanted.trim_matches(['^', '$', '(', ')']).split('|').collect();
         members.retain(|member| words.contains(&print::status(member)) || wanted == ".*");
         if members.is_empty() {
-            return Ok(Outcome { code: 2, ..Outcome::default() });
+            return Ok(Outcome {
+                code: 2,
+                ..Outcome::default()
+            });
         }
     }
     Ok(Outcome::said(print::members(&members, detailed)))
@@ -107,7 +139,9 @@ async fn get(client: &Client, query: &Query, key: &str, scope: &Scope, show: Sho
     let pairs = match scope {
         Scope::Keys { separator } => {
             let keys = client.kv_keys(key, separator, query).await.doing(doing)?.rows;
-            return Ok(Outcome::said(keys.iter().map(|key| format!("{key}\n")).collect::<String>()));
+            return Ok(Outcome::said(
+                keys.iter().map(|key| format!("{key}\n")).collect::<String>(),
+            ));
         }
         Scope::Recurse => client.kv_list(key, query).await.doing(doing)?.rows,
         Scope::One => match client.kv_get(key, query).await.doing(doing)?.rows {
@@ -134,14 +168,26 @@ async fn get(client: &Client, query: &Query, key: &str, scope: &Scope, show: Sho
 }
 
 async fn put(client: &Client, verb: Verb) -> Asked<Outcome> {
-    let Verb::KvPut { key, value, base64, flags, cas } = verb else { return Ok(Outcome::default()) };
+    let Verb::KvPut {
+        key,
+        value,
+        base64,
+        flags,
+        cas,
+    } = verb
+    else {
+        return Ok(Outcome::default());
+    };
     let value = match value {
         Source::Text(text) => Ok(text.into_bytes()),
-        Source::File(path) => std::fs::read(&path).map_err(|error| format!("Error! Failed to read file {path}: {error}")),
+        Source::File(path) => {
+            std::fs::read(&path).map_err(|error| format!("Error! Failed to read file {path}: {error}"))
+        }
         Source::Input => {
             let mut bytes = Vec::new();
             let read = std::io::stdin().read_to_end(&mut bytes);
-            read.map(|_| bytes).map_err(|error| format!("Error! Failed to read stdin: {error}"))
+            read.map(|_| bytes)
+                .map_err(|error| format!("Error! Failed to read stdin: {error}"))
         }
     };
     let value = value.and_then(|bytes| match base64 {
@@ -154,7 +200,10 @@ async fn put(client: &Client, verb: Verb) -> Asked<Outcome> {
         Ok(value) => value,
         Err(text) => return Ok(Outcome::refused(text)),
     };
-    let written = client.kv_put(&key, value, flags, cas).await.doing("Error! Failed writing data")?;
+    let written = client
+        .kv_put(&key, value, flags, cas)
+        .await
+        .doing("Error! Failed writing data")?;
     Ok(match written {
         true => Outcome::said(format!("Success! Data written to: {key}\n")),
         false => Outcome::refused(format!("Error! Did not write to {key}: CAS failed")),
@@ -165,9 +214,14 @@ async fn delete(client: &Client, key: &str, recurse: bool, cas: Option<u64>) -> 
     if recurse {
         let doing = format!("Error! Did not delete prefix {key}");
         client.kv_delete_tree(key).await.doing(doing)?;
-        return Ok(Outcome::said(format!("Success! Deleted keys with prefix: {key}\n")));
+        return Ok(Outcome::said(format!(
+            "Success! Deleted keys with prefix: {key}\n"
+        )));
     }
-    let deleted = client.kv_delete(key, cas).await.doing(format!("Error! Did not delete key {key}"))?;
+    let deleted = client
+        .kv_delete(key, cas)
+        .await
+        .doing(format!("Error! Did not delete key {key}"))?;
     Ok(match deleted {
         true => Outcome::said(format!("Success! Deleted key: {key}\n")),
         false => Outcome::refused(format!("Error! Did not delete key {key}: CAS failed")),
@@ -180,11 +234,20 @@ async fn maintenance(
     enable: Option<bool>,
     reason: &str,
 ) -> Asked<Outcome> {
-    let Some(enable) = enable else { return maintained(client).await };
-    let (verb, state) = if enable { ("enabling", "enabled") } else { ("disabling", "disabled") };
+    let Some(enable) = enable else {
+        return maintained(client).await;
+    };
+    let (verb, state) = if enable {
+        ("enabling", "enabled")
+    } else {
+        ("disabling", "disabled")
+    };
     let subject = if service.is_some() { "service" } else { "node" };
     let doing = format!("Error {verb} {subject} maintenance");
-    client.maintenance(service.as_deref(), enable, reason).await.doing(doing)?;
+    client
+        .maintenance(service.as_deref(), enable, reason)
+        .await
+        .doing(doing)?;
     Ok(Outcome::said(match service {
         Some(id) => format!("Service maintenance is now {state} for {id:?}\n"),
         None => format!("Node maintenance is now {state}\n"),
@@ -229,3 +292,6 @@ fn chain(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

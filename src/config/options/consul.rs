@@ -27,11 +27,21 @@ pub const ROWS: &[Row] = &[
         "false",
         "One node, in memory, its own leader, on loopback. The only way to run so far.",
     ),
-    row("node").keys(&["node_name"]).is(Kind::Text, "", "Name of this node; default: the host's name."),
-    row("node-id").keys(&["node_id"]).is(Kind::Text, "", "UUID of this node; default: a new one at each start."),
+    row("node")
+        .keys(&["node_name"])
+        .is(Kind::Text, "", "Name of this node; default: the host's name."),
+    row("node-id").keys(&["node_id"]).is(
+        Kind::Text,
+        "",
+        "UUID of this node; default: a new one at each start.",
+    ),
     row("datacenter").is(Kind::Text, "dc1", "Name of the datacenter."),
     row("domain").is(Kind::Text, "consul", "DNS domain that services are found under."),
-    row("bind").keys(&["bind_addr"]).is(Kind::Ip, "127.0.0.1", "Address of this node towards other nodes."),
+    row("bind").keys(&["bind_addr"]).is(
+        Kind::Ip,
+        "127.0.0.1",
+        "Address of this node towards other nodes; told, not bound, while it is the only one.",
+    ),
     row("client").keys(&["client_addr"]).is(
         Kind::Text,
         "127.0.0.1",
@@ -42,10 +52,18 @@ pub const ROWS: &[Row] = &[
         "",
         "Address of this node as others reach it; default: that of -bind.",
     ),
-    row("http-port").keys(&["ports.http"]).is(Kind::Port, "8500", "Port of the HTTP API; -1: none."),
-    row("dns-port").keys(&["ports.dns"]).is(Kind::Port, "8600", "Port of DNS, UDP and TCP; -1: none."),
+    row("http-port")
+        .keys(&["ports.http"])
+        .is(Kind::Port, "8500", "Port of the HTTP API; -1: none."),
+    row("dns-port")
+        .keys(&["ports.dns"])
+        .is(Kind::Port, "8600", "Port of DNS, UDP and TCP; -1: none."),
     row("config-file").is(Kind::Paths, "", "Configuration to read, .json or .hcl."),
-    row("config-dir").is(Kind::Paths, "", "Directory whose .json and .hcl files are read in order of name."),
+    row("config-dir").is(
+        Kind::Paths,
+        "",
+        "Directory whose .json and .hcl files are read in order of name.",
+    ),
     row("log-level").keys(&["log_level"]).is(
         Kind::OneOf(LEVELS),
         "info",
@@ -55,39 +73,93 @@ pub const ROWS: &[Row] = &[
         .keys(&["data_dir"])
         .is(Kind::Text, "", "Directory for what must outlive a restart.")
         .ignored(IN_MEMORY),
-    row("server").is(Kind::Bool, "false", "Be a server.").ignored(ONE_NODE),
-    row("bootstrap").is(Kind::Bool, "false", "Lead alone from the start.").ignored(ONE_NODE),
+    row("server")
+        .is(Kind::Bool, "false", "Be a server.")
+        .ignored(ONE_NODE),
+    row("bootstrap")
+        .is(Kind::Bool, "false", "Lead alone from the start.")
+        .ignored(ONE_NODE),
     row("bootstrap-expect").keys(&["bootstrap_expect"]).is(
         Kind::Number,
         "0",
         "Servers to wait for; this version is always its only one.",
     ),
-    row("ui").is(Kind::Bool, "false", "Serve the web interface.").ignored(NO_UI),
-    row("ui_config").is(Kind::Tree, "", "Settings of the web interface.").ignored(NO_UI),
-    row("server-port").keys(&["ports.server"]).is(Kind::Port, "8300", "Port of servers.").ignored(ONE_NODE),
-    row("serf-lan-port").keys(&["ports.serf_lan"]).is(Kind::Port, "8301", "Gossip port.").ignored(ONE_NODE),
-    row("serf-wan-port").keys(&["ports.serf_wan"]).is(Kind::Port, "8302", "Gossip port.").ignored(ONE_NODE),
-    row("serf-lan-bind").keys(&["serf_lan"]).is(Kind::Ip, "", "Gossip address.").ignored(ONE_NODE),
-    row("serf-wan-bind").keys(&["serf_wan"]).is(Kind::Ip, "", "Gossip address.").ignored(ONE_NODE),
-    row("raft-protocol").keys(&["raft_protocol"]).is(Kind::Number, "3", "").ignored(ONE_NODE),
+    row("ui")
+        .is(Kind::Bool, "false", "Serve the web interface.")
+        .ignored(NO_UI),
+    row("ui_config")
+        .is(Kind::Tree, "", "Settings of the web interface.")
+        .ignored(NO_UI),
+    row("server-port")
+        .keys(&["ports.server"])
+        .is(Kind::Port, "8300", "Port of servers.")
+        .ignored(ONE_NODE),
+    row("serf-lan-port")
+        .keys(&["ports.serf_lan"])
+        .is(Kind::Port, "8301", "Gossip port.")
+        .ignored(ONE_NODE),
+    row("serf-wan-port")
+        .keys(&["ports.serf_wan"])
+        .is(Kind::Port, "8302", "Gossip port.")
+        .ignored(ONE_NODE),
+    row("serf-lan-bind")
+        .keys(&["serf_lan"])
+        .is(Kind::Ip, "", "Gossip address.")
+        .ignored(ONE_NODE),
+    row("serf-wan-bind")
+        .keys(&["serf_wan"])
+        .is(Kind::Ip, "", "Gossip address.")
+        .ignored(ONE_NODE),
+    row("raft-protocol")
+        .keys(&["raft_protocol"])
+        .is(Kind::Number, "3", "")
+        .ignored(ONE_NODE),
     row("protocol").is(Kind::Number, "2", "").ignored(ONE_NODE),
-    row("rejoin").keys(&["rejoin_after_leave"]).is(Kind::Bool, "false", "").ignored(ONE_NODE),
-    row("performance").is(Kind::Tree, "", "Raft timing.").ignored(ONE_NODE),
-    row("gossip_lan").is(Kind::Tree, "", "Gossip timing.").ignored(ONE_NODE),
-    row("gossip_wan").is(Kind::Tree, "", "Gossip timing.").ignored(ONE_NODE),
-    row("autopilot").is(Kind::Tree, "", "Care for servers.").ignored(ONE_NODE),
-    row("disable_coordinates").is(Kind::Bool, "false", "").ignored(ONE_NODE),
-    row("reconnect_timeout").is(Kind::Duration, "72h", "").ignored(ONE_NODE),
-    row("leave_on_terminate").is(Kind::Bool, "false", "").ignored(ONE_NODE),
-    row("skip_leave_on_interrupt").is(Kind::Bool, "true", "").ignored(ONE_NODE),
+    row("rejoin")
+        .keys(&["rejoin_after_leave"])
+        .is(Kind::Bool, "false", "")
+        .ignored(ONE_NODE),
+    row("performance")
+        .is(Kind::Tree, "", "Raft timing.")
+        .ignored(ONE_NODE),
+    row("gossip_lan")
+        .is(Kind::Tree, "", "Gossip timing.")
+        .ignored(ONE_NODE),
+    row("gossip_wan")
+        .is(Kind::Tree, "", "Gossip timing.")
+        .ignored(ONE_NODE),
+    row("autopilot")
+        .is(Kind::Tree, "", "Care for servers.")
+        .ignored(ONE_NODE),
+    row("disable_coordinates")
+        .is(Kind::Bool, "false", "")
+        .ignored(ONE_NODE),
+    row("reconnect_timeout")
+        .is(Kind::Duration, "72h", "")
+        .ignored(ONE_NODE),
+    row("leave_on_terminate")
+        .is(Kind::Bool, "false", "")
+        .ignored(ONE_NODE),
+    row("skip_leave_on_interrupt")
+        .is(Kind::Bool, "true", "")
+        .ignored(ONE_NODE),
     row("disable-host-node-id")
         .keys(&["disable_host_node_id"])
         .is(Kind::Bool, "true", "")
         .ignored("the node id never derives from the host"),
-    row("disable-keyring-file").keys(&["disable_keyring_file"]).is(Kind::Bool, "false", "").ignored(IN_MEMORY),
-    row("disable_update_check").is(Kind::Bool, "true", "").ignored(AT_HOME),
-    row("disable_anonymous_signature").is(Kind::Bool, "true", "").ignored(AT_HOME),
-    row("disable_remote_exec").is(Kind::Bool, "true", "").ignored("there is no remote exec to disable"),
+    row("disable-keyring-file")
+        .keys(&["disable_keyring_file"])
+        .is(Kind::Bool, "false", "")
+        .ignored(IN_MEMORY),
+    row("disable_update_check")
+        .is(Kind::Bool, "true", "")
+        .ignored(AT_HOME),
+    row("disable_anonymous_signature")
+        .is(Kind::Bool, "true", "")
+        .ignored(AT_HOME),
+    row("disable_remote_exec")
+        .is(Kind::Bool, "true", "")
+        .ignored("there is no remote exec to disable"),
 ];
 
 /// Known to Consul, not to this version; the default is what this version does instead.

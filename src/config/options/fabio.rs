@@ -38,13 +38,21 @@ pub const ROWS: &[Row] = &[
         ":9999",
         "Addresses to serve: [host]:port[;proto=http|tcp][;more options], separated by commas.",
     ),
-    row("proxy.strategy").is(Kind::OneOf(&["rnd", "rr"]), "rnd", "How a target is picked among equals."),
+    row("proxy.strategy").is(
+        Kind::OneOf(&["rnd", "rr"]),
+        "rnd",
+        "How a target is picked among equals.",
+    ),
     row("proxy.matcher").is(
         Kind::OneOf(&["prefix", "glob", "iprefix"]),
         "prefix",
         "How paths of routes are compared.",
     ),
-    row("proxy.noroutestatus").is(Kind::Number, "404", "Status for requests without a route, 100 to 999."),
+    row("proxy.noroutestatus").is(
+        Kind::Number,
+        "404",
+        "Status for requests without a route, 100 to 999.",
+    ),
     row("proxy.shutdownwait").is(
         Kind::Duration,
         "0s",
@@ -61,9 +69,15 @@ pub const ROWS: &[Row] = &[
         "0s",
         "Time for a target to answer with headers; 0: any.",
     ),
-    row("proxy.idleconntimeout").is(Kind::Duration, "15s", "How long idle connections to targets are kept."),
+    row("proxy.idleconntimeout").is(
+        Kind::Duration,
+        "15s",
+        "How long idle connections to targets are kept.",
+    ),
     row("proxy.maxconn").is(Kind::Number, "10000", "Idle connections kept per target."),
-    row("ui.addr").in_agent("127.0.0.1:9998").is(Kind::Text, ":9998", "Address of the balancer's admin API."),
+    row("ui.addr")
+        .in_agent("127.0.0.1:9998")
+        .is(Kind::Text, ":9998", "Address of the balancer's admin API."),
     row("registry.consul.tagprefix").is(Kind::Text, "urlprefix-", "What tags that are routes start with."),
     row("registry.consul.service.status").is(
         Kind::List,
@@ -75,7 +89,11 @@ pub const ROWS: &[Row] = &[
         "one",
         "Whether one or all checks of an instance must be in such a state.",
     ),
-    row("log.access.target").is(Kind::OneOf(&["", "stdout"]), "", "Where the access log goes; empty: nowhere."),
+    row("log.access.target").is(
+        Kind::OneOf(&["stdout"]),
+        "",
+        "Where the access log goes; empty: nowhere.",
+    ),
     row("log.access.format").is(
         Kind::Text,
         "common",
@@ -89,7 +107,12 @@ pub const ROWS: &[Row] = &[
     alone("registry.backend").is(Kind::OneOf(&["consul"]), "consul", "Where routes come from."),
     alone("registry.consul.addr").is(Kind::Text, "localhost:8500", "Address of Consul's HTTP API."),
     alone("registry.consul.token").is(Kind::Text, "", "Token for Consul; default: CONSUL_HTTP_TOKEN."),
-    moot("insecure", Kind::Bool, "false", "it only silences a warning of fabio"),
+    moot(
+        "insecure",
+        Kind::Bool,
+        "false",
+        "it only silences a warning of fabio",
+    ),
     moot("runtime.gogc", Kind::Number, "100", GO),
     moot("runtime.gomaxprocs", Kind::Number, "-1", GO),
     moot("ui.access", Kind::OneOf(&["ro", "rw"]), "rw", NO_UI),
@@ -100,12 +123,22 @@ pub const ROWS: &[Row] = &[
     moot("ui.routingtable.source.scheme", Kind::Text, "http", NO_UI),
     moot("ui.routingtable.source.host", Kind::Text, "", NO_UI),
     moot("ui.routingtable.source.port", Kind::Text, "", NO_UI),
-    moot("glob.cache.size", Kind::Number, "1000", "patterns are compiled once, with the table"),
+    moot(
+        "glob.cache.size",
+        Kind::Number,
+        "1000",
+        "patterns are compiled once, with the table",
+    ),
     moot("aws.apigw.cert.cn", Kind::Text, "", DEAD),
     moot("metrics.names", Kind::Text, "", DEAD),
     moot("metrics.timeout", Kind::Duration, "10s", DEAD),
     moot("metrics.retry", Kind::Duration, "500ms", DEAD),
-    moot("registry.consul.register.checkDeregisterCriticalServiceAfter", Kind::Text, "", DEAD),
+    moot(
+        "registry.consul.register.checkDeregisterCriticalServiceAfter",
+        Kind::Text,
+        "",
+        DEAD,
+    ),
 ];
 
 /// Known to fabio, not to this version; the default is what this version does instead.
@@ -130,9 +163,17 @@ pub const LATER: &[Row] = &[
     later("proxy.grpcmaxtxmsgsize", Kind::Number, "4194304"),
     later("proxy.grpcshutdowntimeout", Kind::Duration, "2s"),
     later("proxy.log.routes", Kind::Text, ""),
-    later("log.routes.format", Kind::OneOf(&["delta", "all", "detail"]), "delta"),
+    later(
+        "log.routes.format",
+        Kind::OneOf(&["delta", "all", "detail"]),
+        "delta",
+    ),
     later("metrics.target", Kind::List, ""),
-    later("metrics.prefix", Kind::Text, "{{clean .Hostname}}.{{clean .Exec}}"),
+    later(
+        "metrics.prefix",
+        Kind::Text,
+        "{{clean .Hostname}}.{{clean .Exec}}",
+    ),
     later("metrics.interval", Kind::Duration, "30s"),
     later("metrics.graphite.addr", Kind::Text, ""),
     later("metrics.statsd.addr", Kind::Text, ""),
@@ -145,7 +186,11 @@ pub const LATER: &[Row] = &[
     later("metrics.circonus.submissionurl", Kind::Text, ""),
     later("metrics.prometheus.subsystem", Kind::Text, ""),
     later("metrics.prometheus.path", Kind::Text, "/metrics"),
-    later("metrics.prometheus.buckets", Kind::List, ".005,.01,.025,.05,.1,.25,.5,1,2.5,5,10"),
+    later(
+        "metrics.prometheus.buckets",
+        Kind::List,
+        ".005,.01,.025,.05,.1,.25,.5,1,2.5,5,10",
+    ),
     later("glob.matching.disabled", Kind::Bool, "false"),
     later("ui.path", Kind::Text, ""),
     later("profile.mode", Kind::Text, ""),
@@ -177,7 +222,11 @@ pub const LATER: &[Row] = &[
     later_alone("registry.custom.noroutehtml", Kind::Text, ""),
     later_alone("registry.consul.namespace", Kind::Text, ""),
     later_alone("registry.consul.kvpath", Kind::Text, "/fabio/config"),
-    later_alone("registry.consul.noroutehtmlpath", Kind::Text, "/fabio/noroute.html"),
+    later_alone(
+        "registry.consul.noroutehtmlpath",
+        Kind::Text,
+        "/fabio/noroute.html",
+    ),
     later_alone("registry.consul.serviceMonitors", Kind::Number, "1"),
     later_alone("registry.consul.pollinterval", Kind::Duration, "0s"),
     later_alone("registry.consul.requireConsistent", Kind::Bool, "true"),

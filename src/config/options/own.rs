@@ -21,27 +21,34 @@ const fn registrator(name: &'static str) -> Row {
 
 /// In the order they are shown.
 pub const ROWS: &[Row] = &[
-    agent("proxy").keys(&["proxy.enabled"]).is(Kind::Bool, "true", "Run the balancer."),
+    agent("proxy")
+        .keys(&["proxy.enabled"])
+        .is(Kind::Bool, "true", "Run the balancer."),
     balancer("proxy.trusted").is(
         Kind::List,
         "",
         "Networks (CIDR) of proxies in front of us, whose X-Forwarded-* headers are believed.",
     ),
-    balancer("proxy.hostroutes")
-        .is(
-            Kind::OneOf(&["off", "http", "all"]),
-            "http",
-            "Route host names such as nginx-80.example.com to containers: none, those of HTTP ports, or all.",
-        ),
+    balancer("proxy.hostroutes").is(
+        Kind::OneOf(&["off", "http", "all"]),
+        "http",
+        "Route host names such as nginx-80.example.com to containers: none, those of HTTP ports, or all.",
+    ),
     balancer("proxy.domain").is(
         Kind::List,
         "",
         "Further domains under which built-in host names answer.",
     ),
-    balancer("proxy.workers").is(Kind::Number, "", "Worker threads of the balancer; default: one per core."),
-    agent("registrator")
-        .keys(&["registrator.enabled"])
-        .is(Kind::Bool, "true", "Register the containers of this host."),
+    balancer("proxy.workers").is(
+        Kind::Number,
+        "",
+        "Worker threads of the balancer; default: one per core.",
+    ),
+    agent("registrator").keys(&["registrator.enabled"]).is(
+        Kind::Bool,
+        "true",
+        "Register the containers of this host.",
+    ),
     Row::new(Owner::Lictor, ALONE, "log-level").is(
         Kind::OneOf(LEVELS),
         "info",
@@ -63,7 +70,11 @@ pub const ROWS: &[Row] = &[
         "false",
         "Register exposed ports at the container's address instead of published ones at the host's.",
     ),
-    registrator("registrator.explicit").is(Kind::Bool, "false", "Register only ports that were given a name."),
+    registrator("registrator.explicit").is(
+        Kind::Bool,
+        "false",
+        "Register only ports that were given a name.",
+    ),
     registrator("registrator.useIpFromLabel").is(
         Kind::Text,
         "",

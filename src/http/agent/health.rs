@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use api::wire::health::AgentHealth;
 use api::wire::service::AgentService;
-use axum::http::{StatusCode, header};
 use catalog::check::{NODE_MAINTENANCE, SERVICE_MAINTENANCE_PREFIX};
 use catalog::{ServiceSpec, Status};
+use hyper::{StatusCode, header};
 
 use super::check::shown;
 use crate::http::reply::{Fault, Reply};

@@ -1,6 +1,6 @@
 //! The rows themselves, in the order in which users meet them.
 
-use axum::http::Method;
+use hyper::Method;
 
 use super::{BodyKind, Row, now};
 use crate::http::agent::{check as agent_check, health as agent_health};

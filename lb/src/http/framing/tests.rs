@@ -67,33 +67,31 @@ fn a_bad_chunk_size_taints_what_follows_on_the_connection() {
 }
 
 #[test]
-fn a_head_half_read_is_visible() {
+fn what_is_being_read_is_visible() {
     let mut scanner = Scanner::new();
     let framing = Framing(scanner.shared.clone());
-    scanner.read(b"GET");
-    assert_eq!(
-        framing.progress(),
-        Progress {
-            heads: 0,
-            in_head: true
-        }
-    );
-    scanner.read(b" / HTTP/1.1\r\nHost:");
-    assert_eq!(
-        framing.progress(),
-        Progress {
-            heads: 0,
-            in_head: true
-        }
-    );
-    scanner.read(b"a\r\n\r\n");
-    assert_eq!(
-        framing.progress(),
-        Progress {
-            heads: 1,
-            in_head: false
-        }
-    );
+    for (bytes, reading, heads) in [
+        ("", Reading::Nothing, 0),
+        ("POST", Reading::Head, 0),
+        (" / HTTP/1.1\r\nContent-Length:", Reading::Head, 0),
+        ("2\r\n\r\n", Reading::Body, 1),
+        ("a", Reading::Body, 1),
+        ("b", Reading::Nothing, 1),
+        (
+            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+            Reading::Body,
+            2,
+        ),
+        ("1\r\na\r\n", Reading::Body, 2),
+        ("0\r\n\r\n", Reading::Nothing, 2),
+    ] {
+        scanner.read(bytes.as_bytes());
+        assert_eq!(
+            (framing.reading(), framing.heads()),
+            (reading, heads),
+            "after {bytes:?}"
+        );
+    }
 }
 
 #[test]

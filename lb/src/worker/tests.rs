@@ -1,0 +1,11 @@
+//! The data path as clients and servers see it: real workers, real sockets on loopback, bytes written and
+//! read by hand.
+
+mod harness;
+
+mod drain;
+mod hostile;
+mod proxying;
+mod retrying;
+mod tcp;
+mod upgrading;

@@ -1,0 +1,104 @@
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::harness::*;
+use crate::config::Listener;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A server that answers when told to.
+fn patient() -> (Server, std::sync::mpsc::Sender<()>) {
+    let (answer, told) = channel();
+    let told = Mutex::new(told);
+    let server = Server::start(move |_| {
+        told.lock().unwrap().recv().ok()?;
+        Some(ok("finished"))
+    });
+    (server, answer)
+}
+
+#[test]
+fn a_stop_finishes_the_running_request_and_refuses_new_connections() {
+    let (server, answer) = patient();
+    let mut balancer = Balancer::with(
+        |config| config.workers = 2,
+        &[routed("web", server.addr, "urlprefix-/")],
+    );
+    let mut idle = balancer.connect();
+    let mut running = balancer.connect();
+    running.write(GET);
+    until("the request is running", || server.seen().len() == 1);
+    balancer.stop.cancel();
+    until("new connections are refused", || {
+        TcpStream::connect(balancer.addr).is_err()
+    });
+    assert_eq!(idle.rest(), "", "an idle connection is closed at once");
+    answer.send(()).unwrap();
+    let answer = running.answer().unwrap();
+    assert_eq!(answer.body, "finished");
+    assert_eq!(answer.header("connection"), ["close"]);
+    assert_eq!(running.rest(), "");
+    balancer.end();
+}
+
+#[test]
+fn what_outlasts_the_shutdown_wait_is_cut() {
+    let (server, _never) = patient();
+    let short = |config: &mut crate::Config| config.shutdown_wait = Duration::from_millis(50);
+    let mut balancer = Balancer::with(short, &[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    client.write(GET);
+    until("the request is running", || server.seen().len() == 1);
+    let start = Instant::now();
+    balancer.end();
+    assert!(start.elapsed() < DEADLINE / 2);
+    assert!(client.answer().is_none());
+    assert_eq!(balancer.metric("client_gone_total"), 1);
+}
+
+#[test]
+fn a_request_keeps_its_target_when_the_table_changes() {
+    let (server, answer) = patient();
+    let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    client.write(GET);
+    until("the request is running", || server.seen().len() == 1);
+    balancer.route(&[]);
+    assert_eq!(balancer.get("a", "/").status(), 404);
+    answer.send(()).unwrap();
+    assert_eq!(client.answer().unwrap().body, "finished");
+}
+
+#[test]
+fn every_worker_serves_the_same_port() {
+    let server = Server::saying("x");
+    let balancer = Arc::new(Balancer::with(
+        |config| config.workers = 4,
+        &[routed("web", server.addr, "urlprefix-/")],
+    ));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let balancer = balancer.clone();
+            std::thread::spawn(move || (0..20).for_each(|_| assert_eq!(balancer.get("a", "/").status(), 200)))
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().unwrap());
+    assert_eq!(server.seen().len(), 160);
+}
+
+#[test]
+fn a_taken_port_is_an_error_that_names_who_asked_and_where() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap();
+    let config = crate::Config {
+        listeners: vec![Listener::http(addr)],
+        ..crate::Config::default()
+    };
+    let error = crate::worker::Workers::claim(&config).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("proxy.addr: cannot listen on {addr} (http): ")),
+        "{error}"
+    );
+}

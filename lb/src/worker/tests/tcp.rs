@@ -1,0 +1,71 @@
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use super::harness::*;
+use crate::config::{Config, Listener};
+
+fn on_tcp(config: &mut Config) {
+    config.listeners = vec![Listener::tcp("127.0.0.1:0".parse().unwrap())];
+}
+
+/// Reads to the end, then answers with the same, so only a kept half-close gets anything.
+fn reflector() -> Server {
+    Server::speaking(|mut stream, _| {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        stream.write_all(&all).unwrap();
+    })
+}
+
+fn tag(balancer: &Balancer) -> String {
+    format!("urlprefix-:{} proto=tcp", balancer.addr.port())
+}
+
+#[test]
+fn bytes_go_to_the_service_of_the_port_and_each_half_closes_by_itself() {
+    let server = reflector();
+    let mut balancer = Balancer::with(on_tcp, &[]);
+    balancer.route(&[
+        routed("db", nobody(), tag(&balancer)),
+        routed("db", server.addr, tag(&balancer)),
+    ]);
+    for _ in 0..2 {
+        let mut client = balancer.connect();
+        client.write("ping");
+        client.close_write();
+        assert_eq!(client.rest(), "ping");
+    }
+    until("all is counted", || balancer.metric("route_rx_bytes_total") == 8);
+    assert_eq!(balancer.metric("route_tx_bytes_total"), 8);
+    assert_eq!(balancer.metric("tcp_conn_total"), 2);
+    assert_eq!(balancer.metric("tcp_connfail_total"), 0);
+}
+
+#[test]
+fn a_port_without_route_or_target_is_closed_and_counted() {
+    let mut balancer = Balancer::with(on_tcp, &[]);
+    assert_eq!(balancer.connect().rest(), "");
+    balancer.route(&[Routed {
+        fit: false,
+        ..routed("db", nobody(), tag(&balancer))
+    }]);
+    assert_eq!(balancer.connect().rest(), "");
+    assert_eq!(balancer.metric("tcp_noroute_total"), 2);
+    balancer.route(&[routed("db", nobody(), tag(&balancer))]);
+    assert_eq!(balancer.connect().rest(), "");
+    assert_eq!(balancer.metric("tcp_connfail_total"), 1);
+}
+
+#[test]
+fn a_silent_client_is_closed_after_the_read_timeout() {
+    let server = reflector();
+    let mut balancer = Balancer::with(
+        |config| {
+            on_tcp(config);
+            config.listeners[0].read_timeout = Some(Duration::from_millis(50));
+        },
+        &[],
+    );
+    balancer.route(&[routed("db", server.addr, tag(&balancer))]);
+    assert_eq!(balancer.connect().rest(), "");
+}

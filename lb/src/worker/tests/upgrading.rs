@@ -1,0 +1,79 @@
+use std::io::{Read, Write};
+
+use super::harness::*;
+
+/// Agrees to any upgrade, then echoes in capitals until the client closes.
+fn echo() -> Server {
+    Server::speaking(|mut stream, _| {
+        let mut head = [0; 4096];
+        let mut read = 0;
+        while !head[..read].ends_with(b"\r\n\r\n") {
+            read += stream.read(&mut head[read..]).unwrap();
+        }
+        let head = String::from_utf8_lossy(&head[..read]).to_lowercase();
+        assert!(
+            head.contains("connection: upgrade\r\n") && head.contains("upgrade: websocket\r\n"),
+            "{head}"
+        );
+        assert!(head.contains("x-forwarded-for: 127.0.0.1\r\n"), "{head}");
+        let agreed = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nX-Extra: 1\r\n\r\nhello";
+        stream.write_all(agreed.as_bytes()).unwrap();
+        let mut bytes = [0; 1024];
+        while let Ok(read @ 1..) = stream.read(&mut bytes) {
+            stream.write_all(&bytes[..read].to_ascii_uppercase()).unwrap();
+        }
+    })
+}
+
+const UPGRADE: &str =
+    "GET /ws HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+#[test]
+fn a_websocket_carries_bytes_both_ways_until_both_sides_close() {
+    let server = echo();
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    client.write(UPGRADE);
+    let answer = client.head();
+    assert_eq!(answer.status(), 101);
+    assert_eq!(answer.header("upgrade"), ["websocket"]);
+    assert_eq!(answer.header("x-extra"), ["1"]);
+    assert_eq!(client.read(5), "hello");
+    client.write("one\ntwo\n\n");
+    assert_eq!(client.read(9), "ONE\nTWO\n\n");
+    assert_eq!(balancer.metric("ws_conn"), 1);
+    client.close_write();
+    assert_eq!(client.rest(), "");
+    until("the tunnel is over", || balancer.metric("ws_conn") == 0);
+    until("its bytes are counted", || {
+        balancer.metric("route_rx_bytes_total") == 14
+    });
+    assert_eq!(balancer.metric("route_tx_bytes_total"), 9);
+    assert_eq!(
+        balancer.metric("upstream_idle_connections"),
+        0,
+        "it never goes back to the pool"
+    );
+}
+
+#[test]
+fn a_server_that_declines_an_upgrade_answers_as_usual() {
+    let server = Server::saying("no");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    assert_eq!(client.ask(UPGRADE).body, "no");
+    assert_eq!(
+        client.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").body,
+        "no",
+        "the connection goes on"
+    );
+}
+
+#[test]
+fn an_upgrade_nobody_asked_for_is_502() {
+    let server = Server::start(|_| {
+        Some("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n".into())
+    });
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    assert_eq!(balancer.get("a", "/").status(), 502);
+}

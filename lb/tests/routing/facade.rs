@@ -1,0 +1,132 @@
+//! The whole balancer: claimed, run, drained.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use lb::config::Listener;
+use lb::{BuildError, Config, Inputs, Lb};
+use prometheus::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::picture::picture;
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+fn config() -> Config {
+    let any = "127.0.0.1:0".parse().unwrap();
+    Config {
+        listeners: vec![Listener::http(any)],
+        admin: Some(any),
+        workers: 2,
+        ..Config::default()
+    }
+}
+
+fn addr(lb: &Lb, what: &str) -> SocketAddr {
+    lb.bound().iter().find(|bound| bound.what == what).unwrap().addr
+}
+
+async fn get(addr: SocketAddr, host: &str) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    tokio::time::timeout(WITHIN, exchange).await.unwrap()
+}
+
+/// A server that greets every connection once.
+async fn greeter() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let _ = stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+                .await;
+        }
+    });
+    addr
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_serves_from_the_first_table_on_and_ends_when_told() {
+    let server = greeter().await;
+    let services = format!("web {server} base=web cport=80\ndown {server} base=down cport=80 check=critical");
+    let (_pictures, instances) = watch::channel(picture(&services));
+    let lb = config().build(Inputs { instances }, &Registry::new()).unwrap();
+    let (http, ui) = (addr(&lb, "http"), addr(&lb, "ui"));
+    // Claimed is not listening: nobody gets a 404 from a table that is not there yet.
+    assert!(TcpStream::connect(http).await.is_err());
+
+    let mut ready = lb.ready();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(lb.run(stop.clone()));
+    tokio::time::timeout(WITHIN, ready.wait_for(|ready| *ready))
+        .await
+        .unwrap()
+        .unwrap();
+    let listening = async {
+        while TcpStream::connect(http).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WITHIN, listening).await.unwrap();
+    assert!(get(http, "web-80.localhost").await.ends_with("hello"));
+    assert!(get(http, "down.localhost").await.starts_with("HTTP/1.1 503"));
+    assert!(get(http, "other.localhost").await.starts_with("HTTP/1.1 404"));
+    assert!(get(ui, "localhost").await.starts_with("HTTP/1.1 303"));
+
+    stop.cancel();
+    tokio::time::timeout(WITHIN, running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(!*ready.borrow());
+    assert!(TcpStream::connect(http).await.is_err());
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_an_error_that_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = taken.local_addr().unwrap();
+    let (_pictures, instances) = watch::channel(picture(""));
+    let build = |config: Config| {
+        let inputs = Inputs {
+            instances: instances.clone(),
+        };
+        config.build(inputs, &Registry::new()).unwrap_err()
+    };
+    let error = build(Config {
+        listeners: vec![Listener::http(addr)],
+        ..config()
+    });
+    assert!(
+        matches!(error, BuildError::Listener(_)) && error.to_string().contains(&addr.to_string()),
+        "{error}"
+    );
+    let error = build(Config {
+        admin: Some(addr),
+        ..config()
+    });
+    assert!(
+        error
+            .to_string()
+            .starts_with(&format!("ui.addr: cannot listen on {addr}")),
+        "{error}"
+    );
+    let error = build(Config {
+        access_log: Some("$nonsense".to_owned()),
+        ..config()
+    });
+    assert!(error.to_string().contains("$nonsense"), "{error}");
+}

@@ -1,0 +1,134 @@
+//! Transcripts: services with their tags in, the table in fabio's language and lookups out.
+//! `REWRITE=1 cargo test -p lb` writes what is, for a person to read the difference.
+
+use std::fmt::Write as _;
+
+use lb::Config;
+use lb::config::{parse_checks_required, parse_host_routes, parse_matcher, parse_statuses};
+use lb::table::{Choice, HostHeader, Ledger, Options, Table, Weights};
+
+use crate::picture::picture;
+
+#[test]
+fn tables_and_lookups_are_as_the_transcripts_say() {
+    datadriven::walk("tests/golden", |file| {
+        let mut table = Table::default();
+        file.run(|case| match &*case.directive {
+            "table" => {
+                let mut config = Config {
+                    node: "n1".to_owned(),
+                    ..Config::default()
+                };
+                for (key, values) in &case.args {
+                    set(&mut config, key, &values.join(","));
+                }
+                table = Table::of(&config, &picture(&case.input), &mut Ledger::new(1));
+                listing(&table)
+            }
+            "effective" => table.text(Weights::Effective),
+            "lookup" => case
+                .input
+                .lines()
+                .map(|request| lookup(&table, request))
+                .collect(),
+            "turns" => turns(&table, case.input.trim()),
+            "options" => case
+                .input
+                .lines()
+                .map(|request| options(&table, request))
+                .collect(),
+            "json" => serde_json::to_string_pretty(&table.rows()).unwrap() + "\n",
+            other => panic!("unknown directive {other}"),
+        });
+    });
+}
+
+fn set(config: &mut Config, key: &str, value: &str) {
+    match key {
+        "matcher" => config.matcher = parse_matcher(value).unwrap(),
+        "required" => config.checks_required = parse_checks_required(value).unwrap(),
+        "accepted" => config.accepted = parse_statuses(value).unwrap(),
+        "names" => config.host_routes = parse_host_routes(value).unwrap(),
+        "domains" => config.domains = value.split(',').map(str::to_owned).collect(),
+        "node" => config.node = value.to_owned(),
+        "check" => config.require_check = value == "required",
+        other => panic!("unknown setting {other}"),
+    }
+}
+
+fn listing(table: &Table) -> String {
+    let mut out = table.text(Weights::Asked);
+    for skipped in table.skipped() {
+        let _ = writeln!(
+            out,
+            "skipped {} '{}': {}",
+            skipped.instance, skipped.tag, skipped.reason
+        );
+    }
+    if out.is_empty() { "empty\n".to_owned() } else { out }
+}
+
+fn find<'a>(table: &'a Table, request: &str) -> Option<&'a lb::table::Route> {
+    let route = match request.strip_prefix(':') {
+        Some(port) => table.tcp(port.parse().unwrap()),
+        None => {
+            let (host, path) = request.split_at(request.find('/').unwrap());
+            table.http(host, path)
+        }
+    };
+    route.map(|route| &**route)
+}
+
+fn lookup(table: &Table, request: &str) -> String {
+    let Some(route) = find(table, request) else {
+        return format!("{request} -> 404\n");
+    };
+    let mut targets: Vec<&str> = route.targets.iter().map(|target| &*target.addr).collect();
+    if route.pick(Choice::Random(0), &[]).is_none() {
+        targets.push("503");
+    }
+    format!(
+        "{request} -> {}{} {}\n",
+        route.host,
+        route.path,
+        targets.join(" ")
+    )
+}
+
+/// Who gets the first twelve requests of a worker.
+fn turns(table: &Table, request: &str) -> String {
+    let route = find(table, request).unwrap();
+    let letter = |turn| {
+        let target = route.pick(Choice::Turn(turn), &[]).unwrap();
+        target.instance.to_string()
+    };
+    let turns: Vec<String> = (0..12).map(letter).collect();
+    turns.join(" ") + "\n"
+}
+
+fn options(table: &Table, request: &str) -> String {
+    let route = find(table, request).unwrap();
+    let Options {
+        strip,
+        prepend,
+        host,
+        redirect,
+        ..
+    } = &*route.targets[0].options;
+    let mut out = format!("{request}:");
+    for (name, value) in [("strip", strip), ("prepend", prepend)] {
+        if let Some(value) = value {
+            let _ = write!(out, " {name} {value}");
+        }
+    }
+    match host {
+        HostHeader::Client => {}
+        HostHeader::Target => out.push_str(" host of the target"),
+        HostHeader::Name(name) => _ = write!(out, " host {name}"),
+    }
+    if let Some(redirect) = redirect {
+        let location = redirect.location("foo.com:9999", "/a%2Fb", Some("q=1"));
+        let _ = write!(out, " redirect {} to {location}", redirect.code);
+    }
+    out + "\n"
+}

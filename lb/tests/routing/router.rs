@@ -1,0 +1,147 @@
+//! The router: what swaps a table, what does not, and what survives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb::Config;
+use lb::router::Router;
+use lb::table::Served;
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::picture::picture;
+
+fn router(registry: &Registry) -> Router {
+    Router::new(Arc::new(Config::default()), watch::Sender::new(false), registry).unwrap()
+}
+
+fn value(registry: &Registry, name: &str) -> f64 {
+    let families = registry.gather();
+    let family = families.iter().find(|family| family.name() == name).unwrap();
+    let metric = &family.get_metric()[0];
+    metric.get_gauge().get_value() + metric.get_counter().get_value()
+}
+
+#[test]
+fn a_picture_that_changes_no_route_swaps_no_table() {
+    let mut router = router(&Registry::new());
+    assert!(router.update(picture("web 10.0.0.1:80 check=passing\n  urlprefix-/")));
+    let before = router.live().load_full();
+    assert!(!router.update(picture("web 10.0.0.1:80 check=passing\n  urlprefix-/")));
+    // Another check, the same verdict; another service, nothing to route, on a node known already.
+    assert!(!router.update(picture(
+        "web 10.0.0.1:80 check=passing check=warning\n  urlprefix-/\ndb 10.0.0.2:5"
+    )));
+    assert!(Arc::ptr_eq(&before, &router.live().load_full()));
+    assert!(router.update(picture("web 10.0.0.1:80 check=critical\n  urlprefix-/")));
+    assert!(router.live().load().http("any", "/").unwrap().targets.is_empty());
+    assert!(router.update(picture("")));
+    assert!(router.live().load().http("any", "/").is_none());
+}
+
+#[test]
+fn a_table_made_step_by_step_is_the_table_made_at_once() {
+    let texts = [
+        "a 10.0.0.1:80\n  urlprefix-/a",
+        "a 10.0.0.1:80\n  urlprefix-/a\nb 10.0.0.2:80 node=n2\n  urlprefix-/a\n  urlprefix-b.com/ weight=1",
+        "b 10.0.0.2:80 node=n2\n  urlprefix-b.com/\nc 10.0.0.3:80 base=c cport=80",
+    ];
+    let mut stepwise = router(&Registry::new());
+    for text in texts {
+        stepwise.update(picture(text));
+        let mut at_once = router(&Registry::new());
+        at_once.update(picture(text));
+        let rows = |router: &Router| router.live().load().rows();
+        assert_eq!(rows(&stepwise), rows(&at_once));
+        assert!(!rows(&stepwise).is_empty());
+    }
+    assert!(stepwise.live().load().http("c.n1", "/").is_some());
+}
+
+#[test]
+fn counters_and_turns_outlive_tables_and_go_with_their_target() {
+    let mut router = router(&Registry::new());
+    let both = "web 10.0.0.1:80\n  urlprefix-/\nweb 10.0.0.2:80\n  urlprefix-/";
+    router.update(picture(both));
+    let first = router.live().load_full();
+    let route = first.http("", "/").unwrap();
+    let served = Served {
+        status: Some(200),
+        took: Duration::from_millis(20),
+        rx: 10,
+        tx: 20,
+    };
+    route.targets[0].stats.record(0, served);
+    let choice = route.choice(lb::config::Strategy::Rr, 0, || 0);
+    assert_eq!(choice, lb::table::Choice::Turn(0));
+
+    router.update(picture("web 10.0.0.1:80\n  urlprefix-/"));
+    let second = router.live().load_full();
+    let route = second.http("", "/").unwrap();
+    let snapshot = route.targets[0].stats.snapshot();
+    assert_eq!(
+        (snapshot.requests(), snapshot.classes[2], snapshot.rx, snapshot.tx),
+        (1, 1, 10, 20)
+    );
+    assert_eq!(snapshot.buckets[2], 1);
+    assert_eq!(
+        route.choice(lb::config::Strategy::Rr, 0, || 0),
+        lb::table::Choice::Turn(1)
+    );
+
+    let stats = Arc::downgrade(&first.http("", "/").unwrap().targets[1].stats);
+    drop((first, second));
+    router.update(picture(""));
+    assert!(stats.upgrade().is_none());
+}
+
+#[test]
+fn bad_tags_are_counted_once_per_change() {
+    let registry = Registry::new();
+    let mut router = router(&registry);
+    router.update(picture("web 10.0.0.1:80\n  urlprefix-/ weight=x\n  urlprefix-/"));
+    router.update(picture("web 10.0.0.1:80\n  urlprefix-/ weight=x\n  urlprefix-/b"));
+    assert_eq!(value(&registry, "lictor_lb_skipped_tags"), 1.0);
+    assert_eq!(value(&registry, "lictor_lb_skipped_tags_total"), 1.0);
+    assert_eq!(value(&registry, "lictor_lb_routes"), 1.0);
+    router.update(picture("web 10.0.0.1:80\n  urlprefix-/b"));
+    assert_eq!(value(&registry, "lictor_lb_skipped_tags"), 0.0);
+}
+
+#[tokio::test]
+async fn it_is_ready_with_the_first_table_follows_pictures_and_ends_when_told() {
+    let (pictures, instances) = watch::channel(picture("web 10.0.0.1:80\n  urlprefix-/"));
+    let ready = watch::Sender::new(false);
+    let mut is_ready = ready.subscribe();
+    let router = Router::new(Arc::new(Config::default()), ready.clone(), &Registry::new()).unwrap();
+    let live = router.live();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(router.run(instances, stop.clone()));
+    let within = Duration::from_secs(10);
+    tokio::time::timeout(within, is_ready.wait_for(|ready| *ready))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(live.load().http("", "/").is_some());
+
+    // Readiness withdrawn stays withdrawn, whatever pictures come.
+    ready.send_replace(false);
+    pictures
+        .send(picture("web 10.0.0.1:80\n  urlprefix-/other"))
+        .unwrap();
+    let swapped = async {
+        while live.load().http("", "/").is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(within, swapped).await.unwrap();
+    assert!(live.load().http("", "/other").is_some());
+    assert!(!*ready.borrow());
+
+    // Nobody left to send pictures: the table stays.
+    drop(pictures);
+    stop.cancel();
+    tokio::time::timeout(within, running).await.unwrap().unwrap();
+    assert!(live.load().http("", "/other").is_some());
+}
