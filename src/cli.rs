@@ -68,7 +68,7 @@ impl Usage {
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The releases whose command lines we speak; scripts look for these numbers.
-const CONSUL_VERSION: &str = "1.8.5";
+const CONSUL_VERSION: &str = "1.10.11";
 const FABIO_VERSION: &str = "1.7.3";
 const REGISTRATOR_VERSION: &str = "v7.4.0";
 
