@@ -15,7 +15,7 @@ use crate::http::error::Refusal;
 use crate::http::exchange::Exchange;
 use crate::http::{headers, path};
 use crate::table::{Choice, HostHeader, Route, Target};
-use crate::upstream::{Lease, Unanswered};
+use crate::upstream::{Lease, Reuse, Unanswered};
 use crate::worker::Worker;
 
 /// Targets that one request may be sent to.
@@ -60,7 +60,7 @@ pub(crate) async fn send(
     let host = headers.get(header::HOST).cloned();
     let mut next = Some((headers, body));
     let mut tried = Vec::new();
-    let mut fresh = false;
+    let mut reuse = if repeatable { Reuse::Any } else { Reuse::Young };
     loop {
         let Some((mut headers, body)) = next.take() else {
             return Err(Refusal::Unavailable);
@@ -74,7 +74,7 @@ pub(crate) async fn send(
         *request.uri_mut() = rewritten(&uri, &path, &target)?;
         *request.headers_mut() = headers;
         exchange.sent(&target, request.uri(), &upload);
-        let failed = match worker.upstream.send(&target.addr, request, &upload, fresh).await {
+        let failed = match worker.upstream.send(&target.addr, request, &upload, reuse).await {
             Ok(answer) => return Ok(answer),
             Err(failed) => *failed,
         };
@@ -92,9 +92,11 @@ pub(crate) async fn send(
             let (parts, body) = request.into_parts();
             next = Some((parts.headers, body));
         }
-        // A connection that had been idle says little about its server: a new one to the same will do.
-        fresh = reused;
+        if reused {
+            reuse = Reuse::No;
+        }
         tried.push(target.clone());
+        // A connection that had been idle says little about its server: a new one to the same will do.
         let other = worker
             .pick(route, choice, &tried)
             .cloned()

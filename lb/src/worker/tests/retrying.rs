@@ -108,6 +108,23 @@ fn a_post_that_may_have_arrived_is_never_sent_again() {
 }
 
 #[test]
+fn a_request_that_can_be_sent_only_once_avoids_connections_that_idled_long() {
+    let server = Server::saying("");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    let mut connections_after = |request: &str| {
+        assert_eq!(client.ask(request).status(), 200);
+        server.connections()
+    };
+    assert_eq!(connections_after(POST), 1);
+    assert_eq!(connections_after(POST), 1);
+    // Time is the only thing that makes a connection old.
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(connections_after(POST), 2);
+    assert_eq!(connections_after(GET), 2);
+}
+
+#[test]
 fn a_server_that_closes_without_an_answer_is_502_and_another_is_asked_first() {
     let rude = Server::start(|_| None);
     let mut balancer = Balancer::start(&[routed("web", rude.addr, "urlprefix-/")]);
