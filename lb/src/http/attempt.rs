@@ -57,7 +57,7 @@ pub(crate) async fn send(
         body,
         upload,
     } = call;
-    let host = headers.get(header::HOST).cloned();
+    let client = Own::of(&headers);
     let mut next = Some((headers, body));
     let mut tried = Vec::new();
     let mut reuse = if repeatable { Reuse::Any } else { Reuse::Young };
@@ -68,7 +68,7 @@ pub(crate) async fn send(
         if repeatable {
             next = Some((headers.clone(), RequestBody::Empty));
         }
-        address(&mut headers, &target, host.as_ref());
+        address(&mut headers, &target, &client);
         let mut request = Request::new(body);
         *request.method_mut() = method.clone();
         *request.uri_mut() = rewritten(&uri, &path, &target)?;
@@ -120,20 +120,37 @@ fn failure(worker: &Worker, target: &Target, fault: crate::upstream::Fault) -> R
     Refusal::Upstream(fault)
 }
 
-/// Sets what depends on the target. `host` is the client's.
-fn address(headers: &mut HeaderMap, target: &Target, host: Option<&HeaderValue>) {
-    let own = match &target.options.host {
-        HostHeader::Client => host.cloned(),
+/// What the client's request says where targets may want something else.
+struct Own {
+    host: Option<HeaderValue>,
+    prefix: Option<HeaderValue>,
+}
+
+impl Own {
+    fn of(headers: &HeaderMap) -> Self {
+        Self {
+            host: headers.get(header::HOST).cloned(),
+            prefix: headers.get(headers::FORWARDED_PREFIX).cloned(),
+        }
+    }
+}
+
+/// Sets what depends on the target, whatever an earlier target has left.
+fn address(headers: &mut HeaderMap, target: &Target, client: &Own) {
+    let text = |text: &str| HeaderValue::from_str(text).ok();
+    let host = match &target.options.host {
+        HostHeader::Client => client.host.clone(),
         HostHeader::Target => None,
-        HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
+        HostHeader::Name(name) => text(name),
     };
-    let own = own.or_else(|| HeaderValue::from_str(&target.addr).ok());
-    if let Some(own) = own {
-        headers.insert(header::HOST, own);
+    if let Some(host) = host.or_else(|| text(&target.addr)) {
+        headers.insert(header::HOST, host);
     }
-    if let Some(prefix) = &target.options.strip {
-        headers::set_prefix(headers, prefix);
-    }
+    let strip = target.options.strip.as_deref().and_then(text);
+    match strip.or_else(|| client.prefix.clone()) {
+        Some(prefix) => headers.insert(headers::FORWARDED_PREFIX, prefix),
+        None => headers.remove(headers::FORWARDED_PREFIX),
+    };
 }
 
 /// Path and query for the target.

@@ -1,3 +1,5 @@
+//! Servers that refuse, close, stall or talk nonsense, and what the client gets instead.
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
