@@ -1,8 +1,9 @@
 //! A Docker Engine of the test's own, which may be stopped and started at will.
 //!
-//! It runs in a network namespace of its own, with its own socket, data, state and process-id file: the machine's
-//! engine, its bridge `docker0` and its packet filter are out of its reach. (A second `dockerd` in the machine's
-//! namespace is not harmless: told to have no bridge, it deletes the `docker0` it finds.)
+//! It runs in namespaces of its own for network and mounts, with its own socket, data, state and process-id file: the
+//! machine's engine, its bridge `docker0` and its packet filter are out of its reach, and nothing stays mounted. (A
+//! second `dockerd` in the machine's namespace is not harmless: told to have no bridge, it deletes the `docker0` it
+//! finds.)
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -76,7 +77,7 @@ impl OwnEngine {
         );
         let mut command = Command::new("unshare");
         command
-            .args(["--net", "sh", "-c", &script])
+            .args(["--net", "--mount", "sh", "-c", &script])
             .stdin(Stdio::null())
             .stderr(log)
             .stdout(Stdio::null());

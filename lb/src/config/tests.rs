@@ -1,3 +1,5 @@
+//! The text forms of values: what is understood, and what is refused with which words.
+
 use std::time::Duration;
 
 use catalog::Status;

@@ -1,3 +1,5 @@
+//! Weights become shares, shares become targets.
+
 use super::*;
 
 fn counts(weights: &[f64], requests: u64) -> Vec<u64> {
