@@ -26,6 +26,20 @@ use pool::Pool;
 /// How long a worker passes over an authority that refused a connection, when there are others.
 const AVOIDED: Duration = Duration::from_secs(1);
 
+/// A connection used this short a time ago is hardly being closed by a server that tires of idle ones.
+const YOUNG: Duration = Duration::from_secs(1);
+
+/// Which idle connections a request may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// All: should the server just be closing it, the request can be sent again.
+    Any,
+    /// One that was in use a moment ago, since the request can be sent only once.
+    Young,
+    /// None: one of them was just found closed, so others will be.
+    No,
+}
+
 /// Limits of the connections to servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Limits {
@@ -119,15 +133,19 @@ impl Upstream {
         }
     }
 
-    /// Sends `request` to `authority` and waits for the head of the answer; `fresh`: on a new connection.
+    /// Sends `request` to `authority` and waits for the head of the answer.
     pub(crate) async fn send(
         self: &Rc<Self>,
         authority: &Arc<str>,
         request: Request<RequestBody>,
         upload: &Upload,
-        fresh: bool,
+        reuse: Reuse,
     ) -> Result<(Response<Incoming>, Lease), Box<Unanswered>> {
-        let idle = if fresh { None } else { self.pool.take(authority) };
+        let idle = match reuse {
+            Reuse::Any => self.pool.take(authority, self.limits.idle),
+            Reuse::Young => self.pool.take(authority, YOUNG.min(self.limits.idle)),
+            Reuse::No => None,
+        };
         let (sender, reused) = match idle {
             Some(sender) => (sender, true),
             None => match self.open(authority).await {

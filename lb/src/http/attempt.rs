@@ -15,7 +15,7 @@ use crate::http::error::Refusal;
 use crate::http::exchange::Exchange;
 use crate::http::{headers, path};
 use crate::table::{Choice, HostHeader, Route, Target};
-use crate::upstream::{Lease, Unanswered};
+use crate::upstream::{Lease, Reuse, Unanswered};
 use crate::worker::Worker;
 
 /// Targets that one request may be sent to.
@@ -57,10 +57,10 @@ pub(crate) async fn send(
         body,
         upload,
     } = call;
-    let host = headers.get(header::HOST).cloned();
+    let client = Own::of(&headers);
     let mut next = Some((headers, body));
     let mut tried = Vec::new();
-    let mut fresh = false;
+    let mut reuse = if repeatable { Reuse::Any } else { Reuse::Young };
     loop {
         let Some((mut headers, body)) = next.take() else {
             return Err(Refusal::Unavailable);
@@ -68,13 +68,13 @@ pub(crate) async fn send(
         if repeatable {
             next = Some((headers.clone(), RequestBody::Empty));
         }
-        address(&mut headers, &target, host.as_ref());
+        address(&mut headers, &target, &client);
         let mut request = Request::new(body);
         *request.method_mut() = method.clone();
         *request.uri_mut() = rewritten(&uri, &path, &target)?;
         *request.headers_mut() = headers;
         exchange.sent(&target, request.uri(), &upload);
-        let failed = match worker.upstream.send(&target.addr, request, &upload, fresh).await {
+        let failed = match worker.upstream.send(&target.addr, request, &upload, reuse).await {
             Ok(answer) => return Ok(answer),
             Err(failed) => *failed,
         };
@@ -92,9 +92,11 @@ pub(crate) async fn send(
             let (parts, body) = request.into_parts();
             next = Some((parts.headers, body));
         }
-        // A connection that had been idle says little about its server: a new one to the same will do.
-        fresh = reused;
+        if reused {
+            reuse = Reuse::No;
+        }
         tried.push(target.clone());
+        // A connection that had been idle says little about its server: a new one to the same will do.
         let other = worker
             .pick(route, choice, &tried)
             .cloned()
@@ -118,20 +120,37 @@ fn failure(worker: &Worker, target: &Target, fault: crate::upstream::Fault) -> R
     Refusal::Upstream(fault)
 }
 
-/// Sets what depends on the target. `host` is the client's.
-fn address(headers: &mut HeaderMap, target: &Target, host: Option<&HeaderValue>) {
-    let own = match &target.options.host {
-        HostHeader::Client => host.cloned(),
+/// What the client's request says where targets may want something else.
+struct Own {
+    host: Option<HeaderValue>,
+    prefix: Option<HeaderValue>,
+}
+
+impl Own {
+    fn of(headers: &HeaderMap) -> Self {
+        Self {
+            host: headers.get(header::HOST).cloned(),
+            prefix: headers.get(headers::FORWARDED_PREFIX).cloned(),
+        }
+    }
+}
+
+/// Sets what depends on the target, whatever an earlier target has left.
+fn address(headers: &mut HeaderMap, target: &Target, client: &Own) {
+    let text = |text: &str| HeaderValue::from_str(text).ok();
+    let host = match &target.options.host {
+        HostHeader::Client => client.host.clone(),
         HostHeader::Target => None,
-        HostHeader::Name(name) => HeaderValue::from_str(name).ok(),
+        HostHeader::Name(name) => text(name),
     };
-    let own = own.or_else(|| HeaderValue::from_str(&target.addr).ok());
-    if let Some(own) = own {
-        headers.insert(header::HOST, own);
+    if let Some(host) = host.or_else(|| text(&target.addr)) {
+        headers.insert(header::HOST, host);
     }
-    if let Some(prefix) = &target.options.strip {
-        headers::set_prefix(headers, prefix);
-    }
+    let strip = target.options.strip.as_deref().and_then(text);
+    match strip.or_else(|| client.prefix.clone()) {
+        Some(prefix) => headers.insert(headers::FORWARDED_PREFIX, prefix),
+        None => headers.remove(headers::FORWARDED_PREFIX),
+    };
 }
 
 /// Path and query for the target.

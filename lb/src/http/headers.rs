@@ -14,7 +14,8 @@ use crate::http::host;
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+/// What a route with `strip=` took off the path.
+pub(crate) const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -152,13 +153,6 @@ pub(crate) fn forward(headers: &mut HeaderMap, peer: &Peer, host: &str) {
         set_forwarded_host(headers);
     }
     append_forwarded(headers, peer);
-}
-
-/// `X-Forwarded-Prefix` for a route that strips it from the path.
-pub(crate) fn set_prefix(headers: &mut HeaderMap, prefix: &str) {
-    if let Ok(prefix) = HeaderValue::from_str(prefix) {
-        headers.insert(FORWARDED_PREFIX, prefix);
-    }
 }
 
 fn set_if_absent(headers: &mut HeaderMap, name: HeaderName, value: impl FnOnce() -> HeaderValue) {

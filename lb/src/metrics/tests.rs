@@ -1,3 +1,5 @@
+//! Rows, counts and the text that Prometheus reads agree.
+
 use super::*;
 
 #[test]

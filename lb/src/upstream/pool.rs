@@ -35,13 +35,14 @@ impl<B: Body + 'static> Pool<B> {
         }
     }
 
-    /// A connection that is open and free as far as we have been told.
-    pub(crate) fn take(&self, authority: &str) -> Option<SendRequest<B>> {
+    /// A connection that is open and free as far as we have been told, and was used less than `age` ago.
+    pub(crate) fn take(&self, authority: &str, age: Duration) -> Option<SendRequest<B>> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(authority)?;
-        while let Some(Idle { sender, since }) = connections.pop() {
-            if sender.is_ready() && since.elapsed() < self.idle_timeout {
-                return Some(sender);
+        while connections.last()?.since.elapsed() < age {
+            let youngest = connections.pop()?.sender;
+            if youngest.is_ready() {
+                return Some(youngest);
             }
         }
         None

@@ -1,3 +1,5 @@
+//! Byte streams, whole and in pieces of every size: what is ambiguous, and where reading stands.
+
 use super::*;
 
 /// Feeds `bytes` in pieces of every size and returns what was ambiguous, the same each time.

@@ -1,3 +1,5 @@
+//! Headers in, headers out.
+
 use super::*;
 
 fn map(lines: &[(&str, &str)]) -> HeaderMap {

@@ -1,4 +1,7 @@
+//! Ports, stops, table changes and panics: who is served to the end, and who is not served any more.
+
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -69,6 +72,35 @@ fn a_request_keeps_its_target_when_the_table_changes() {
     assert_eq!(balancer.get("a", "/").status(), 404);
     answer.send(()).unwrap();
     assert_eq!(client.answer().unwrap().body, "finished");
+}
+
+#[test]
+fn instances_that_come_and_go_under_traffic_fail_no_request() {
+    let servers = [Server::saying("x"), Server::saying("x")];
+    let routes = servers
+        .each_ref()
+        .map(|server| routed("web", server.addr, "urlprefix-/"));
+    let mut balancer = Balancer::with(|config| config.workers = 2, &routes);
+    let (addr, over) = (balancer.addr, Arc::new(AtomicBool::new(false)));
+    let client = |request: &'static str| {
+        let over = over.clone();
+        std::thread::spawn(move || {
+            let mut client = Client::to(addr);
+            while !over.load(SeqCst) {
+                assert_eq!(client.ask(request).status(), 200);
+            }
+        })
+    };
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    let clients = [client(GET), client(post), client(GET), client(post)];
+    let served = || servers.iter().map(|server| server.seen().len()).sum::<usize>();
+    for change in 0..20 {
+        let before = served();
+        balancer.route(&routes[change % 2..=change % 2]);
+        until("traffic goes on", || served() > before + 20);
+    }
+    over.store(true, SeqCst);
+    clients.into_iter().for_each(|client| client.join().unwrap());
 }
 
 #[test]

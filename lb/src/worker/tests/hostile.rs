@@ -1,3 +1,5 @@
+//! Clients that mean harm or know no better: each gets its clear refusal, and nobody else notices.
+
 use std::time::Duration;
 
 use super::harness::*;

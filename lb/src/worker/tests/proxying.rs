@@ -1,3 +1,5 @@
+//! What servers and clients see of each other through the balancer.
+
 use super::harness::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Servers that refuse, close, stall or talk nonsense, and what the client gets instead.
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -105,6 +107,23 @@ fn a_post_that_may_have_arrived_is_never_sent_again() {
         assert_eq!(server.seen().len(), 2);
         assert_eq!(balancer.metric("retries_total"), 0);
     }
+}
+
+#[test]
+fn a_request_that_can_be_sent_only_once_avoids_connections_that_idled_long() {
+    let server = Server::saying("");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    let mut connections_after = |request: &str| {
+        assert_eq!(client.ask(request).status(), 200);
+        server.connections()
+    };
+    assert_eq!(connections_after(POST), 1);
+    assert_eq!(connections_after(POST), 1);
+    // Time is the only thing that makes a connection old.
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(connections_after(POST), 2);
+    assert_eq!(connections_after(GET), 2);
 }
 
 #[test]

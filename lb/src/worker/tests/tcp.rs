@@ -1,3 +1,5 @@
+//! Bytes by port.
+
 use std::io::{Read, Write};
 use std::time::Duration;
 

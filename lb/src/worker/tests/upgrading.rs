@@ -1,3 +1,5 @@
+//! WebSockets: agreed, declined, unasked.
+
 use std::io::{Read, Write};
 
 use super::harness::*;
