@@ -8,9 +8,6 @@ pub mod client;
 mod flags;
 mod help;
 
-#[cfg(test)]
-mod tests;
-
 use std::fmt::Write as _;
 
 use crate::config::fault::{Fault, Origin};
@@ -343,3 +340,6 @@ fn stray(word: &str) -> Fault {
 fn is_boolean(word: &str) -> bool {
     matches!(word, "true" | "false")
 }
+
+#[cfg(test)]
+mod tests;

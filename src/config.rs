@@ -15,9 +15,6 @@ mod reader;
 mod uri;
 pub mod values;
 
-#[cfg(test)]
-mod tests;
-
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -359,3 +356,6 @@ fn dns_safe(name: &str) -> bool {
 fn nonzero(time: Duration) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }
+
+#[cfg(test)]
+mod tests;

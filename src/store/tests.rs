@@ -1,3 +1,5 @@
+//! What readers and waiters of the store can rely on.
+
 use std::time::Duration;
 
 use catalog::command::{KvCommand, Record};

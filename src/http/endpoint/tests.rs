@@ -1,3 +1,5 @@
+//! The table of endpoints is sound, and `docs/endpoints.md` is written from it.
+
 use std::fmt::Write as _;
 
 use super::*;
