@@ -45,6 +45,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause after a connection could not be accepted: no file descriptor comes free any sooner by asking.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Every metric: its name, kind, labels and what it means.
+pub const METRICS: &[(&str, &str, &[&str], &str)] = &[(
+    "lictor_http_waiting_requests",
+    "gauge",
+    &[],
+    "Requests that wait for a change at this moment.",
+)];
+
 /// What handlers need to know and reach.
 #[derive(Clone)]
 pub struct Context {
@@ -74,7 +82,8 @@ impl Context {
         registry: prometheus::Registry,
         hosts: Arc<[String]>,
     ) -> prometheus::Result<Self> {
-        let waiting = IntGauge::new("lictor_http_waiting_requests", "Requests that wait for a change.")?;
+        let (name, .., help) = METRICS[0];
+        let waiting = IntGauge::new(name, help)?;
         registry.register(Box::new(waiting.clone()))?;
         Ok(Self {
             store,

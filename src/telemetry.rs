@@ -13,3 +13,6 @@ pub fn start(level: LevelFilter) {
         .with_target(false)
         .init();
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,7 @@ fn answer(state: &mut State, case: &mut TestCase) -> Outcome<String> {
                 up_to: case.take_arg("up-to")?,
             },
         ),
-        "nodes" => rows(state.nodes(), |nodes| {
+        "nodes" => rows(&state.nodes(), |nodes| {
             nodes
                 .iter()
                 .map(|node| {
@@ -48,7 +48,7 @@ fn answer(state: &mut State, case: &mut TestCase) -> Outcome<String> {
         }),
         "node" => {
             let name: String = case.take_arg("name")?;
-            rows(state.services_on(&name), |found| match found {
+            rows(&state.services_on(&name), |found| match found {
                 None => vec!["none".to_owned()],
                 Some((node, services)) => {
                     let head = format!("{} {}", node.spec.name, node.spec.address);
@@ -59,7 +59,7 @@ fn answer(state: &mut State, case: &mut TestCase) -> Outcome<String> {
                 }
             })
         }
-        "services" => rows(state.services(), |services| {
+        "services" => rows(&state.services(), |services| {
             services
                 .iter()
                 .map(|(name, tags)| format!("{name} {tags:?}"))
@@ -67,20 +67,20 @@ fn answer(state: &mut State, case: &mut TestCase) -> Outcome<String> {
         }),
         "service" => {
             let name: String = case.take_arg("name")?;
-            rows(state.instances_of(&name), |found| {
+            rows(&state.instances_of(&name), |found| {
                 found.iter().map(|i| instance(i)).collect()
             })
         }
         "checks" => checks(state, case)?,
         "get" => {
             let key: String = case.take_arg("key")?;
-            rows(state.kv(&key), |entry| {
+            rows(&state.kv(&key), |entry| {
                 vec![entry.as_ref().map_or("none".to_owned(), |entry| shown(entry))]
             })
         }
         "list" => {
             let prefix: String = case.try_take_arg("prefix")?.unwrap_or_default();
-            rows(state.kv_under(&prefix), |entries| {
+            rows(&state.kv_under(&prefix), |entries| {
                 entries.iter().map(|entry| shown(entry)).collect()
             })
         }
@@ -194,16 +194,19 @@ fn kv(case: &mut TestCase) -> Outcome<Command> {
 fn checks(state: &State, case: &mut TestCase) -> Outcome<String> {
     let all = |found: &Vec<std::sync::Arc<Check>>| found.iter().map(|c| check(c)).collect();
     Ok(if let Some(node) = case.try_take_arg::<String>("node")? {
-        rows(state.checks_on(&node), all)
+        rows(&state.checks_on(&node), all)
     } else if let Some(service) = case.try_take_arg::<String>("service")? {
-        rows(state.checks_of(&service), all)
+        rows(&state.checks_of(&service), all)
     } else {
         let status: Option<String> = case.try_take_arg("state")?;
-        rows(state.checks_in(status.map(|text| text.parse()).transpose()?), all)
+        rows(
+            &state.checks_in(status.map(|text| text.parse()).transpose()?),
+            all,
+        )
     })
 }
 
-fn rows<T>(answer: Answer<T>, show: impl Fn(&T) -> Vec<String>) -> String {
+fn rows<T>(answer: &Answer<T>, show: impl Fn(&T) -> Vec<String>) -> String {
     let mut out = format!("index {}\n", answer.index);
     for line in show(&answer.rows) {
         let _ = writeln!(out, "{line}");

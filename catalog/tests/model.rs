@@ -91,25 +91,25 @@ fn questions(state: &State) -> Vec<(Interest, u64, String)> {
     fn put<T: std::fmt::Debug>(
         out: &mut Vec<(Interest, u64, String)>,
         interest: Interest,
-        answer: Answer<T>,
+        answer: &Answer<T>,
     ) {
         out.push((interest, answer.index, format!("{:?}", answer.rows)));
     }
     let mut out = Vec::new();
-    put(&mut out, Interest::Nodes, state.nodes());
-    put(&mut out, Interest::Services, state.services());
-    put(&mut out, Interest::Checks, state.checks_in(None));
+    put(&mut out, Interest::Nodes, &state.nodes());
+    put(&mut out, Interest::Services, &state.services());
+    put(&mut out, Interest::Checks, &state.checks_in(None));
     for name in NAMES {
-        put(&mut out, Interest::service(name), state.instances_of(name));
-        put(&mut out, Interest::service(name), state.checks_of(name));
+        put(&mut out, Interest::service(name), &state.instances_of(name));
+        put(&mut out, Interest::service(name), &state.checks_of(name));
     }
     for node in NODES {
-        put(&mut out, Interest::on_node(node), state.services_on(node));
-        put(&mut out, Interest::Checks, state.checks_on(node));
+        put(&mut out, Interest::on_node(node), &state.services_on(node));
+        put(&mut out, Interest::Checks, &state.checks_on(node));
     }
     for key in KEYS {
-        put(&mut out, Interest::Key(key.into()), state.kv(key));
-        put(&mut out, Interest::Prefix(key.into()), state.kv_under(key));
+        put(&mut out, Interest::Key(key.into()), &state.kv(key));
+        put(&mut out, Interest::Prefix(key.into()), &state.kv_under(key));
     }
     out
 }
@@ -119,7 +119,12 @@ fn drawn(state: &State) -> Vec<String> {
     let mut out = Vec::new();
     for node in state.nodes().rows {
         let checks = state.checks_on(&node.spec.name).rows;
-        for service in state.services_on(&node.spec.name).rows.unwrap().1 {
+        for service in state
+            .services_on(&node.spec.name)
+            .rows
+            .map(|(_, services)| services)
+            .unwrap_or_default()
+        {
             let of = |id: Option<&Arc<str>>| {
                 checks
                     .iter()

@@ -108,16 +108,17 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
     let mut draining = false;
     loop {
         tokio::select! {
+            // In this order, so that no answer is written after the stop without saying that it is the last.
             biased;
+            () = client.worker.stop.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
                 }
                 break;
-            }
-            () = client.worker.stop.cancelled(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
             }
             now = tick.tick() => match patience.look(client.progress(), now) {
                 Verdict::Fine => {}

@@ -30,6 +30,18 @@ pub enum Kind {
     Histogram,
 }
 
+impl Kind {
+    /// Prometheus' word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
 /// One metric as its users know it.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {

@@ -170,7 +170,7 @@ impl Router {
             reason,
         } in skipped
         {
-            tracing::warn!(%service, %instance, %tag, %reason, "this tag makes no route");
+            tracing::warn!(?service, ?instance, %tag, %reason, "this tag makes no route");
             self.gauges.skipped_total.inc();
         }
     }

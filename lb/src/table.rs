@@ -21,11 +21,12 @@ use std::sync::Arc;
 
 pub use part::Part;
 pub use redirect::Redirect;
-pub use route::{Choice, HostHeader, Options, Route, Target};
+pub use route::{Choice, HostHeader, Options, Route, Target, Unfit};
 pub use stats::{BUCKETS, Ledger, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};
 
 use crate::config::{Config, Matcher};
+use crate::health::Verdict;
 use matching::{Hosts, Wanted};
 use names::Names;
 use pick::Shares;
@@ -189,18 +190,26 @@ fn route(
 ) -> Arc<Route> {
     let mut chosen: Vec<&Candidate<'_>> = Vec::new();
     let mut seen = std::collections::HashSet::new();
-    for candidate in candidates.iter().filter(|candidate| candidate.part.fit) {
-        let Candidate { part, options } = candidate;
-        let url = options.redirect.as_ref().map(|redirect| &*redirect.url);
-        // As fabio: the same destination twice is one, whatever the other options.
-        if seen.insert((
-            &part.service,
-            &part.addr,
-            url,
-            options.weight.to_bits(),
-            &options.tags,
-        )) {
-            chosen.push(candidate);
+    let mut unfit = Vec::new();
+    for candidate in candidates {
+        let Part {
+            service,
+            instance,
+            addr,
+            ..
+        } = candidate.part;
+        match candidate.part.verdict {
+            // The same destination twice is one: it is counted under one name, too.
+            Verdict::Fit if seen.insert((service, addr)) => chosen.push(candidate),
+            Verdict::Fit => {}
+            Verdict::Unfit(why) => {
+                let (service, instance) = (service.clone(), instance.clone());
+                unfit.push(Unfit {
+                    service,
+                    instance,
+                    why,
+                });
+            }
         }
     }
     let weights: Vec<f64> = chosen.iter().map(|candidate| candidate.options.weight).collect();
@@ -234,6 +243,7 @@ fn route(
         host: host.clone(),
         path: path.clone(),
         built_in: false,
+        unfit: unfit.into(),
         shares: Shares::new(&shares),
         turns: ledger.turns(host, path),
     })

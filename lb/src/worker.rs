@@ -233,14 +233,14 @@ impl Worker {
                 (stream, peer) = listen::accept(&tcp) => {
                     connections.spawn_local(self.clone().connection(listener.clone(), stream, peer));
                 }
-                Some(ended) = connections.join_next() => self.bury(ended),
+                Some(ended) = connections.join_next() => bury(&self.counters, ended),
                 () = self.stop.cancelled() => break,
             }
         }
         drop(tcp);
         let deadline = Instant::now() + self.config.shutdown_wait;
         while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
-            self.bury(ended);
+            bury(&self.counters, ended);
         }
         if !connections.is_empty() {
             let left = connections.len();
@@ -254,15 +254,6 @@ impl Worker {
         match listener.proto {
             Proto::Http => http::serve(self, listener, stream, peer).await,
             Proto::Tcp => tcp::serve(&self, &listener, stream).await,
-        }
-    }
-
-    fn bury(&self, ended: Result<(), JoinError>) {
-        if let Err(error) = ended
-            && error.is_panic()
-        {
-            self.counters.panics.add(1);
-            tracing::error!(%error, "a connection's task panicked; other connections are not affected");
         }
     }
 
@@ -288,6 +279,16 @@ impl Worker {
             self.upstream.sweep(|authority| authorities.contains(authority));
             self.counters.upstream_idle.set(self.upstream.idle() as u64);
         }
+    }
+}
+
+/// A panic costs the connection it happened in, and is said and counted.
+fn bury(counters: &Counters, ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        counters.panics.add(1);
+        tracing::error!(%error, "a connection's task panicked; other connections are not affected");
     }
 }
 

@@ -6,14 +6,54 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Every metric: its name, kind, labels and what it means.
 pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
-    (EVENTS, "counter", &[], "Events received from the container engine that made us look."),
-    (PASSES, "counter", &[], "Looks at every container: at start, after a reconnect, and on the slow pass."),
-    (REGISTERED, "counter", &[], "Registrations written to the registry."),
-    (REFRESHED, "counter", &[], "Changes of container state passed on to the registry."),
-    (DEREGISTERED, "counter", &[], "Registrations removed from the registry."),
-    (FAILURES, "counter", &["operation"], "Operations that failed and are tried again, by operation."),
-    (RECONNECTS, "counter", &[], "Connections to the container engine that were lost."),
-    (BAD_METADATA, "counter", &[], "Container settings that were not understood and left out."),
+    (
+        EVENTS,
+        "counter",
+        &[],
+        "Events received from the container engine that made us look.",
+    ),
+    (
+        PASSES,
+        "counter",
+        &[],
+        "Looks at every container: at start, after a reconnect, and on the slow pass.",
+    ),
+    (
+        REGISTERED,
+        "counter",
+        &[],
+        "Registrations written to the registry.",
+    ),
+    (
+        REFRESHED,
+        "counter",
+        &[],
+        "Changes of container state passed on to the registry.",
+    ),
+    (
+        DEREGISTERED,
+        "counter",
+        &[],
+        "Registrations removed from the registry.",
+    ),
+    (
+        FAILURES,
+        "counter",
+        &["operation"],
+        "Operations that failed and are tried again, by operation.",
+    ),
+    (
+        RECONNECTS,
+        "counter",
+        &[],
+        "Connections to the container engine that were lost.",
+    ),
+    (
+        BAD_METADATA,
+        "counter",
+        &[],
+        "Container settings that were not understood and left out.",
+    ),
     (CONTAINERS, "gauge", &[], "Running containers."),
     (SERVICES, "gauge", &[], "Services that running containers offer."),
 ];

@@ -73,8 +73,13 @@ impl Agent {
 
         let listeners = agent.http(&config).await?;
         let (store, local) = (core.store.clone(), core.local.clone());
-        let context =
-            http::Context::new(store, local, core.identity.clone(), core.metrics.clone(), Arc::new([]));
+        let context = http::Context::new(
+            store,
+            local,
+            core.identity.clone(),
+            core.metrics.clone(),
+            Arc::new([]),
+        );
         let context = context.map_err(|error| BuildError::of("http", &error))?;
         let dns = agent.dns(&config, &core).await?;
         let registrator = agent.registrator(config.registrator, &core)?;

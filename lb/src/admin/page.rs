@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::table::{Row, Table};
+use crate::table::{Row, Table, Unfit};
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Routes</title><style>\
 body{font:14px/1.4 system-ui,sans-serif;margin:2em}table{border-collapse:collapse}\
@@ -42,14 +42,16 @@ pub(super) fn routes(table: &Table, query: &str) -> String {
     {
         row(&service, &src, &dst, &opts, &format!("{:.2}%", weight * 100.0));
     }
-    for route in table.routes().filter(|route| route.targets.is_empty()) {
-        row(
-            &route.service,
-            &format!("{}{}", route.host, route.path),
-            "nothing passes",
-            "",
-            "",
-        );
+    for route in table.routes() {
+        let src = format!("{}{}", route.host, route.path);
+        for Unfit {
+            service,
+            instance,
+            why,
+        } in &route.unfit
+        {
+            row(service, &src, &format!("{instance}: {why}"), "", "");
+        }
     }
     page.push_str("</table>");
     if !table.skipped().is_empty() {

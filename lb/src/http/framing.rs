@@ -9,8 +9,8 @@
 //! It also knows whether a head is half read, which makes slow heads visible without a timer per request.
 //! It never changes, delays or keeps what passes through, and decides nothing that hyper decides.
 //!
-//! Closing a socket on bytes that nobody read resets the connection, and the client loses the answer that would have
-//! told it why. So a connection that ends inside a request is first drained for a moment.
+//! Closing a socket on bytes that nobody read resets the connection, and the client loses the answer that
+//! would have told it why. So a connection that ends inside a request is first drained for a moment.
 
 use std::io;
 use std::pin::Pin;

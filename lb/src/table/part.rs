@@ -9,7 +9,7 @@ use catalog::service::{META_BASE, META_PORT};
 use super::Skipped;
 use super::tag::{self, Definition, shorten};
 use crate::config::{Config, HostRoutes};
-use crate::health;
+use crate::health::{self, Verdict};
 
 /// Container ports well known for something other than HTTP.
 const NOT_HTTP: [u16; 42] = [
@@ -32,7 +32,7 @@ pub struct Part {
     /// `host:port`.
     pub addr: Arc<str>,
     /// Whether it gets traffic.
-    pub fit: bool,
+    pub verdict: Verdict,
     /// What its tags ask for.
     pub definitions: Vec<Definition>,
     /// Tags that ask for nothing that can be had.
@@ -60,7 +60,7 @@ impl Part {
             instance: spec.id.clone(),
             node: instance.node.spec.name.clone(),
             addr: authority(instance.address(), spec.port).into(),
-            fit: health::verdict(config, instance).is_fit(),
+            verdict: health::verdict(config, instance),
             definitions: Vec::new(),
             skipped: Vec::new(),
             named: None,
@@ -71,7 +71,8 @@ impl Part {
         // Nobody connects to an instance that is not fit, so its address may be anything: a stopped
         // container has no port, and yet its routes are known.
         let unreachable = part
-            .fit
+            .verdict
+            .is_fit()
             .then(|| unreachable(instance.address(), spec.port))
             .flatten();
         if unreachable.is_none() {

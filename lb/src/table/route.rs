@@ -20,8 +20,21 @@ pub struct Route {
     pub built_in: bool,
     /// All that may get traffic now; empty when the route is known but nothing passes.
     pub targets: Box<[Arc<Target>]>,
+    /// Instances that belong here and may not get traffic.
+    pub unfit: Box<[Unfit]>,
     pub(super) shares: Shares,
     pub(super) turns: Arc<Turns>,
+}
+
+/// An instance that may not get traffic now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    /// Service it belongs to.
+    pub service: Arc<str>,
+    /// Id of the instance on its node.
+    pub instance: Arc<str>,
+    /// Why not.
+    pub why: &'static str,
 }
 
 /// One instance as the target of one route.

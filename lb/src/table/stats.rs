@@ -5,8 +5,8 @@
 //! alone: counting costs plain loads and stores, and no core waits for another. Readers add up.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Upper bounds of the latency buckets in seconds: fabio's. A last bucket takes the rest.
@@ -15,7 +15,8 @@ pub const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2
 /// Counters of one target on one route.
 #[derive(Debug)]
 pub struct TargetStats {
-    shards: Box<[Shard]>,
+    /// One for each worker, made when it first counts: most targets are met by few workers.
+    shards: Box<[OnceLock<Box<Shard>>]>,
 }
 
 /// The counters of one worker.
@@ -73,17 +74,17 @@ fn bump(counter: &AtomicU64, by: u64) {
 }
 
 impl TargetStats {
-    /// Zeroes, one shard for each worker.
+    /// Zeroes, for this many workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self {
-            shards: (0..workers.max(1)).map(|_| Shard::default()).collect(),
+            shards: (0..workers.max(1)).map(|_| OnceLock::new()).collect(),
         }
     }
 
     /// Counts one request or TCP connection. Only worker `worker` may pass its own number.
     pub fn record(&self, worker: usize, served: Served) {
-        let shard = &self.shards[worker % self.shards.len()];
+        let shard = self.shards[worker % self.shards.len()].get_or_init(Box::default);
         let class = served.status.map_or(0, |status| usize::from(status / 100));
         bump(shard.classes.get(class).unwrap_or(&shard.classes[0]), 1);
         let seconds = served.took.as_secs_f64();
@@ -105,7 +106,7 @@ impl TargetStats {
     pub fn snapshot(&self) -> Snapshot {
         let mut sum = Snapshot::default();
         let mut nanos = 0_u64;
-        for shard in &self.shards {
+        for shard in self.shards.iter().filter_map(OnceLock::get) {
             for (total, part) in sum.classes.iter_mut().zip(&shard.classes) {
                 *total += part.load(Relaxed);
             }
@@ -125,7 +126,7 @@ impl TargetStats {
 /// to be fair.
 #[derive(Debug)]
 pub struct Turns {
-    shards: Box<[Turn]>,
+    shards: Box<[OnceLock<Box<Turn>>]>,
 }
 
 #[derive(Debug)]
@@ -133,20 +134,20 @@ pub struct Turns {
 struct Turn(AtomicU64);
 
 impl Turns {
-    /// Each worker starts at another target, so that few requests spread over many workers do not
-    /// all meet the first.
+    /// For this many workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         Self {
-            shards: (0..workers.max(1) as u64)
-                .map(|worker| Turn(AtomicU64::new(worker)))
-                .collect(),
+            shards: (0..workers.max(1)).map(|_| OnceLock::new()).collect(),
         }
     }
 
     /// The next turn of this worker. Only worker `worker` may pass its own number.
     pub fn next(&self, worker: usize) -> u64 {
-        let turn = &self.shards[worker % self.shards.len()].0;
+        // Each starts at another target, so that few requests spread over many workers do not all
+        // meet the first.
+        let first = || Box::new(Turn(AtomicU64::new(worker as u64)));
+        let turn = &self.shards[worker % self.shards.len()].get_or_init(first).0;
         let now = turn.load(Relaxed);
         turn.store(now.wrapping_add(1), Relaxed);
         now

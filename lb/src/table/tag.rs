@@ -236,8 +236,9 @@ fn non_empty(value: &str) -> Option<Box<str>> {
 
 fn weight(text: &str) -> Result<f64, BadTag> {
     match text.parse::<f64>() {
-        // fabio takes a negative weight as none.
-        Ok(weight) if weight.is_finite() => Ok(weight.max(0.0)),
+        // fabio takes a negative weight as none, and has 10000 slots: the least weight is one of them.
+        Ok(weight) if weight.is_finite() && weight > 0.0 => Ok(weight.clamp(1e-4, 1e6)),
+        Ok(weight) if weight.is_finite() => Ok(0.0),
         _ => Err(BadTag::Weight(shorten(text))),
     }
 }

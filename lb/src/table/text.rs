@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Table;
 use super::part::Part;
-use super::route::{Options, Route, Target};
+use super::route::{Options, Route, Target, Unfit};
 use super::tag::{Source, escape};
 
 /// Which weights a listing shows.
@@ -50,8 +50,8 @@ pub struct Row {
 }
 
 impl Table {
-    /// The table in fabio's language. What that language cannot say (built-in routes, known
-    /// routes where nothing passes) is written as comments.
+    /// The table in fabio's language. What that language cannot say (built-in routes,
+    /// instances that may not get traffic) is written as comments.
     #[must_use]
     pub fn text(&self, weights: Weights) -> String {
         let mut out = String::new();
@@ -74,13 +74,8 @@ impl Table {
                     line(&target.service, &src, &dst, weight, &target.options)
                 );
             }
-            if route.targets.is_empty() {
-                let _ = writeln!(
-                    out,
-                    "# nothing passes: {} {}",
-                    escape(&route.service),
-                    escape(&src)
-                );
+            for Unfit { instance, why, .. } in &route.unfit {
+                let _ = writeln!(out, "# unfit: {} {}: {why}", escape(instance), escape(&src));
             }
         }
         out
@@ -110,7 +105,7 @@ impl Part {
     /// What it adds to the table, one line for each target; nothing while it is not fit.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        if !self.fit {
+        if !self.verdict.is_fit() {
             return Vec::new();
         }
         let line = |source: &Source, options: &Options| {

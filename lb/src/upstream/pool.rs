@@ -1,4 +1,5 @@
-//! Idle connections to servers, of one worker, by authority. The youngest is used first, so that the rest can age.
+//! Idle connections to servers, of one worker, by authority. The youngest is used first, so that the rest
+//! can age.
 //!
 //! A connection is in here only while nobody uses it. It comes back when the answer's body has ended, and
 //! never after an upgrade.

@@ -82,25 +82,7 @@ fn instance(head: &str, tags: Vec<String>) -> Instance {
     }
     let checks = checks
         .into_iter()
-        .map(|(id, kind, status, of_service)| {
-            let spec = CheckSpec {
-                id: id.into(),
-                name: String::new(),
-                status,
-                notes: String::new(),
-                output: String::new(),
-                service_id: of_service.then(|| spec.id.clone()),
-                kind: kind.to_owned(),
-            };
-            Arc::new(Check {
-                node: node.into(),
-                spec,
-                service_name: name.into(),
-                service_tags: Vec::new(),
-                created: 1,
-                modified: 1,
-            })
-        })
+        .map(|check| Arc::new(recorded(check, node, &spec)))
         .collect();
     let address = "192.168.0.1".to_owned();
     let node = NodeSpec {
@@ -121,5 +103,29 @@ fn instance(head: &str, tags: Vec<String>) -> Instance {
             modified: 1,
         }),
         checks,
+    }
+}
+
+fn recorded(
+    (id, kind, status, of_service): (String, &str, Status, bool),
+    node: &str,
+    of: &ServiceSpec,
+) -> Check {
+    let spec = CheckSpec {
+        id: id.into(),
+        name: String::new(),
+        status,
+        notes: String::new(),
+        output: String::new(),
+        service_id: of_service.then(|| of.id.clone()),
+        kind: kind.to_owned(),
+    };
+    Check {
+        node: node.into(),
+        spec,
+        service_name: of.name.clone(),
+        service_tags: Vec::new(),
+        created: 1,
+        modified: 1,
     }
 }

@@ -102,3 +102,20 @@ fn a_taken_port_is_an_error_that_names_who_asked_and_where() {
         "{error}"
     );
 }
+
+#[test]
+fn a_panic_in_a_connection_is_counted_and_the_worker_goes_on() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let counters = crate::metrics::Counters::default();
+    runtime.block_on(async {
+        let mut connections = tokio::task::JoinSet::new();
+        connections.spawn(async { panic!("a fault of ours") });
+        crate::worker::bury(&counters, connections.join_next().await.unwrap());
+        connections.spawn(async {});
+        crate::worker::bury(&counters, connections.join_next().await.unwrap());
+    });
+    assert_eq!(counters.panics.get(), 1);
+}

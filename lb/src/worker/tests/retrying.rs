@@ -1,3 +1,5 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use super::harness::*;
@@ -38,37 +40,30 @@ fn nobody_listening_anywhere_is_502() {
     );
 }
 
-/// Answers the first request of each connection, and closes when asked a second time.
-fn forgetful() -> Server {
-    let answered = std::sync::Mutex::new(std::collections::HashSet::new());
+/// Answers the first request of each connection once `together` of them have come, and closes when asked a
+/// second time.
+fn forgetful(together: usize) -> Server {
+    let come = AtomicUsize::new(0);
     Server::speaking(move |stream, seen| {
-        use std::io::{BufRead, BufReader, Write};
         let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut first = true;
-        loop {
+        let mut request = || {
             let mut head = String::new();
             while reader.read_line(&mut head).is_ok_and(|read| read > 2) {}
-            if head.is_empty() {
-                return;
-            }
-            let method = head.split(' ').next().unwrap().to_owned();
-            answered.lock().unwrap().insert(method);
-            seen.lock().unwrap().push(Answer {
-                head,
-                body: String::new(),
-            });
-            if !first {
-                return;
-            }
-            first = false;
+            let body = String::new();
+            (!head.is_empty()).then(|| seen.lock().unwrap().push(Answer { head, body }))
+        };
+        if request().is_some() {
+            come.fetch_add(1, SeqCst);
+            until("all have come", || come.load(SeqCst) >= together);
             (&stream).write_all(ok("").as_bytes()).unwrap();
+            request();
         }
     })
 }
 
 #[test]
 fn a_stale_idle_connection_is_replaced_for_an_idempotent_request() {
-    let server = forgetful();
+    let server = forgetful(1);
     let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
     let mut client = balancer.connect();
     assert_eq!(client.ask(GET).status(), 200);
@@ -81,17 +76,35 @@ fn a_stale_idle_connection_is_replaced_for_an_idempotent_request() {
 }
 
 #[test]
-fn a_post_that_may_have_arrived_is_never_sent_again() {
-    let server = forgetful();
+fn many_stale_idle_connections_cost_one_retry() {
+    let server = forgetful(5);
     let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
-    let mut client = balancer.connect();
-    assert_eq!(client.ask("POST / HTTP/1.1\r\nHost: a\r\n\r\n").status(), 200);
-    until("the connection is idle", || {
-        balancer.metric("upstream_idle_connections") == 1
+    let mut clients: Vec<Client> = (0..5).map(|_| balancer.connect()).collect();
+    clients.iter_mut().for_each(|client| client.write(GET));
+    clients
+        .iter_mut()
+        .for_each(|client| assert_eq!(client.answer().unwrap().status(), 200));
+    until("all are idle", || {
+        balancer.metric("upstream_idle_connections") == 5
     });
-    assert_eq!(client.ask(POST).status(), 502);
-    assert_eq!(server.seen().len(), 2);
-    assert_eq!(balancer.metric("retries_total"), 0);
+    assert_eq!(clients[0].ask(GET).status(), 200);
+    assert_eq!(balancer.metric("retries_total"), 1);
+}
+
+#[test]
+fn a_post_that_may_have_arrived_is_never_sent_again() {
+    for post in [POST, "POST / HTTP/1.1\r\nHost: a\r\n\r\n"] {
+        let server = forgetful(1);
+        let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+        let mut client = balancer.connect();
+        assert_eq!(client.ask(GET).status(), 200);
+        until("the connection is idle", || {
+            balancer.metric("upstream_idle_connections") == 1
+        });
+        assert_eq!(client.ask(post).status(), 502);
+        assert_eq!(server.seen().len(), 2);
+        assert_eq!(balancer.metric("retries_total"), 0);
+    }
 }
 
 #[test]
@@ -133,7 +146,6 @@ fn an_answer_that_takes_too_long_is_504() {
 #[test]
 fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     let server = Server::speaking(|mut stream, _| {
-        use std::io::{Read, Write};
         let _ = stream.read(&mut [0; 1024]);
         stream
             .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
@@ -152,7 +164,7 @@ fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
 #[test]
 fn a_client_that_leaves_before_the_end_is_counted() {
     let server = Server::speaking(|mut stream, _| {
-        use std::io::Write;
+        let _ = stream.read(&mut [0; 1024]);
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
         while stream.write_all(b"4\r\nmore\r\n").is_ok() {}
     });

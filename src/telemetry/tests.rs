@@ -1,0 +1,53 @@
+//! `docs/metrics.md` is written from the tables that the parts export from.
+
+use std::fmt::Write as _;
+
+const INTRODUCTION: &str = "\
+# Metrics
+
+Prometheus text, on `/metrics` of the API (`-http-port`) and of the balancer's admin server (`-ui.addr`), and as
+`/v1/agent/metrics?format=prometheus`. Always on.
+
+Generated from the tables in the code; `LICTOR_REWRITE=1 cargo test docs` writes it anew. To add a metric: a row in the
+`METRICS` table of its part, and one line where it happens.
+";
+
+type Row = (&'static str, &'static str, &'static [&'static str], &'static str);
+
+fn page() -> String {
+    let of_lb = lb::metrics::METRICS
+        .iter()
+        .map(|row| (row.name, row.kind.as_str(), row.labels, row.help));
+    let parts: [(&str, Vec<Row>); 5] = [
+        ("Balancer", of_lb.collect()),
+        ("Registrator", registrator::metrics::METRICS.to_vec()),
+        ("Checks", crate::check::metrics::METRICS.to_vec()),
+        ("DNS", crate::dns::metrics::METRICS.to_vec()),
+        ("HTTP API", crate::http::METRICS.to_vec()),
+    ];
+    let mut page = INTRODUCTION.to_owned();
+    for (title, rows) in parts {
+        let _ = write!(
+            page,
+            "\n## {title}\n\n| Metric | Kind | Labels | Meaning |\n|---|---|---|---|\n"
+        );
+        for (name, kind, labels, help) in rows {
+            let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
+            let _ = writeln!(page, "| `{name}` | {kind} | {} | {help} |", labels.join(" "));
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_of_metrics_in_docs_is_what_the_tables_say() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    if std::env::var_os("LICTOR_REWRITE").is_some() {
+        std::fs::write(path, page()).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        kept == page(),
+        "docs/metrics.md is stale: LICTOR_REWRITE=1 cargo test docs"
+    );
+}
