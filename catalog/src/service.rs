@@ -192,7 +192,7 @@ impl State {
         }
     }
 
-    /// A node with its services ordered by id; `None` and index 0 when there is no such node.
+    /// A node with its services ordered by id; `None` when there is no such node.
     #[must_use]
     pub fn services_on(&self, node: &str) -> Answer<Option<NodeServices>> {
         let Answer { index, rows } = self.node(node);
