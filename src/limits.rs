@@ -31,7 +31,7 @@ mod tests {
         // Low enough to show, high enough for the tests beside this one.
         let lowered = Rlimit {
             current: before.maximum.map(|maximum| maximum - 1),
-            ..before.clone()
+            ..before
         };
         setrlimit(Resource::Nofile, lowered).unwrap();
 
