@@ -13,7 +13,7 @@ use super::tally::{Grace, Tally};
 use super::{Outcome, Task, http, tcp};
 
 /// The first pause of a check that waits for its server to start; each further one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// Shorter intervals are raised to this.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
