@@ -4,10 +4,12 @@
 //! Needs no agent and no Docker. A rule may be broken by a file in [`EXCEPTIONS`], with its reason; the list may only
 //! shrink, and an entry that is no longer needed is itself a failure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 /// (file, rule, reason).
 const EXCEPTIONS: &[(&str, Rule, &str)] = &[];
@@ -32,7 +34,7 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("api", &["catalog"]),
     ("lb", &["catalog"]),
     ("registrator", &["api", "catalog"]),
-    (".", &["api", "catalog", "lb", "registrator"]),
+    ("lictor", &["api", "catalog", "lb", "registrator"]),
 ];
 
 /// All that the pure crate may use: no runtime, socket, clock or dice.
@@ -40,21 +42,24 @@ const CATALOG_USES: [&str; 3] = ["imbl", "serde", "thiserror"];
 
 /// Crates with one home.
 const HOMES: [(&str, &str); 7] = [
-    ("axum", "."),
-    ("hickory-proto", "."),
-    ("hcl-rs", "."),
-    ("mimalloc", "."),
+    ("axum", "lictor"),
+    ("hickory-proto", "lictor"),
+    ("hcl-rs", "lictor"),
+    ("mimalloc", "lictor"),
     ("bollard", "registrator"),
-    ("hyper", "api . lb"),
-    ("tracing-subscriber", "."),
+    ("hyper", "api lb lictor"),
+    ("tracing-subscriber", "lictor"),
 ];
 
 #[test]
 fn crates_know_only_whom_the_architecture_lets_them() {
     let ours: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    let drawn: BTreeSet<String> = ours.iter().map(|&name| name.to_owned()).collect();
+    let members: BTreeSet<String> = manifests().into_keys().collect();
+    assert_eq!(members, drawn, "every crate of the workspace has its arrows");
     for (name, may_know) in ARROWS {
         // Tests are part of the arrow: a dev-dependency compiles the other crate just the same.
-        for dependency in dependencies(name, &["dependencies", "dev-dependencies", "build-dependencies"]) {
+        for (dependency, _) in dependencies(name) {
             let allowed = !ours.contains(dependency.as_str()) || may_know.contains(&dependency.as_str());
             assert!(
                 allowed,
@@ -66,7 +71,7 @@ fn crates_know_only_whom_the_architecture_lets_them() {
 
 #[test]
 fn the_catalog_is_pure() {
-    for dependency in dependencies("catalog", &["dependencies"]) {
+    for dependency in shipped("catalog") {
         let allowed = CATALOG_USES.contains(&dependency.as_str());
         assert!(
             allowed,
@@ -78,7 +83,7 @@ fn the_catalog_is_pure() {
 #[test]
 fn crates_with_one_home_stay_there() {
     for (name, _) in ARROWS {
-        for dependency in dependencies(name, &["dependencies"]) {
+        for dependency in shipped(name) {
             let home = HOMES.iter().find(|(crate_name, _)| *crate_name == dependency);
             let at_home = home.is_none_or(|(_, homes)| homes.split(' ').any(|home| home == name));
             assert!(
@@ -104,7 +109,8 @@ fn every_dependency_is_used_and_has_its_reason_in_the_architecture() {
     let ours = ARROWS.map(|(name, _)| name);
     let used: BTreeSet<String> = ours
         .iter()
-        .flat_map(|name| dependencies(name, &["dependencies", "dev-dependencies"]))
+        .flat_map(|name| dependencies(name))
+        .map(|(dependency, _)| dependency)
         .filter(|name| !ours.contains(&name.as_str()))
         .collect();
     let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
@@ -123,23 +129,40 @@ fn every_dependency_is_used_and_has_its_reason_in_the_architecture() {
     }
 }
 
-/// The names in these sections of a crate's manifest.
-fn dependencies(name: &str, sections: &[&str]) -> Vec<String> {
-    let manifest = read(&top().join(name).join("Cargo.toml"));
-    let mut wanted = false;
-    let mut names = Vec::new();
-    for line in manifest.lines().map(str::trim) {
-        if let Some(section) = line.strip_prefix('[') {
-            // `[dependencies]` and `[target.'cfg(unix)'.dependencies]` alike; not `[workspace.dependencies]`.
-            let section = section.trim_end_matches(']');
-            let last = section.rsplit('.').next().unwrap_or_default();
-            wanted = sections.contains(&last) && !section.starts_with("workspace");
-        } else if wanted && !line.is_empty() && !line.starts_with('#') {
-            let end = line.find(['.', ' ', '=']).unwrap_or(line.len());
-            names.push(line[..end].to_owned());
-        }
-    }
-    names
+/// What a crate uses in what we ship, its tests apart.
+fn shipped(name: &str) -> Vec<String> {
+    let all = dependencies(name).into_iter();
+    all.filter_map(|(dependency, kind)| (kind != "dev").then_some(dependency))
+        .collect()
+}
+
+/// Name and kind (empty, `dev`, `build`) of every dependency of a crate of ours, whatever it is called there.
+fn dependencies(name: &str) -> Vec<(String, String)> {
+    let manifests = manifests();
+    let listed = manifests[name]["dependencies"].as_array();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    listed
+        .into_iter()
+        .flatten()
+        .map(|dependency| (text(&dependency["name"]), text(&dependency["kind"])))
+        .collect()
+}
+
+/// The crates of the workspace as cargo reads their manifests: there are many ways to write a dependency, and cargo
+/// knows them all.
+fn manifests() -> BTreeMap<String, Value> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(cargo);
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version=1"]);
+    let done = cargo.current_dir(top()).output().expect("cargo runs this test");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "cargo metadata: {said}");
+    let read: Value = serde_json::from_slice(&done.stdout).expect("cargo writes JSON");
+    let packages = read["packages"].as_array().expect("a workspace has packages");
+    packages
+        .iter()
+        .filter_map(|package| Some((package["name"].as_str()?.to_owned(), package.clone())))
+        .collect()
 }
 
 #[test]
