@@ -49,7 +49,7 @@ impl fmt::Display for Task {
 /// A task ended although nobody had asked it to. The state of the process is unknown from there
 /// on, so it ends: a restart is safer.
 #[derive(Debug, thiserror::Error)]
-#[error("{task} ended unexpectedly: {reason}; please report this with the lines above it")]
+#[error("{task} ended unexpectedly: {reason}")]
 pub struct Died {
     /// Which one.
     pub task: Task,
@@ -62,6 +62,9 @@ pub struct Tasks {
     running: Vec<(Task, CancellationToken)>,
     ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
 }
+
+/// An error has a cause that a user may mend; a panic is a mistake of ours.
+const OURS: &str = "; please report this with the lines above it";
 
 type Ended = (Task, Result<(), String>);
 
@@ -87,7 +90,7 @@ impl Tasks {
         tokio::spawn(async move {
             let outcome = match running.await {
                 Ok(result) => result.map_err(|error| error.to_string()),
-                Err(panic) => Err(panic.to_string()),
+                Err(panic) => Err(format!("{panic}{OURS}")),
             };
             // Nobody listens any more only once the process is past stopping.
             let _unheard = ended.send((task, outcome));
@@ -99,7 +102,7 @@ impl Tasks {
         match self.ended.1.recv().await {
             Some((task, outcome)) => {
                 self.running.retain(|(running, _)| *running != task);
-                let reason = outcome.err().unwrap_or_else(|| "no error given".to_owned());
+                let reason = outcome.err().unwrap_or_else(|| format!("no error given{OURS}"));
                 Died { task, reason }
             }
             None => std::future::pending().await,
@@ -187,5 +190,15 @@ mod tests {
         tasks.spawn(Task::Dns, |_| async { Err::<(), _>("socket gone") });
         let died = tasks.death().await;
         assert_eq!((died.task, died.reason.as_str()), (Task::Dns, "socket gone"));
+        tasks.spawn(Task::Http, |_| async {
+            let nothing: Option<Result<(), &str>> = None;
+            nothing.expect("something")
+        });
+        let died = tasks.death().await;
+        assert!(
+            died.task == Task::Http && died.reason.ends_with(OURS),
+            "{}",
+            died.reason
+        );
     }
 }
