@@ -44,8 +44,6 @@ pub struct Agent {
     pub advertise: Option<IpAddr>,
     /// Port of the HTTP API; `None`: none.
     pub http_port: Option<u16>,
-    /// Names, beside those that are always ours, that HTTP requests may be addressed to.
-    pub http_hosts: Vec<String>,
     /// Port of DNS; `None`: none.
     pub dns_port: Option<u16>,
     /// Who asked for port and addresses of the HTTP API, in words.
@@ -167,7 +165,6 @@ impl Agent {
                 .optional("advertise", advertised)
                 .or_else(|| (!bind.is_unspecified()).then_some(bind)),
             http_port: read.value("http-port", values::port),
-            http_hosts: read.value("http-host", values::domains),
             dns_port: read.value("dns-port", values::port),
             http_asked: read.asked(&["http-port", "client"]),
             dns_asked: read.asked(&["dns-port", "client"]),

@@ -219,23 +219,6 @@ fn a_taken_port_is_an_error_that_names_the_port_and_the_flag() {
 }
 
 #[test]
-fn an_api_asked_by_a_name_of_its_own_answers_once_the_name_is_allowed() {
-    let named = |agent: &Agent| http::get(agent.http(), "/v1/status/leader").host("consul.corp.example");
-    let strict = agent().flag("-registrator=false").start();
-    let refused = named(&strict).send().expect("an answer");
-    assert_eq!(refused.status, 421);
-    assert!(
-        refused.body.contains("-http-host=consul.corp.example"),
-        "the flag is named: {refused:?}"
-    );
-    let open = agent()
-        .flag("-registrator=false")
-        .flag("-http-host=corp.example")
-        .start();
-    named(&open).status(200).expect("an allowed name");
-}
-
-#[test]
 fn an_unknown_flag_is_an_error_that_names_it_and_what_was_meant() {
     let (code, said) = agent().flag("-http-prot=8500").finish();
 

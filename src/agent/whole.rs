@@ -78,7 +78,7 @@ impl Agent {
             local,
             core.identity.clone(),
             core.metrics.clone(),
-            config.http_hosts.as_slice().into(),
+            Arc::new([]),
         );
         let context = context.map_err(|error| BuildError::of("http", &error))?;
         let dns = agent.dns(&config, &core).await?;

@@ -153,7 +153,7 @@ fn values(invocation: &Invocation) -> Vec<String> {
     match invocation {
         Invocation::Agent(agent) => {
             let agent: &Agent = agent;
-            fields!(lines, "", agent, node node_id datacenter domain client advertise http_port http_hosts dns_port
+            fields!(lines, "", agent, node node_id datacenter domain client advertise http_port dns_port
                 http_asked dns_asked log_level dev notes);
             match &agent.lb {
                 Some(lb) => balancer(&mut lines, lb),

@@ -24,7 +24,8 @@ pub fn check(context: &Context, request: &Request<Incoming>) -> Result<(), Fault
     let name = host_name(host);
     let identity = &context.identity;
     if !is_ours(name, &[&identity.node], &identity.domain, &context.hosts) {
-        let text = format!("Host {name:?} is none of this agent's names; allow it with -http-host={name}");
+        let text =
+            format!("Host {name:?} is none of this agent's names; add it to the allowed ones to use it");
         return Err(Fault::new(StatusCode::MISDIRECTED_REQUEST, text));
     }
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -65,7 +66,7 @@ fn is_ours(name: &str, names: &[&str], domain: &str, hosts: &[String]) -> bool {
         || under("localhost")
         || under(domain)
         || names.iter().any(|own| own.eq_ignore_ascii_case(&name))
-        || hosts.iter().any(|own| under(own))
+        || hosts.iter().any(|own| own.eq_ignore_ascii_case(&name))
 }
 
 fn is_foreign(headers: &HeaderMap, host: &str) -> bool {
@@ -97,7 +98,6 @@ mod tests {
             "N1.lan:8500",
             "consul.service.consul",
             "lictor.corp.example:8500",
-            "n1.lictor.corp.example",
         ] {
             assert!(ours(host), "{host}");
         }

@@ -21,11 +21,6 @@ const fn registrator(name: &'static str) -> Row {
 
 /// In the order they are shown.
 pub const ROWS: &[Row] = &[
-    agent("http-host").is(
-        Kind::List,
-        "",
-        "Further domains whose names may stand in the Host of requests to the HTTP API.",
-    ),
     agent("proxy")
         .keys(&["proxy.enabled"])
         .is(Kind::Bool, "true", "Run the balancer."),
