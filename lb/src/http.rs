@@ -158,6 +158,8 @@ impl Client {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+            half_closed: self.framing.is_half_closed(),
+            written: self.framing.written(),
         let number = self.begun.replace(self.begun.get() + 1);
         let (parts, body) = request.into_parts();
         let mut exchange =

@@ -338,6 +338,14 @@ impl Client {
         self.0.get_mut().shutdown(Shutdown::Write).unwrap();
     }
 
+    /// Leaves without a goodbye.
+    pub fn reset(self) {
+        let stream = self.0.into_inner();
+        socket2::SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+
     /// `None`: the connection ended without one.
     pub fn answer(&mut self) -> Option<Answer> {
         read_message(&mut self.0, true)
