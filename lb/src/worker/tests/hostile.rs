@@ -170,6 +170,8 @@ fn slow_heads_and_idle_connections_are_closed() {
     slow.write("GET / HTTP/1.1\r\nHo");
     assert_eq!(slow.rest(), "");
     assert_eq!(balancer.connect().rest(), "");
+        "/open%2f..%2Fin/x",
+        "/open/x%2f..%2f%2e%2e/in/x",
     assert_eq!(
         balancer.get("a", "/").body,
         "slow",
