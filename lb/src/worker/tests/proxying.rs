@@ -194,6 +194,8 @@ fn http_1_0_clients_are_served() {
     assert_eq!(server.only().header("host"), [server.addr.to_string()]);
 }
 
+    assert_eq!(balancer.metric("client_gone_total"), 0);
+    assert_eq!(server.connections(), 1, "trailers are an end like any other");
 #[test]
 fn every_request_leaves_one_line_in_the_log_and_one_count() {
     let server = Server::saying("hello");
