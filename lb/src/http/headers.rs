@@ -81,7 +81,8 @@ fn value(text: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("addresses and ports are visible ASCII")
 }
 
-/// Drops what concerns only the connection a message came on. Returns the protocol it asks to upgrade to.
+/// Drops what concerns only the connection a message came on. Returns the protocol it asks to upgrade to, but for
+/// `h2c`: that would be HTTP again, on a connection on which nobody routes and checks it any more.
 pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut upgrade = false;
     if headers.contains_key(header::CONNECTION) {
@@ -114,7 +115,8 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     if takes_trailers {
         headers.insert(header::TE, TRAILERS);
     }
-    headers.remove(header::UPGRADE).filter(|_| upgrade)
+    let protocol = headers.remove(header::UPGRADE)?;
+    (upgrade && !lists(&protocol, "h2c")).then_some(protocol)
 }
 
 /// Asks for (or agrees to) an upgrade on the next connection.
