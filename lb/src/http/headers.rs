@@ -108,7 +108,10 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     headers.remove(PROXY_CONNECTION);
     headers.remove(header::PROXY_AUTHENTICATE);
     headers.remove(header::PROXY_AUTHORIZATION);
-    headers.remove(header::TRANSFER_ENCODING);
+    // A length beside it was not what the body was read by, so the next reader must not believe it.
+    if headers.remove(header::TRANSFER_ENCODING).is_some() {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let takes_trailers = headers
         .remove(header::TE)
         .is_some_and(|te| lists(&te, "trailers"));
