@@ -116,6 +116,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
             }
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
+                    if error.is_parse() {
+                        // hyper has answered it, and nobody else has seen it.
+                        client.worker.counters.bad_requests.add(1);
+                    }
                     tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
                 }
                 break;
