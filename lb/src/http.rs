@@ -314,6 +314,9 @@ fn text(status: StatusCode, text: Bytes, mut exchange: Exchange) -> Response<Ans
     let mut answer = Response::new(AnswerBody::text(text, exchange));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, PLAIN);
+    let length = text.len();
+    // hyper would never ask for a body that HEAD has no use for, which looks like a client that left.
+    let text = if exchange.is_head() { Bytes::new() } else { text };
     answer
 }
 

@@ -227,3 +227,20 @@ fn a_head_request_keeps_the_length_and_the_connection() {
     }
     assert_eq!(server.connections(), 1);
 }
+#[test]
+fn an_answer_of_ours_to_head_is_logged_as_what_it_is() {
+    let with_log = |config: &mut crate::Config| config.access_log = Some("$response_status".into());
+    let mut balancer = Balancer::with(with_log, &[]);
+    let mut client = balancer.connect();
+    client.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = client.head();
+    assert_eq!(
+        (answer.status(), answer.header("content-length")),
+        (404, vec!["9"])
+    );
+    balancer.end();
+    until("the log is written", || !balancer.log.text().is_empty());
+    assert_eq!(balancer.log.text(), "404\n");
+    assert_eq!(balancer.metric("client_gone_total"), 0);
+}
+
