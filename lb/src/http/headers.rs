@@ -179,6 +179,17 @@ fn port(host: &str) -> HeaderValue {
         .unwrap_or(PORT_80)
 }
 
+/// The scheme that the client used, before any trusted peer: `http` on this listener.
+pub(crate) fn scheme(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
+    if !peer.trusted {
+        return HTTP;
+    }
+    match headers.get(FORWARDED_PROTO) {
+        Some(said) => said.clone(),
+        None => connection_scheme(headers),
+    }
+}
+
 /// Scheme for `X-Forwarded-Proto`: what a `Forwarded` header from a trusted peer says, else our own.
 fn connection_scheme(headers: &HeaderMap) -> HeaderValue {
     let said = headers

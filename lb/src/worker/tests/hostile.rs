@@ -170,6 +170,8 @@ fn dots_do_not_lead_around_a_route() {
         "//in/x",
         "/./in/x",
         "/%69n/x",
+        "/open%2f..%2Fin/x",
+        "/open/x%2f..%2f%2e%2e/in/x",
     ] {
         assert_eq!(balancer.get("a", path).body, "inner", "{path}");
     }
@@ -195,8 +197,6 @@ fn slow_heads_and_idle_connections_are_closed() {
     slow.write("GET / HTTP/1.1\r\nHo");
     assert_eq!(slow.rest(), "");
     assert_eq!(balancer.connect().rest(), "");
-        "/open%2f..%2Fin/x",
-        "/open/x%2f..%2f%2e%2e/in/x",
     assert_eq!(
         balancer.get("a", "/").body,
         "slow",

@@ -78,6 +78,35 @@ fn a_redirect_is_answered_without_asking_a_server() {
 }
 
 #[test]
+fn a_redirect_that_leads_back_gives_way() {
+    let server = Server::saying("here");
+    let trusting = |config: &mut crate::Config| config.trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    let to = |tag| routed("go", server.addr, tag);
+    let balancer = Balancer::with(
+        trusting,
+        &[
+            routed("web", server.addr, "urlprefix-/"),
+            to("urlprefix-plain.com/ redirect=301,http://plain.com$path?seen"),
+            to("urlprefix-tls.com/ redirect=301,https://$host$path"),
+            to("urlprefix-up.com/ redirect=301,/"),
+            to("urlprefix-old.com/old strip=/old redirect=301,http://old.com$path"),
+        ],
+    );
+    let ask = |host: &str, path: &str, proto: &str| {
+        let headers = format!("Host: {host}\r\nX-Forwarded-Proto: {proto}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\n{headers}\r\n");
+        balancer.connect().ask(&request).status()
+    };
+    assert_eq!(ask("plain.com", "/x", "http"), 200);
+    assert_eq!(ask("plain.com", "/x", "https"), 301);
+    assert_eq!(ask("tls.com", "/x", "http"), 301);
+    assert_eq!(ask("tls.com", "/x", "https"), 200);
+    assert_eq!(ask("up.com", "/x", "http"), 301);
+    assert_eq!(ask("up.com", "/", "http"), 200);
+    assert_eq!(ask("old.com", "/old/x", "http"), 301);
+}
+
+#[test]
 fn unknown_is_404_with_the_operators_page_and_known_but_unfit_is_503() {
     let server = Server::saying("");
     let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-a.com/")]);
@@ -165,6 +194,8 @@ fn bodies_stream_both_ways_with_trailers() {
         balancer.metric("route_tx_bytes_total") == 7
     });
     assert_eq!(balancer.metric("route_rx_bytes_total"), 7);
+    assert_eq!(balancer.metric("client_gone_total"), 0);
+    assert_eq!(server.connections(), 1, "trailers are an end like any other");
 }
 
 #[test]
@@ -194,8 +225,6 @@ fn http_1_0_clients_are_served() {
     assert_eq!(server.only().header("host"), [server.addr.to_string()]);
 }
 
-    assert_eq!(balancer.metric("client_gone_total"), 0);
-    assert_eq!(server.connections(), 1, "trailers are an end like any other");
 #[test]
 fn every_request_leaves_one_line_in_the_log_and_one_count() {
     let server = Server::saying("hello");
@@ -217,17 +246,6 @@ fn every_request_leaves_one_line_in_the_log_and_one_count() {
 }
 
 #[test]
-fn a_head_request_keeps_the_length_and_the_connection() {
-    let server = Server::start(|_| Some("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".into()));
-    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
-    let mut client = balancer.connect();
-    for _ in 0..2 {
-        client.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
-        assert_eq!(client.head().header("content-length"), ["1000"]);
-    }
-    assert_eq!(server.connections(), 1);
-}
-#[test]
 fn an_answer_of_ours_to_head_is_logged_as_what_it_is() {
     let with_log = |config: &mut crate::Config| config.access_log = Some("$response_status".into());
     let mut balancer = Balancer::with(with_log, &[]);
@@ -244,3 +262,14 @@ fn an_answer_of_ours_to_head_is_logged_as_what_it_is() {
     assert_eq!(balancer.metric("client_gone_total"), 0);
 }
 
+#[test]
+fn a_head_request_keeps_the_length_and_the_connection() {
+    let server = Server::start(|_| Some("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".into()));
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    for _ in 0..2 {
+        client.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(client.head().header("content-length"), ["1000"]);
+    }
+    assert_eq!(server.connections(), 1);
+}
