@@ -31,6 +31,15 @@ fn a_refused_connection_goes_to_another_instance_whatever_the_method() {
 }
 
 #[test]
+fn one_that_listens_is_found_among_many_that_do_not() {
+    let server = Server::saying("alive");
+    let mut routes: Vec<Routed> = (0..6).map(|_| routed("web", nobody(), "urlprefix-/")).collect();
+    routes.push(routed("web", server.addr, "urlprefix-/"));
+    let balancer = Balancer::start(&routes);
+    assert_eq!(balancer.get("a", "/").body, "alive");
+}
+
+#[test]
 fn nobody_listening_anywhere_is_502() {
     let balancer = Balancer::start(&[
         routed("web", nobody(), "urlprefix-/"),
