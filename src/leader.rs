@@ -84,3 +84,37 @@ pub async fn run(store: Store, identity: Arc<Identity>, stop: CancellationToken)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use catalog::command::Target;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_somebody_removed_is_back_at_the_next_look() {
+        let identity = Arc::new(Identity::example());
+        let store = Store::new(CancellationToken::new());
+        let duties = tokio::spawn(run(store.clone(), identity.clone(), CancellationToken::new()));
+        let enlisted = |store: &Store| {
+            store
+                .read()
+                .service_at(&identity.node, &CONSUL_SERVICE.into())
+                .is_some()
+        };
+        let mut states = store.subscribe();
+        states.wait_for(|state| state.index() > 0).await.unwrap();
+        assert!(enlisted(&store));
+        let (node, target) = (identity.node.clone(), Target::Node);
+        store
+            .propose(&Command::Deregister { node, target })
+            .await
+            .unwrap();
+        assert!(!enlisted(&store));
+        let removed = store.read().index();
+        let back = states.wait_for(|state| state.index() > removed);
+        tokio::time::timeout(2 * STEP, back).await.unwrap().unwrap();
+        assert!(enlisted(&store));
+        duties.abort();
+    }
+}

@@ -26,14 +26,7 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let identity = Arc::new(Identity {
-            node: NODE.into(),
-            id: String::new(),
-            datacenter: "dc1".to_owned(),
-            domain: "consul".to_owned(),
-            advertise: [127, 0, 0, 1].into(),
-            dev: true,
-        });
+        let identity = Arc::new(Identity::example());
         let store = Store::new(CancellationToken::new());
         leader::enlist(&store, &identity).await.unwrap();
         let (events, results) = mpsc::channel(8);
