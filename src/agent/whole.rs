@@ -91,13 +91,18 @@ impl Agent {
         if let Some(registrator) = registrator {
             agent.part(Task::Registrator, |stop| registrator.run(stop));
         }
-        let Core { store, local, .. } = core;
+        let Core {
+            identity,
+            store,
+            local,
+            ..
+        } = core;
         agent.part(Task::Checks, {
             let local = local.clone();
             |stop| take_results(results, local, stop, idle)
         });
         agent.part(Task::Sync, |stop| sync_forever(local, stop));
-        agent.part(Task::Leader, |stop| leader::run(store, stop));
+        agent.part(Task::Leader, |stop| leader::run(store, identity, stop));
         agent.part(Task::Http, |stop| serve_http(listeners, context, stop, halt));
         if let Some(dns) = dns {
             agent.part(Task::Dns, |stop| async {
