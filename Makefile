@@ -40,7 +40,7 @@ fix: ## what verify asks for and a program can do
 	$(CARGO) fmt --all
 
 docs: ## the generated pages of docs/
-	LICTOR_REWRITE=1 $(CARGO) test --quiet --workspace --lib --bins docs
+	REWRITE=1 $(CARGO) test --quiet --workspace --lib --bins docs
 
 bench: tools ## from the return of `docker run -dP` to the first 200, in three cases
 	tests/docker/build.sh whoami

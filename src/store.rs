@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use catalog::{Answer, Command, Index, Interest, Refused, Reply, State, Topic};
+use catalog::{Answer, Applied, Command, Index, Interest, Refused, Reply, State, Topic};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +19,9 @@ pub struct Store {
 }
 
 struct Inner {
-    /// Also the writer's lock: a new state is published under the sender's own.
     current: watch::Sender<Arc<State>>,
+    /// Held from reading the current state to publishing the next.
+    writer: Mutex<()>,
     /// Held for the few lines that add, find or drop a seat.
     seats: Mutex<BTreeMap<Interest, Arc<Notify>>>,
     stop: CancellationToken,
@@ -42,6 +43,7 @@ impl Store {
         Self {
             inner: Arc::new(Inner {
                 current,
+                writer: Mutex::default(),
                 seats: Mutex::default(),
                 stop,
             }),
@@ -53,21 +55,22 @@ impl Store {
     /// One node in memory commits at once; asynchronous because a cluster will not.
     #[allow(clippy::unused_async, reason = "consensus will wait here")]
     pub async fn propose(&self, command: &Command) -> Result<Reply, Refused> {
-        let mut outcome = None;
-        self.inner.current.send_if_modified(|current| {
-            let mut next = State::clone(current);
-            let applied = next.apply(current.index() + 1, command);
-            // An index that nothing happened at is not used up, so that idle writes stay silent.
-            let changed = !applied.touched.is_empty() || matches!(command, Command::ReapTombstones { .. });
-            if changed {
-                *current = Arc::new(next);
-            }
-            outcome = Some(applied);
-            changed
-        });
-        let applied = outcome.expect("send_if_modified runs its closure once");
+        let applied = self.apply(command);
         self.wake(&applied.touched);
         applied.reply
+    }
+
+    fn apply(&self, command: &Command) -> Applied {
+        // Writers queue here and not at the published state, which readers never wait for.
+        let _turn = self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = State::clone(&self.read());
+        let index = next.index() + 1;
+        let applied = next.apply(index, command);
+        // An index that nothing happened at is not used up, so that idle writes stay silent.
+        if !applied.touched.is_empty() || matches!(command, Command::ReapTombstones { .. }) {
+            self.inner.current.send_replace(Arc::new(next));
+        }
+        applied
     }
 
     /// The state as it is now.

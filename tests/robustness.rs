@@ -203,6 +203,7 @@ fn a_taken_port_is_an_error_that_names_the_port_and_the_flag() {
 
     for (flag, value) in [
         ("-http-port", format!("{port}")),
+        ("-dns-port", format!("{port}")),
         ("-ui.addr", format!("127.0.0.1:{port}")),
     ] {
         let (code, said) = agent().flag(&format!("{flag}={value}")).finish();

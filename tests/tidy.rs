@@ -1,5 +1,5 @@
-//! The house rules that no compiler checks: arrows between crates, sizes, openings of files, the changelog, and that
-//! what we tell users to type is understood by our own command line.
+//! The house rules that no compiler checks: arrows between crates, sizes, openings of files, the changelog, and our
+//! pages: links lead somewhere, what we tell users to type is understood, what containers may say is written down.
 //!
 //! Needs no agent and no Docker. A rule may be broken by a file in [`EXCEPTIONS`], with its reason; the list may only
 //! shrink, and an entry that is no longer needed is itself a failure.
@@ -91,6 +91,41 @@ fn crates_with_one_home_stay_there() {
                 "{name}/Cargo.toml names {dependency}, whose home is {home:?}"
             );
         }
+    }
+}
+
+#[test]
+fn every_dependency_is_used_and_has_its_reason_in_the_architecture() {
+    let architecture = read(&top().join("ARCHITECTURE.md"));
+    let (_, reasons) = architecture
+        .split_once("\n## Dependencies\n")
+        .expect("the architecture has its table");
+    let listed: BTreeSet<&str> = reasons
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .flat_map(|names| names.trim_end_matches(" (tests)").split(", "))
+        .filter(|name| !["crate", "---"].contains(name))
+        .collect();
+    let ours = ARROWS.map(|(name, _)| name);
+    let used: BTreeSet<String> = ours
+        .iter()
+        .flat_map(|name| dependencies(name))
+        .map(|(dependency, _)| dependency)
+        .filter(|name| !ours.contains(&name.as_str()))
+        .collect();
+    let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
+    assert_eq!(
+        listed, used,
+        "ARCHITECTURE.md (left) and the manifests (right) name different crates"
+    );
+    let manifest = read(&top().join("Cargo.toml"));
+    let (_, versions) = manifest
+        .split_once("[workspace.dependencies]\n")
+        .expect("versions have one place");
+    for line in versions.lines().take_while(|line| !line.starts_with(['#', '['])) {
+        let name = line.split([' ', '=']).next().unwrap_or_default();
+        let known = name.is_empty() || used.contains(name) || ours.contains(&name);
+        assert!(known, "Cargo.toml has a version for {name}, which nobody uses");
     }
 }
 
@@ -211,6 +246,26 @@ fn is_test(path: &Path) -> bool {
             .is_ok_and(|path| path.iter().any(|part| part == "tests"))
 }
 
+/// The flows of ARCHITECTURE.md are walked file by file; crates leave out their `src/`.
+#[test]
+fn pages_name_only_sources_that_are_there() {
+    let mut lost = Vec::new();
+    for page in files("md") {
+        let text = read(&page);
+        for word in text.split(|char: char| !(char.is_ascii_alphanumeric() || "/._-".contains(char))) {
+            if let Some((room, rest)) = word.split_once('/')
+                && ["api", "catalog", "lb", "registrator", "src", "tests"].contains(&room)
+                && word.ends_with(".rs")
+                && !top().join(word).exists()
+                && !top().join(room).join("src").join(rest).exists()
+            {
+                lost.push(format!("{}: {word}", name_of(&page)));
+            }
+        }
+    }
+    assert!(lost.is_empty(), "{lost:#?}");
+}
+
 #[test]
 fn the_changelog_has_its_shape() {
     let changelog = read(&top().join("CHANGELOG.md"));
@@ -300,6 +355,108 @@ fn command_in_dockerfile(text: &str) -> Vec<String> {
         .find_map(|line| line.strip_prefix("CMD "))
         .expect("the image has a default command");
     serde_json::from_str(line).expect("CMD is in its JSON form")
+}
+
+/// A link that leads nowhere is the first thing a newcomer clicks.
+#[test]
+fn every_relative_link_of_our_pages_resolves() {
+    let mut broken = Vec::new();
+    for page in files("md") {
+        let text = read(&page);
+        for link in links(&text) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap_or(top()).join(file),
+            };
+            let found = target.exists() && (anchor.is_empty() || anchors(&read(&target)).contains(anchor));
+            if !found {
+                broken.push(format!("{}: {link}", name_of(&page)));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
+}
+
+/// What stands in the brackets of `[text](target)`, outside blocks of code.
+fn links(text: &str) -> Vec<&str> {
+    let mut code = false;
+    let prose = text.lines().filter(|line| {
+        let fence = line.starts_with("```");
+        code ^= fence;
+        !fence && !code
+    });
+    prose
+        .flat_map(|line| line.split("](").skip(1))
+        .filter_map(|rest| Some(rest.split_once(')')?.0))
+        .collect()
+}
+
+/// The anchors of a page's headings: lower case, letters, digits, `-` and `_` only, blanks as `-`.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let words: String = heading
+            .trim_start_matches('#')
+            .trim()
+            .chars()
+            .filter(kept)
+            .collect();
+        words.to_lowercase().replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+/// Whatever a container may say is written down for those who say it. The keys are read off the code
+/// that looks them up, which knows no other list of them.
+#[test]
+fn every_key_that_containers_may_use_is_in_the_page_about_them() {
+    let page = read(&top().join("docs/registrator.md"));
+    let code = read(&top().join("registrator/src/services/checks.rs"))
+        + &read(&top().join("registrator/src/services/metadata.rs"));
+    let steering = code
+        .split_once("const STEERING")
+        .and_then(|(_, rest)| rest.split_once(';'))
+        .map(|(list, _)| quoted(list))
+        .expect("metadata.rs lists the keys that steer");
+    let checks = quoted(&code)
+        .into_iter()
+        .filter(|word| word.starts_with("check_") && word.len() > "check_".len() && !word.contains('{'));
+    let keys: BTreeSet<&str> = steering
+        .into_iter()
+        .chain(checks)
+        .chain([
+            "check_http",
+            "check_https",
+            "check_http_method",
+            "check_https_method",
+        ])
+        .collect();
+    assert!(
+        keys.len() > 12,
+        "keys are not found in the code any more: {keys:?}"
+    );
+    let missing: Vec<String> = keys
+        .iter()
+        .map(|key| format!("SERVICE_{}", key.to_uppercase()))
+        .filter(|key| !page.contains(&format!("`{key}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/registrator.md does not speak of {missing:?}"
+    );
+}
+
+/// Short texts between double quotes that are made of key characters.
+fn quoted(code: &str) -> Vec<&str> {
+    let word = |text: &&str| {
+        !text.is_empty() && text.len() < 40 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    };
+    code.split('"').filter(word).collect()
 }
 
 /// Every file of ours with this extension.

@@ -116,7 +116,7 @@ async fn what_the_catalog_is_told_directly_shows_and_goes() {
     let missing = server.get("/v1/catalog/node/none").await;
     assert_eq!(
         (missing.body.as_str(), missing.header("x-consul-index")),
-        ("null", Some("1"))
+        ("null", Some("2"))
     );
     let by_id = server.get("/v1/catalog/node/1111").await.json();
     assert_eq!(by_id["Node"]["Node"], "n1");
