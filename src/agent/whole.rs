@@ -162,6 +162,12 @@ impl Agent {
         core: &Core,
     ) -> Result<Option<registrator::Registrator>, BuildError> {
         let Some(config) = config else { return Ok(None) };
+        if let Some(host) = net::gateway_out_of_container().filter(|_| config.ip.is_none()) {
+            self.notes.push(format!(
+                "in a container with a network of its own: ports that containers publish are registered at \
+                 {host}; -registrator.ip says where others reach this host"
+            ));
+        }
         let node = core.identity.node.to_string();
         let config = registrator_config(config, node, reachable(&core.identity));
         let registrator = config.build(Arc::new(Door::new(core.local.clone())));
