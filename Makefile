@@ -3,7 +3,8 @@
 SHELL := /bin/sh
 CARGO ?= cargo
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
-STATIC := x86_64-unknown-linux-gnu
+# This machine's own kind, named: with a target given, the flag below is not for build scripts and macros.
+STATIC = $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20.2
 
@@ -39,7 +40,7 @@ fix: ## what verify asks for and a program can do
 	$(CARGO) fmt --all
 
 docs: ## the generated pages of docs/
-	LICTOR_REWRITE=1 $(CARGO) test --quiet --workspace --lib --bins docs
+	REWRITE=1 $(CARGO) test --quiet --workspace --lib --bins docs
 
 bench: tools ## from the return of `docker run -dP` to the first 200, in three cases
 	tests/docker/build.sh whoami

@@ -46,6 +46,10 @@ pub struct Agent {
     pub http_port: Option<u16>,
     /// Port of DNS; `None`: none.
     pub dns_port: Option<u16>,
+    /// Who asked for port and addresses of the HTTP API, in words.
+    pub http_asked: String,
+    /// Who asked for port and addresses of DNS, in words.
+    pub dns_asked: String,
     /// How much to log.
     pub log_level: LevelFilter,
     /// In memory, alone, verbose answers.
@@ -162,6 +166,8 @@ impl Agent {
                 .or_else(|| (!bind.is_unspecified()).then_some(bind)),
             http_port: read.value("http-port", values::port),
             dns_port: read.value("dns-port", values::port),
+            http_asked: read.asked(&["http-port", "client"]),
+            dns_asked: read.asked(&["dns-port", "client"]),
             log_level: read.value("log-level", values::level),
             lb: read.value("proxy", values::boolean).then_some(lb),
             registrator: read.value("registrator", values::boolean).then_some(registrator),

@@ -59,7 +59,7 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The domain is not a name.
-    #[error("DNS domain {domain:?} is not a domain name such as \"consul\": {reason}")]
+    #[error("domain {domain:?} is not a domain name such as \"consul\": {reason}")]
     Domain {
         /// As configured.
         domain: String,
@@ -67,7 +67,7 @@ pub enum BuildError {
         reason: String,
     },
     /// An address cannot be had.
-    #[error("DNS cannot listen on {addr} ({transport}): {source}")]
+    #[error("cannot listen on {addr} ({transport}): {source}")]
     Bind {
         /// As configured, with the port that was chosen.
         addr: SocketAddr,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use catalog::check::{CheckSpec, Definition};
+use catalog::check::{CONTAINER_PREFIX, CheckSpec, Definition};
 use catalog::service::META_PORT;
 use catalog::{Check, Instance, InstanceKey, Picture, Registration, Service, ServiceSpec, Status};
 use imbl::ordmap::DiffItem;
@@ -251,7 +251,7 @@ fn at_rest_on(identity: &Identity, registration: &Registration) -> Instance {
         .map(|check| check.output.clone())
         .unwrap_or_default();
     let spec = CheckSpec {
-        id: format!("container:{}", service.spec.id).into(),
+        id: format!("{CONTAINER_PREFIX}{}", service.spec.id).into(),
         name: "Container state".to_owned(),
         status: Status::Critical,
         notes: String::new(),

@@ -30,7 +30,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use prometheus::IntGauge;
+use prometheus::{IntCounter, IntGauge};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -46,12 +46,20 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Every metric: its name, kind, labels and what it means.
-pub const METRICS: &[(&str, &str, &[&str], &str)] = &[(
-    "lictor_http_waiting_requests",
-    "gauge",
-    &[],
-    "Requests that wait for a change at this moment.",
-)];
+pub const METRICS: [(&str, &str, &[&str], &str); 2] = [
+    (
+        "lictor_http_waiting_requests",
+        "gauge",
+        &[],
+        "Requests that wait for a change at this moment.",
+    ),
+    (
+        "lictor_http_failed_accepts_total",
+        "counter",
+        &[],
+        "Connections that could not be accepted, for want of open files as a rule.",
+    ),
+];
 
 /// What handlers need to know and reach.
 #[derive(Clone)]
@@ -68,6 +76,8 @@ pub struct Context {
     pub hosts: Arc<[String]>,
     /// Requests that wait for a change at this moment.
     waiting: IntGauge,
+    /// Connections that could not be accepted.
+    failed_accepts: IntCounter,
 }
 
 impl Context {
@@ -82,9 +92,11 @@ impl Context {
         registry: prometheus::Registry,
         hosts: Arc<[String]>,
     ) -> prometheus::Result<Self> {
-        let (name, .., help) = METRICS[0];
-        let waiting = IntGauge::new(name, help)?;
+        let [(waiting, .., about_waiting), (failed, .., about_failed)] = METRICS;
+        let waiting = IntGauge::new(waiting, about_waiting)?;
         registry.register(Box::new(waiting.clone()))?;
+        let failed_accepts = IntCounter::new(failed, about_failed)?;
+        registry.register(Box::new(failed_accepts.clone()))?;
         Ok(Self {
             store,
             local,
@@ -92,6 +104,7 @@ impl Context {
             registry,
             hosts,
             waiting,
+            failed_accepts,
         })
     }
 }
@@ -112,7 +125,8 @@ pub async fn run(listener: TcpListener, context: Context, stop: CancellationToke
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::debug!(%error, "connection not accepted");
+                context.failed_accepts.inc();
+                tracing::warn!(%error, "connection not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

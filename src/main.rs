@@ -15,7 +15,7 @@
 //! | `http.rs` | the table of endpoints; one file a family below it |
 //! | `dns.rs` | sockets; the pure answer below it |
 //! | `embed.rs` | the in-process halves of both doors |
-//! | `identity.rs` `net.rs` `telemetry.rs` | who we are, where others reach us, logs |
+//! | `identity.rs` `net.rs` `limits.rs` `telemetry.rs` | who we are, where others reach us, what we may have, logs |
 
 mod agent;
 mod check;
@@ -26,6 +26,7 @@ mod embed;
 mod http;
 mod identity;
 mod leader;
+mod limits;
 mod local;
 mod net;
 mod store;
@@ -113,6 +114,7 @@ async fn serve(agent: Result<Agent, agent::BuildError>) -> Outcome {
     match agent {
         Err(error) => failed(&error.to_string()),
         Ok(agent) => {
+            limits::raise_open_files();
             agent.announce();
             match agent.run(task::stop_signal()).await {
                 Ok(()) => Outcome::default(),

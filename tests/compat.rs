@@ -1,4 +1,8 @@
-//! The parts alone, in the seats of fabio and registrator: they meet the agent only as somebody's Consul.
+//! Other people's programs as clients of the agent, and its parts alone, in the seats of fabio and registrator: all of
+//! them meet the agent only as somebody's Consul.
+
+use std::path::Path;
+use std::process::Command;
 
 use crate::harness::{Agent, agent, http, machine, same, unique, wait_for};
 
@@ -88,4 +92,37 @@ fn the_lb_alone_follows_a_foreign_consul_that_goes_away_and_keeps_its_last_table
             .expect("the last table is kept");
     }
     lb.assert_calm();
+}
+
+#[test]
+fn python_consul_finds_a_consul() {
+    run_python_client("python-consul");
+}
+
+#[test]
+fn py_consul_finds_a_consul() {
+    run_python_client("py-consul");
+}
+
+/// Runs `compat/client.py` with a client library from PyPI.
+fn run_python_client(library: &str) {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join(library)
+        .join("bin/python");
+    assert!(
+        python.exists(),
+        "{} is missing: tests/tools.sh, which `make test` begins with, installs it",
+        python.display()
+    );
+    let mut agent = foreign_consul();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compat/client.py");
+
+    let ended = Command::new(python)
+        .args([script, &agent.http().port().to_string()])
+        .output()
+        .expect("it is there");
+
+    let said = [ended.stdout, ended.stderr].concat();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&said));
+    agent.assert_calm();
 }

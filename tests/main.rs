@@ -5,7 +5,7 @@
 
 mod harness;
 
-/// Consul's and fabio's seats taken one at a time: `lictor lb` and `lictor registrator` against a foreign catalog.
+/// Client libraries in Python; `lictor lb` and `lictor registrator` against a foreign catalog.
 mod compat;
 /// Names asked with `dig`; a critical check takes an instance out of DNS and out of the table.
 mod dns;

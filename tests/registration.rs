@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{agent, machine, same, unique, wait_for};
+use crate::harness::{agent, http, machine, same, unique, wait_for};
 
 #[test]
 fn a_plain_redis_is_registered_in_the_shape_of_the_founding_document() {
@@ -103,6 +103,35 @@ fn a_check_that_a_container_brings_runs_at_once_and_not_after_its_interval() {
 }
 
 #[test]
+fn a_running_container_whose_healthcheck_fails_is_known_and_gets_no_traffic() {
+    let docker = machine();
+    let agent = agent().start();
+    let (service, path) = (unique("unhealthy"), format!("/{}", unique("unhealthy")));
+    // The image has no shell to run this in, so it fails every time.
+    let _container = docker
+        .container("lictor-whoami")
+        .label("SERVICE_NAME", &service)
+        .label("SERVICE_TAGS", &format!("urlprefix-{path}"))
+        .option("--health-cmd=anything")
+        .option("--health-interval=1s")
+        .option("--health-retries=1")
+        .start();
+
+    wait_for("the verdict of the engine in the catalog", || {
+        let checks = agent.ask(&format!("/v1/health/checks/{service}"))?;
+        let told = checks[0]["Output"].as_str().unwrap_or_default();
+        if told.starts_with("unhealthy") {
+            same(&checks[0]["Status"], &json!("critical"))
+        } else {
+            Err(checks.to_string())
+        }
+    });
+
+    assert_eq!(agent.passing(&service), Ok(Vec::new()));
+    agent.await_status("any.example", &path, 503);
+}
+
+#[test]
 fn names_tags_and_attributes_come_from_labels_and_environment_port_by_port() {
     let docker = machine();
     let agent = agent().start();
@@ -180,6 +209,19 @@ fn an_agent_without_docker_stays_up_says_why_and_takes_the_engine_up_when_it_app
         }
     });
     assert_eq!(agent.instances(&service), Ok(Vec::new()));
+    wait_for("a few more attempts", || {
+        let metrics = http::get(agent.http(), "/metrics").ok()?;
+        let failed = "lictor_registrator_failures_total{operation=\"connect\"} ";
+        let failed = metrics.lines().find_map(|line| line.strip_prefix(failed));
+        let failed = failed.and_then(|count| count.parse::<u32>().ok()).unwrap_or(0);
+        if failed >= 4 {
+            Ok(())
+        } else {
+            Err(format!("{failed} attempts"))
+        }
+    });
+    let warnings = agent.said().lines().filter(|line| line.contains("WARN")).count();
+    assert_eq!(warnings, 1, "said once, not at every attempt:\n{}", agent.said());
     assert!(agent.running());
 
     symlink("/var/run/docker.sock", &socket).expect("the directory is ours");

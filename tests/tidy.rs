@@ -1,13 +1,15 @@
-//! The house rules that no compiler checks: arrows between crates, sizes, openings of files, the changelog, and that
-//! what we tell users to type is understood by our own command line.
+//! The house rules that no compiler checks: arrows between crates, sizes, openings of files, the changelog, and our
+//! pages: links lead somewhere, what we tell users to type is understood, what containers may say is written down.
 //!
 //! Needs no agent and no Docker. A rule may be broken by a file in [`EXCEPTIONS`], with its reason; the list may only
 //! shrink, and an entry that is no longer needed is itself a failure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_json::Value;
 
 /// (file, rule, reason).
 const EXCEPTIONS: &[(&str, Rule, &str)] = &[];
@@ -32,7 +34,7 @@ const ARROWS: [(&str, &[&str]); 5] = [
     ("api", &["catalog"]),
     ("lb", &["catalog"]),
     ("registrator", &["api", "catalog"]),
-    (".", &["api", "catalog", "lb", "registrator"]),
+    ("lictor", &["api", "catalog", "lb", "registrator"]),
 ];
 
 /// All that the pure crate may use: no runtime, socket, clock or dice.
@@ -40,21 +42,24 @@ const CATALOG_USES: [&str; 3] = ["imbl", "serde", "thiserror"];
 
 /// Crates with one home.
 const HOMES: [(&str, &str); 7] = [
-    ("axum", "."),
-    ("hickory-proto", "."),
-    ("hcl-rs", "."),
-    ("mimalloc", "."),
+    ("axum", "lictor"),
+    ("hickory-proto", "lictor"),
+    ("hcl-rs", "lictor"),
+    ("mimalloc", "lictor"),
     ("bollard", "registrator"),
-    ("hyper", "api . lb"),
-    ("tracing-subscriber", "."),
+    ("hyper", "api lb lictor"),
+    ("tracing-subscriber", "lictor"),
 ];
 
 #[test]
 fn crates_know_only_whom_the_architecture_lets_them() {
     let ours: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
+    let drawn: BTreeSet<String> = ours.iter().map(|&name| name.to_owned()).collect();
+    let members: BTreeSet<String> = manifests().into_keys().collect();
+    assert_eq!(members, drawn, "every crate of the workspace has its arrows");
     for (name, may_know) in ARROWS {
         // Tests are part of the arrow: a dev-dependency compiles the other crate just the same.
-        for dependency in dependencies(name, &["dependencies", "dev-dependencies", "build-dependencies"]) {
+        for (dependency, _) in dependencies(name) {
             let allowed = !ours.contains(dependency.as_str()) || may_know.contains(&dependency.as_str());
             assert!(
                 allowed,
@@ -66,7 +71,7 @@ fn crates_know_only_whom_the_architecture_lets_them() {
 
 #[test]
 fn the_catalog_is_pure() {
-    for dependency in dependencies("catalog", &["dependencies"]) {
+    for dependency in shipped("catalog") {
         let allowed = CATALOG_USES.contains(&dependency.as_str());
         assert!(
             allowed,
@@ -78,7 +83,7 @@ fn the_catalog_is_pure() {
 #[test]
 fn crates_with_one_home_stay_there() {
     for (name, _) in ARROWS {
-        for dependency in dependencies(name, &["dependencies"]) {
+        for dependency in shipped(name) {
             let home = HOMES.iter().find(|(crate_name, _)| *crate_name == dependency);
             let at_home = home.is_none_or(|(_, homes)| homes.split(' ').any(|home| home == name));
             assert!(
@@ -89,23 +94,75 @@ fn crates_with_one_home_stay_there() {
     }
 }
 
-/// The names in these sections of a crate's manifest.
-fn dependencies(name: &str, sections: &[&str]) -> Vec<String> {
-    let manifest = read(&top().join(name).join("Cargo.toml"));
-    let mut wanted = false;
-    let mut names = Vec::new();
-    for line in manifest.lines().map(str::trim) {
-        if let Some(section) = line.strip_prefix('[') {
-            // `[dependencies]` and `[target.'cfg(unix)'.dependencies]` alike; not `[workspace.dependencies]`.
-            let section = section.trim_end_matches(']');
-            let last = section.rsplit('.').next().unwrap_or_default();
-            wanted = sections.contains(&last) && !section.starts_with("workspace");
-        } else if wanted && !line.is_empty() && !line.starts_with('#') {
-            let end = line.find(['.', ' ', '=']).unwrap_or(line.len());
-            names.push(line[..end].to_owned());
-        }
+#[test]
+fn every_dependency_is_used_and_has_its_reason_in_the_architecture() {
+    let architecture = read(&top().join("ARCHITECTURE.md"));
+    let (_, reasons) = architecture
+        .split_once("\n## Dependencies\n")
+        .expect("the architecture has its table");
+    let listed: BTreeSet<&str> = reasons
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .flat_map(|names| names.trim_end_matches(" (tests)").split(", "))
+        .filter(|name| !["crate", "---"].contains(name))
+        .collect();
+    let ours = ARROWS.map(|(name, _)| name);
+    let used: BTreeSet<String> = ours
+        .iter()
+        .flat_map(|name| dependencies(name))
+        .map(|(dependency, _)| dependency)
+        .filter(|name| !ours.contains(&name.as_str()))
+        .collect();
+    let used: BTreeSet<&str> = used.iter().map(String::as_str).collect();
+    assert_eq!(
+        listed, used,
+        "ARCHITECTURE.md (left) and the manifests (right) name different crates"
+    );
+    let manifest = read(&top().join("Cargo.toml"));
+    let (_, versions) = manifest
+        .split_once("[workspace.dependencies]\n")
+        .expect("versions have one place");
+    for line in versions.lines().take_while(|line| !line.starts_with(['#', '['])) {
+        let name = line.split([' ', '=']).next().unwrap_or_default();
+        let known = name.is_empty() || used.contains(name) || ours.contains(&name);
+        assert!(known, "Cargo.toml has a version for {name}, which nobody uses");
     }
-    names
+}
+
+/// What a crate uses in what we ship, its tests apart.
+fn shipped(name: &str) -> Vec<String> {
+    let all = dependencies(name).into_iter();
+    all.filter_map(|(dependency, kind)| (kind != "dev").then_some(dependency))
+        .collect()
+}
+
+/// Name and kind (empty, `dev`, `build`) of every dependency of a crate of ours, whatever it is called there.
+fn dependencies(name: &str) -> Vec<(String, String)> {
+    let manifests = manifests();
+    let listed = manifests[name]["dependencies"].as_array();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    listed
+        .into_iter()
+        .flatten()
+        .map(|dependency| (text(&dependency["name"]), text(&dependency["kind"])))
+        .collect()
+}
+
+/// The crates of the workspace as cargo reads their manifests: there are many ways to write a dependency, and cargo
+/// knows them all.
+fn manifests() -> BTreeMap<String, Value> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(cargo);
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version=1"]);
+    let done = cargo.current_dir(top()).output().expect("cargo runs this test");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "cargo metadata: {said}");
+    let read: Value = serde_json::from_slice(&done.stdout).expect("cargo writes JSON");
+    let packages = read["packages"].as_array().expect("a workspace has packages");
+    packages
+        .iter()
+        .filter_map(|package| Some((package["name"].as_str()?.to_owned(), package.clone())))
+        .collect()
 }
 
 #[test]
@@ -278,6 +335,108 @@ fn command_in_dockerfile(text: &str) -> Vec<String> {
         .find_map(|line| line.strip_prefix("CMD "))
         .expect("the image has a default command");
     serde_json::from_str(line).expect("CMD is in its JSON form")
+}
+
+/// A link that leads nowhere is the first thing a newcomer clicks.
+#[test]
+fn every_relative_link_of_our_pages_resolves() {
+    let mut broken = Vec::new();
+    for page in files("md") {
+        let text = read(&page);
+        for link in links(&text) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => page.clone(),
+                file => page.parent().unwrap_or(top()).join(file),
+            };
+            let found = target.exists() && (anchor.is_empty() || anchors(&read(&target)).contains(anchor));
+            if !found {
+                broken.push(format!("{}: {link}", name_of(&page)));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "links that lead nowhere: {broken:#?}");
+}
+
+/// What stands in the brackets of `[text](target)`, outside blocks of code.
+fn links(text: &str) -> Vec<&str> {
+    let mut code = false;
+    let prose = text.lines().filter(|line| {
+        let fence = line.starts_with("```");
+        code ^= fence;
+        !fence && !code
+    });
+    prose
+        .flat_map(|line| line.split("](").skip(1))
+        .filter_map(|rest| Some(rest.split_once(')')?.0))
+        .collect()
+}
+
+/// The anchors of a page's headings: lower case, letters, digits, `-` and `_` only, blanks as `-`.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+        let words: String = heading
+            .trim_start_matches('#')
+            .trim()
+            .chars()
+            .filter(kept)
+            .collect();
+        words.to_lowercase().replace(' ', "-")
+    };
+    headings.map(anchor).collect()
+}
+
+/// Whatever a container may say is written down for those who say it. The keys are read off the code
+/// that looks them up, which knows no other list of them.
+#[test]
+fn every_key_that_containers_may_use_is_in_the_page_about_them() {
+    let page = read(&top().join("docs/registrator.md"));
+    let code = read(&top().join("registrator/src/services/checks.rs"))
+        + &read(&top().join("registrator/src/services/metadata.rs"));
+    let steering = code
+        .split_once("const STEERING")
+        .and_then(|(_, rest)| rest.split_once(';'))
+        .map(|(list, _)| quoted(list))
+        .expect("metadata.rs lists the keys that steer");
+    let checks = quoted(&code)
+        .into_iter()
+        .filter(|word| word.starts_with("check_") && word.len() > "check_".len() && !word.contains('{'));
+    let keys: BTreeSet<&str> = steering
+        .into_iter()
+        .chain(checks)
+        .chain([
+            "check_http",
+            "check_https",
+            "check_http_method",
+            "check_https_method",
+        ])
+        .collect();
+    assert!(
+        keys.len() > 12,
+        "keys are not found in the code any more: {keys:?}"
+    );
+    let missing: Vec<String> = keys
+        .iter()
+        .map(|key| format!("SERVICE_{}", key.to_uppercase()))
+        .filter(|key| !page.contains(&format!("`{key}`")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/registrator.md does not speak of {missing:?}"
+    );
+}
+
+/// Short texts between double quotes that are made of key characters.
+fn quoted(code: &str) -> Vec<&str> {
+    let word = |text: &&str| {
+        !text.is_empty() && text.len() < 40 && text.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    };
+    code.split('"').filter(word).collect()
 }
 
 /// Every file of ours with this extension.

@@ -12,6 +12,8 @@ for pair in $programs; do
 done
 # The static binaries of the images need the C library's archive.
 [ -e /usr/lib/"$(uname -m)"-linux-gnu/libc.a ] || missing="$missing libc6-dev"
+# Debian keeps the part of Python that makes virtual environments in a package of its own.
+python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
 
 if [ -n "$missing" ]; then
     echo "The tests need these Debian packages:$missing"
@@ -39,3 +41,22 @@ if ! command -v dockerd >/dev/null; then
     echo "Install it with: apt-get install docker.io" >&2
     exit 1
 fi
+
+# Client libraries of Consul from PyPI, each in a virtual environment of its own, since they share the module's name.
+# They lie in cargo's folder for test data, where the tests look for them.
+clients=${CARGO_TARGET_DIR:-target}/tmp
+mkdir -p "$clients"
+# Runs that share the folder install one after the other.
+exec 9>"$clients/lock"
+flock 9
+for client in python-consul==1.1.0 py-consul==1.8.0; do
+    home=$clients/${client%%==*}
+    [ "$(cat "$home/version" 2>/dev/null)" = "$client" ] && continue
+    echo "Installing $client from PyPI for the tests"
+    if ! python3 -m venv --clear "$home" ||
+        ! "$home/bin/pip" install --quiet --disable-pip-version-check "$client"; then
+        echo "It could not be installed; is PyPI within reach?" >&2
+        exit 1
+    fi
+    echo "$client" >"$home/version"
+done

@@ -1,6 +1,6 @@
 //! Our JSON, field for field, against files written down from Consul's answers.
 //!
-//! `LICTOR_WRITE_GOLDEN=1` writes the files anew; look at the difference before keeping it.
+//! `REWRITE=1` writes the files anew; look at the difference before keeping it.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
@@ -28,7 +28,7 @@ fn golden<T: Serialize>(name: &str, value: &T) -> Vec<u8> {
         .join("tests/golden")
         .join(name);
     let json = api::wire::encode_pretty(value).unwrap();
-    if std::env::var_os("LICTOR_WRITE_GOLDEN").is_some() {
+    if std::env::var_os("REWRITE").is_some() {
         std::fs::write(&path, &json).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();

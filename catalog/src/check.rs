@@ -19,6 +19,8 @@ use crate::topic::Topic;
 pub const NODE_MAINTENANCE: &str = "_node_maintenance";
 /// Start of the id of the check that puts one service into maintenance; the service id follows.
 pub const SERVICE_MAINTENANCE_PREFIX: &str = "_service_maintenance:";
+/// Start of the id of the check that says what a container is doing; the service id follows.
+pub const CONTAINER_PREFIX: &str = "container:";
 /// Id of the check that says whether a node's agent is alive.
 pub const SERF_HEALTH: &str = "serfHealth";
 

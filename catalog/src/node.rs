@@ -52,7 +52,8 @@ impl State {
         }
     }
 
-    /// One node; its index moves with its record and its services. Index 0 when there is none.
+    /// One node; its index moves with its record and its services. Without it, the index is that of
+    /// the last change to any node's record: whoever waited for this one hears that it is gone.
     #[must_use]
     pub fn node(&self, name: &str) -> Answer<Option<Arc<Node>>> {
         let name = fold(name);
@@ -60,7 +61,7 @@ impl State {
         let index = rows
             .as_ref()
             .and_then(|_| self.node_index.get(&name).copied())
-            .unwrap_or(0);
+            .unwrap_or(self.nodes_index);
         Answer { index, rows }
     }
 

@@ -152,22 +152,30 @@ pub struct InstanceKey {
 /// same `Arc` in the next picture, so a consumer finds the difference by pointer.
 pub type Picture = imbl::OrdMap<InstanceKey, Arc<Instance>>;
 
+/// The instances of one service, its name in lower case.
+pub fn within<'a>(
+    picture: &'a Picture,
+    service: &'a Arc<str>,
+) -> impl Iterator<Item = (&'a InstanceKey, &'a Arc<Instance>)> {
+    let first = InstanceKey {
+        service: service.clone(),
+        node: "".into(),
+        id: "".into(),
+    };
+    picture
+        .range(first..)
+        .take_while(move |(key, _)| key.service == *service)
+}
+
 impl State {
     /// Instances of a service on all nodes, ordered by node and id. Its index moves with its own
     /// instances, their checks, and their nodes' checks and records, never for another service.
     #[must_use]
     pub fn instances_of(&self, service: &str) -> Answer<Vec<Arc<Instance>>> {
         let name = fold(service);
-        let from = InstanceKey {
-            service: name.clone(),
-            node: "".into(),
-            id: "".into(),
-        };
-        let rows = self
-            .picture
-            .range(from..)
-            .take_while(|(key, _)| key.service == name);
-        let rows = rows.map(|(_, instance)| instance.clone()).collect();
+        let rows = within(&self.picture, &name)
+            .map(|(_, instance)| instance.clone())
+            .collect();
         // A name without instances moves when any service vanishes: its own last instance may have.
         let missing = if self.services_gone > 0 {
             self.services_gone
@@ -192,7 +200,7 @@ impl State {
         }
     }
 
-    /// A node with its services ordered by id; `None` and index 0 when there is no such node.
+    /// A node with its services ordered by id; `None` when there is no such node.
     #[must_use]
     pub fn services_on(&self, node: &str) -> Answer<Option<NodeServices>> {
         let Answer { index, rows } = self.node(node);
@@ -282,17 +290,7 @@ impl State {
         };
         self.picture.remove(&key);
         self.touch_health(change, &name);
-        let first = InstanceKey {
-            service: name.clone(),
-            node: "".into(),
-            id: "".into(),
-        };
-        let left = self
-            .picture
-            .range(first..)
-            .next()
-            .is_some_and(|(key, _)| key.service == name);
-        if !left {
+        if within(&self.picture, &name).next().is_none() {
             self.service_index.remove(&name);
             self.services_gone = change.index;
         }

@@ -145,7 +145,7 @@ fn page_for(view: &View, path: &str, query: &str) -> Answer {
         "/routes" => typed(HTML, page::routes(&view.live.load(), query)),
         "/api/routes" if asks("raw") => typed(TEXT, view.live.load().text(Weights::Asked)),
         "/api/routes" => json(&view.live.load().rows(), asks("pretty")),
-        "/api/skipped" => json(&view.live.load().skipped(), asks("pretty")),
+        "/api/skipped" => json(&view.live.load().skipped().collect::<Vec<_>>(), asks("pretty")),
         "/api/version" => plain(StatusCode::OK, env!("CARGO_PKG_VERSION")),
         "/metrics" => metrics(&view.registry),
         "/favicon.ico" => plain(StatusCode::NOT_FOUND, ""),

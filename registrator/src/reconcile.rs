@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Registration;
-use catalog::check::{Definition, Probe};
+use catalog::check::{CONTAINER_PREFIX, Definition, Probe};
 
 /// What should be registered, by service id.
 pub(crate) type Intended = BTreeMap<Arc<str>, Arc<Registration>>;
@@ -102,7 +102,7 @@ pub(crate) fn difference(wanted: &Registration, held: &Registration) -> Differen
         return Difference::None;
     }
     let own = [
-        format!("container:{}", wanted.service.id),
+        format!("{CONTAINER_PREFIX}{}", wanted.service.id),
         format!("service:{}", wanted.service.id),
     ];
     let find = |checks: &[Definition], id: &str| checks.iter().find(|check| *check.id == *id).cloned();

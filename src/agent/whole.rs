@@ -126,7 +126,10 @@ impl Agent {
             let (address, listener) = bound.map_err(|error| {
                 BuildError::of(
                     "http",
-                    &format_args!("cannot listen on {address} (-http-port, -client): {error}"),
+                    &format_args!(
+                        "cannot listen on {address}: {error}; asked for by {}",
+                        config.http_asked
+                    ),
                 )
             })?;
             self.bound("http", address);
@@ -148,7 +151,8 @@ impl Agent {
         };
         let store = core.store.clone();
         let server = server.build(Arc::new(move || store.read())).await;
-        let server = server.map_err(|error| BuildError::of("dns", &error))?;
+        let asked = |error| format!("{error}; asked for by {}", config.dns_asked);
+        let server = server.map_err(|error| BuildError::of("dns", &asked(error)))?;
         server
             .register_metrics(&core.metrics)
             .map_err(|error| BuildError::of("dns", &error))?;

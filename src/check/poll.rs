@@ -1,8 +1,10 @@
 //! When a check runs: at once, again after a random part of its interval so that checks started
-//! together spread, then every interval.
+//! together spread, then every interval. Until its first pass, a check that was born critical is
+//! tried again after growing pauses: a server that needs a moment to start must not wait out an interval.
 
 use std::time::Duration;
 
+use catalog::Status;
 use catalog::check::Probe;
 use rand::RngExt;
 use tokio::time::{Instant, sleep_until};
@@ -10,6 +12,8 @@ use tokio::time::{Instant, sleep_until};
 use super::tally::{Grace, Tally};
 use super::{Outcome, Task, http, tcp};
 
+/// The first pause of a check that waits for its server to start; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// Shorter intervals are raised to this.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -21,6 +25,7 @@ impl Task {
         let mut grace = Grace::new(&self.definition, Instant::now());
         let mut wait = interval.mul_f64(rand::rng().random());
         let mut next = Instant::now();
+        let mut pause = self.awaits_a_start().then_some(FIRST_PAUSE);
         loop {
             tokio::select! {
                 () = sleep_until(next) => {}
@@ -31,8 +36,12 @@ impl Task {
                 }
             }
             let outcome = self.run_once().await;
-            next = Instant::now() + wait;
-            wait = interval;
+            pause = pause.filter(|pause| outcome.status == Status::Critical && *pause < interval);
+            next = Instant::now() + pause.unwrap_or(wait);
+            match &mut pause {
+                Some(pause) => *pause *= 2,
+                None => wait = interval,
+            }
             if let Some(status) = tally.record(outcome.status) {
                 grace.note(status, Instant::now());
                 if !self.tell(outcome).await {
@@ -40,6 +49,15 @@ impl Task {
                 }
             }
         }
+    }
+
+    /// Whether a failure says nothing new. With a threshold, tries in a hurry would use it up.
+    fn awaits_a_start(&self) -> bool {
+        let born_critical = self
+            .definition
+            .initial
+            .is_none_or(|status| status == Status::Critical);
+        born_critical && self.definition.failures_before_critical <= 1
     }
 
     async fn run_once(&self) -> Outcome {

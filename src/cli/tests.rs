@@ -154,7 +154,7 @@ fn values(invocation: &Invocation) -> Vec<String> {
         Invocation::Agent(agent) => {
             let agent: &Agent = agent;
             fields!(lines, "", agent, node node_id datacenter domain client advertise http_port dns_port
-                log_level dev notes);
+                http_asked dns_asked log_level dev notes);
             match &agent.lb {
                 Some(lb) => balancer(&mut lines, lb),
                 None => lines.push("lb off".to_owned()),

@@ -53,7 +53,7 @@ pub fn page() -> String {
 const INTRODUCTION: &str = "\
 # Options
 
-Generated from `src/config/options/`; `LICTOR_REWRITE=1 cargo test docs` writes it anew.
+Generated from `src/config/options/`; `REWRITE=1 cargo test docs` writes it anew.
 
 Flags take one dash or two, `-name value` or `-name=value`; booleans stand alone or take `=`. In
 configuration files (`-config-file`, `-config-dir`; JSON or HCL) the same names are keys, sections are

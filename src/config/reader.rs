@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::fault::Fault;
-use super::options::{self, Command, Kind, Row};
+use super::fault::{Fault, Origin};
+use super::options::{self, Kind, Row};
 use super::raw::{Raw, Written};
 use super::values::Value;
 
@@ -49,6 +49,16 @@ impl Reader {
         })
     }
 
+    /// Where these options were written, or else their flags: what to change when their values do
+    /// not work out.
+    pub fn asked(&self, names: &[&'static str]) -> String {
+        let origin = |name: &&'static str| match self.raw.written(name) {
+            Some(written) => written.origin.to_string(),
+            None => Origin::Flag(self.row_of(name).flag(self.raw.command).to_owned()).to_string(),
+        };
+        names.iter().map(origin).collect::<Vec<_>>().join(", ")
+    }
+
     /// An environment variable that is no option but stands in for one.
     pub fn variable(&self, name: &str) -> Option<String> {
         self.raw.env.get(name).filter(|value| !value.is_empty()).cloned()
@@ -90,8 +100,11 @@ impl Reader {
 
     fn row(&mut self, name: &'static str) -> &'static Row {
         self.read.insert(name);
-        let command: Command = self.raw.command;
-        options::of(command)
+        self.row_of(name)
+    }
+
+    fn row_of(&self, name: &str) -> &'static Row {
+        options::of(self.raw.command)
             .find(|row| row.name == name)
             .expect("every option that is read has a row")
     }

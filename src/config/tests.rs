@@ -98,13 +98,13 @@ fn the_balancer_in_the_agent_starts_with_the_defaults_of_the_balancer() {
 #[test]
 fn the_page_of_docs_is_what_the_rows_say() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/options.md");
-    if std::env::var_os("LICTOR_REWRITE").is_some() {
+    if std::env::var_os("REWRITE").is_some() {
         std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
         std::fs::write(path, docs::page()).unwrap();
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         kept == docs::page(),
-        "docs/options.md is stale: LICTOR_REWRITE=1 cargo test docs"
+        "docs/options.md is stale: REWRITE=1 cargo test docs"
     );
 }

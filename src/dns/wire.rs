@@ -19,6 +19,9 @@ use super::name::Zone;
 
 /// The longest datagram we read and say we read.
 pub const LARGEST_DATAGRAM: u16 = 4096;
+/// The longest that we send to those who asked for as much: what HAProxy takes at most, which is
+/// what its users configure and which forgets servers that a truncated reply leaves out.
+const LARGEST_TO_NEIGHBOURS: u16 = 8192;
 /// What everybody can take, and what those get who do not say.
 const SMALLEST: u16 = 512;
 /// What gets through the internet in one piece; larger replies to strangers also make us a
@@ -43,7 +46,7 @@ impl Transport {
             return u16::MAX;
         };
         let largest = if is_near(peer) {
-            LARGEST_DATAGRAM
+            LARGEST_TO_NEIGHBOURS
         } else {
             LARGEST_TO_STRANGERS
         };

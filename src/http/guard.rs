@@ -14,6 +14,9 @@ use super::reply::Fault;
 
 /// Refuses requests addressed to a name that is not ours, and changes sent by foreign pages.
 pub fn check(context: &Context, request: &Request<Incoming>) -> Result<(), Fault> {
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        return Err(Fault::bad("A request goes to one Host, not to several"));
+    }
     let authority = request.uri().authority().map(hyper::http::uri::Authority::as_str);
     let host = authority
         .or_else(|| text(request.headers(), &header::HOST))

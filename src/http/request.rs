@@ -24,6 +24,8 @@ use crate::store::Wait;
 /// A wait that names no time of its own, and the longest there is.
 const DEFAULT_WAIT: Duration = Duration::from_secs(300);
 const MAX_WAIT: Duration = Duration::from_secs(600);
+/// A client has this long to send the body of its request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Share of the wait that is added at random, so that waiters do not come back all at once.
 const JITTER: f64 = 1.0 / 16.0;
 
@@ -69,7 +71,10 @@ impl Ask {
         let (head, body) = request.into_parts();
         let params = Params::parse(head.uri.query().unwrap_or_default())?;
         params.refuse_unsupported(&context, row)?;
-        let body = read_body(&head.headers, body, row.body).await?;
+        let reading = read_body(&head.headers, body, row.body);
+        let body = tokio::time::timeout(BODY_TIMEOUT, reading)
+            .await
+            .map_err(|_| too_slow())??;
         Ok(Self {
             rest: rest.to_owned(),
             index: params.index()?,
@@ -152,6 +157,11 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
+}
+
+fn too_slow() -> Fault {
+    let text = format!("Request body did not arrive within {BODY_TIMEOUT:?}");
+    Fault::new(StatusCode::REQUEST_TIMEOUT, text).header(header::CONNECTION, "close")
 }
 
 async fn read_body(headers: &HeaderMap, body: Incoming, kind: BodyKind) -> Result<Bytes, Fault> {

@@ -8,7 +8,7 @@ const INTRODUCTION: &str = "\
 Prometheus text, on `/metrics` of the API (`-http-port`) and of the balancer's admin server (`-ui.addr`), and as
 `/v1/agent/metrics?format=prometheus`. Always on.
 
-Generated from the tables in the code; `LICTOR_REWRITE=1 cargo test docs` writes it anew. To add a metric: a row in the
+Generated from the tables in the code; `REWRITE=1 cargo test docs` writes it anew. To add a metric: a row in the
 `METRICS` table of its part, and one line where it happens.
 ";
 
@@ -42,12 +42,12 @@ fn page() -> String {
 #[test]
 fn the_page_of_metrics_in_docs_is_what_the_tables_say() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-    if std::env::var_os("LICTOR_REWRITE").is_some() {
+    if std::env::var_os("REWRITE").is_some() {
         std::fs::write(path, page()).unwrap();
     }
     let kept = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         kept == page(),
-        "docs/metrics.md is stale: LICTOR_REWRITE=1 cargo test docs"
+        "docs/metrics.md is stale: REWRITE=1 cargo test docs"
     );
 }

@@ -288,10 +288,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // First politely, so that a clean stop is exercised by every test; then for certain.
-        let _ = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status();
+        // First politely, so that a clean stop is exercised by every test; then for certain. One that has ended is
+        // left alone: its number may be another's by now.
+        if self.ended().is_none() {
+            let _ = Command::new("kill")
+                .args(["-TERM", &self.child.id().to_string()])
+                .status();
+        }
         let waited = std::time::Instant::now();
         while self.ended().is_none() && waited.elapsed() < Duration::from_secs(2) && !std::thread::panicking()
         {

@@ -87,11 +87,19 @@ impl OwnEngine {
             PATIENCE,
             "our own dockerd to answer (it needs root and the dockerd program)",
             || {
+                // One that has given up says why in its log; two minutes of patience would not change it.
+                assert!(self.alive(), "our own dockerd ended:\n{}", self.log());
                 self.engine
                     .docker(&["version"])
                     .map_err(|reason| format!("{reason}\n{}", self.log()))
             },
         );
+    }
+
+    fn alive(&self) -> bool {
+        let mut daemon = self.daemon.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = daemon.as_mut().map(Child::try_wait);
+        matches!(state, Some(Ok(None)))
     }
 
     /// No panic in here: dropping calls it, too.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use catalog::node::fold;
-use catalog::{Instance, InstanceKey, Picture};
+use catalog::service;
+use catalog::{Instance, Picture};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -181,16 +182,7 @@ impl<'a> Painter<'a> {
             .filter(|instance| (self.config.keep)(instance));
         let mut rows: BTreeMap<_, _> = rows.map(|instance| (instance.key(), instance)).collect();
         let name = fold(name);
-        let first = InstanceKey {
-            service: name.clone(),
-            node: "".into(),
-            id: "".into(),
-        };
-        let known = self
-            .picture
-            .range(first..)
-            .take_while(|(key, _)| key.service == name);
-        let known: Vec<_> = known
+        let known: Vec<_> = service::within(&self.picture, &name)
             .map(|(key, instance)| (key.clone(), instance.clone()))
             .collect();
         for (key, old) in known {

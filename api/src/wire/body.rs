@@ -255,6 +255,15 @@ fn is_blank(value: &Value) -> bool {
     }
 }
 
+/// Nothing that paths name may have characters that no path may have: it could not be removed.
+pub(super) fn check_id(what: &str, id: &str) -> Result<()> {
+    if id.chars().any(char::is_control) {
+        let text = format!("Invalid {what} ID {id:?}: no path can hold its unprintable characters");
+        return Err(BodyError::Invalid(text));
+    }
+    Ok(())
+}
+
 fn expect_text(value: Value, name: &str) -> Result<String> {
     match value {
         Value::String(text) => Ok(text),
@@ -273,14 +282,11 @@ fn mismatch(value: &Value, field: &str, wanted: &str) -> BodyError {
         Value::Object(_) => "object",
     };
     let place = if field.is_empty() {
-        String::new()
+        "value".to_owned()
     } else {
-        format!("Go struct field .{field} of type ")
+        format!("struct field .{field}")
     };
-    let place = if place.is_empty() {
-        "Go value of type ".to_owned()
-    } else {
-        place
-    };
-    BodyError::Decode(format!("json: cannot unmarshal {found} into {place}{wanted}"))
+    BodyError::Decode(format!(
+        "json: cannot unmarshal {found} into Go {place} of type {wanted}"
+    ))
 }

@@ -156,6 +156,16 @@ enum Source {
     Server(Incoming, Option<Lease>),
 }
 
+impl Source {
+    /// What is left of a server's answer that was read to its end.
+    fn ended(lease: &mut Option<Lease>) -> Self {
+        if let Some(lease) = lease.take() {
+            lease.give_back();
+        }
+        Self::Text(None)
+    }
+}
+
 impl AnswerBody {
     pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
         let text = Some(text).filter(|text| !text.is_empty());
@@ -224,13 +234,10 @@ impl Body for AnswerBody {
             Source::Server(inner, lease) => {
                 let frame = ready!(Pin::new(inner).poll_frame(cx));
                 match &frame {
-                    // The end of a chunked body shows only now.
-                    None => {
-                        if let Some(lease) = lease.take() {
-                            lease.give_back();
-                        }
-                        this.source = Source::Text(None);
-                    }
+                    // The end of a chunked body shows only now, and nothing follows trailers, so hyper does
+                    // not ask again.
+                    None => this.source = Source::ended(lease),
+                    Some(Ok(frame)) if frame.is_trailers() => this.source = Source::ended(lease),
                     Some(Ok(_)) => this.give_back_at_end(),
                     Some(Err(_)) => {
                         *lease = None;

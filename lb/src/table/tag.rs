@@ -27,6 +27,10 @@ const LATER: [&str; 8] = [
     "h2c",
 ];
 
+/// Options that guard a route or say how its targets must be spoken to. Leaving one out would open
+/// what is to be closed, or send a target what it cannot read.
+const LATER_OPTIONS: [&str; 4] = ["allow", "auth", "deny", "pxyproto"];
+
 /// What one tag asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
@@ -80,6 +84,9 @@ pub enum BadTag {
     /// A protocol that is known and not spoken yet.
     #[error("proto={0} is not supported yet")]
     Later(String),
+    /// An option that is known, and that a route must not do without.
+    #[error("{0}= is not supported yet")]
+    LaterOption(String),
     /// A weight that is no number.
     #[error("weight={0} is no number of 0 or more")]
     Weight(String),
@@ -119,6 +126,9 @@ fn definition(config: &Config, rest: &str, others: &[&str]) -> Result<Definition
         .map(|(_, value)| *value);
     if let Some(later) = proto.filter(|proto| LATER.contains(proto)) {
         return Err(BadTag::Later(later.to_owned()));
+    }
+    if let Some((later, _)) = words.iter().find(|(key, _)| LATER_OPTIONS.contains(key)) {
+        return Err(BadTag::LaterOption((*later).to_owned()));
     }
     let options = options(&words, others)?;
     let source = self::source(config, source, proto == Some("tcp"))?;

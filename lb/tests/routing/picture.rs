@@ -1,12 +1,14 @@
 //! Pictures from a few lines of text. A service is a line `name address:port word…`, its tags are the
 //! indented lines below. Words: `node=` `id=` `kind=` `base=` `cport=` `check=<status>` (any number, or
-//! `check=http:<status>`) `maintenance` `node-maintenance` `node-failed` `node-check=<status>`.
+//! `check=http:<status>`) `container=<status>` `maintenance` `node-maintenance` `node-failed` `node-check=<status>`.
 //! In tags `<x300>` stands for 300 times x, `\e` for an escape character, `\n` for a line break.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catalog::check::{CheckSpec, NODE_MAINTENANCE, SERF_HEALTH, SERVICE_MAINTENANCE_PREFIX};
+use catalog::check::{
+    CONTAINER_PREFIX, CheckSpec, NODE_MAINTENANCE, SERF_HEALTH, SERVICE_MAINTENANCE_PREFIX,
+};
 use catalog::node::NodeSpec;
 use catalog::service::{META_BASE, META_PORT};
 use catalog::{Check, Instance, Node, Picture, Service, ServiceSpec, Status};
@@ -59,12 +61,12 @@ fn instance(head: &str, tags: Vec<String>) -> Instance {
             ("cport", value) => _ = spec.meta.insert(META_PORT.into(), value.into()),
             ("check", value) => {
                 let (kind, status) = value.split_once(':').unwrap_or(("ttl", value));
-                checks.push((
-                    format!("check:{}", checks.len()),
-                    kind,
-                    status.parse().unwrap(),
-                    true,
-                ));
+                let id = format!("check:{}", checks.len());
+                checks.push((id, kind, status.parse().unwrap(), true));
+            }
+            ("container", value) => {
+                let id = format!("{CONTAINER_PREFIX}{}", spec.id);
+                checks.push((id, "container", value.parse().unwrap(), true));
             }
             ("maintenance", _) => {
                 checks.push((

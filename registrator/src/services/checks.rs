@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catalog::check::{Definition, HttpProbe, Probe, UnknownStatus};
+use catalog::check::{CONTAINER_PREFIX, Definition, HttpProbe, Probe, UnknownStatus};
 use catalog::{Registration, ServiceSpec, Status};
 
 use super::Fault;
@@ -30,7 +30,7 @@ pub(crate) fn all(
     let initial = initial_status(settings, faults);
     let (status, output) = verdict(container, initial);
     let own = Definition {
-        id: format!("container:{}", service.id).into(),
+        id: format!("{CONTAINER_PREFIX}{}", service.id).into(),
         name: format!("Service '{}' container", service.name),
         notes: String::new(),
         initial: Some(status),

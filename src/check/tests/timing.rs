@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use catalog::Status;
 use catalog::check::Probe;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, advance, timeout};
 use tokio_util::sync::CancellationToken;
@@ -132,6 +132,43 @@ async fn a_check_runs_at_once_then_every_interval() {
     assert!(at[1] <= 60, "the second run spreads: {at:?}");
     let gaps = [at[2] - at[1], at[3] - at[2]];
     assert!(gaps.iter().all(|gap| (59..=61).contains(gap)), "{at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_still_starting_is_found_soon_after_and_not_an_interval_later() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let (checks, mut told) = runner();
+    let start = Instant::now();
+    checks.start(&definition("c", tcp(address, 60)));
+    let is = |event: Event, wanted: Status| matches!(event, Event::Result { status, .. } if status == wanted);
+    let mut tries = 0;
+    while start.elapsed() < Duration::from_secs(1) {
+        assert!(is(next(&mut told).await, Status::Critical));
+        tries += 1;
+    }
+    assert!((3..12).contains(&tries), "{tries} tries in the first second");
+    let started = Instant::now();
+    let _listener = socket.listen(1).unwrap();
+    assert!(is(next(&mut told).await, Status::Passing));
+    assert!(started.elapsed() <= Duration::from_secs(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_starts_is_soon_asked_no_more_than_every_interval() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let (checks, mut told) = runner();
+    let start = Instant::now();
+    checks.start(&definition("c", tcp(address, 10)));
+    let mut runs = 0;
+    while start.elapsed() < HOUR {
+        next(&mut told).await;
+        runs += 1;
+    }
+    assert!((355..=375).contains(&runs), "{runs} runs in an hour");
 }
 
 #[tokio::test(start_paused = true)]

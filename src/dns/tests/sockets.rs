@@ -121,7 +121,7 @@ async fn a_taken_port_and_a_bad_domain_are_named() {
     let addr = first.bound()[0];
     let error = server(&addr.to_string(), 0).await.err().unwrap().to_string();
     assert!(
-        error.starts_with(&format!("DNS cannot listen on {addr} (tcp): ")),
+        error.starts_with(&format!("cannot listen on {addr} (tcp): ")),
         "{error}"
     );
 

@@ -1,6 +1,7 @@
 //! Checks that this agent runs or listens for.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use api::wire::body::Fields;
@@ -11,6 +12,9 @@ use catalog::{ServiceSpec, Status};
 use crate::http::reply::{Fault, Reply};
 use crate::http::request::Ask;
 use crate::local::LocalCheck;
+
+/// What is kept of the words of a report: as much as of the answer to a check that runs here.
+const MOST_OUTPUT: usize = 4096;
 
 /// `GET /v1/agent/checks`.
 pub fn checks(ask: &Ask) -> Result<Reply, Fault> {
@@ -67,9 +71,7 @@ pub async fn fail(ask: Ask) -> Result<Reply, Fault> {
 }
 
 async fn note(ask: Ask, status: Status) -> Result<Reply, Fault> {
-    let note = ask.params.get("note").unwrap_or_default();
-    ask.context.local.report(&ask.rest, status, note).await?;
-    Ok(Reply::done())
+    report(&ask, status, ask.params.get("note").unwrap_or_default()).await
 }
 
 /// `PUT /v1/agent/check/update/<id>`.
@@ -80,6 +82,15 @@ pub async fn update(ask: Ask) -> Result<Reply, Fault> {
     let status = word
         .parse()
         .map_err(|_| Fault::bad(format!("Invalid check status: '{word}'")))?;
-    ask.context.local.report(&ask.rest, status, &output).await?;
+    report(&ask, status, &output).await
+}
+
+async fn report(ask: &Ask, status: Status, output: &str) -> Result<Reply, Fault> {
+    let kept = output.floor_char_boundary(MOST_OUTPUT);
+    let mut words = output[..kept].to_owned();
+    if kept < output.len() {
+        let _ = write!(words, " ... (captured {kept} of {} bytes)", output.len());
+    }
+    ask.context.local.report(&ask.rest, status, &words).await?;
     Ok(Reply::done())
 }

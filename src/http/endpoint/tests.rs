@@ -8,7 +8,7 @@ use super::*;
 fn page() -> String {
     let mut page = String::from(
         "# HTTP endpoints\n\n\
-         Made from the table in `src/http/endpoint/table.rs`; `LICTOR_REWRITE=1 cargo test docs` \
+         Made from the table in `src/http/endpoint/table.rs`; `REWRITE=1 cargo test docs` \
          writes it anew.\n\n\
          A path that ends in `/` takes what follows as its argument. *Waits*: can be asked with `index` and \
          `wait`. *Right*: what an access rule will have to allow.\n\
@@ -28,14 +28,14 @@ fn page() -> String {
 #[test]
 fn docs_are_fresh() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/endpoints.md");
-    if std::env::var_os("LICTOR_REWRITE").is_some() {
+    if std::env::var_os("REWRITE").is_some() {
         std::fs::write(path, page()).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert_eq!(
         written,
         page(),
-        "docs/endpoints.md is stale: LICTOR_REWRITE=1 cargo test docs"
+        "docs/endpoints.md is stale: REWRITE=1 cargo test docs"
     );
 }
 

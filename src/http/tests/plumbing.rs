@@ -95,6 +95,29 @@ async fn bodies_are_counted_told_or_not() {
 }
 
 #[tokio::test]
+async fn a_body_that_does_not_arrive_gives_its_connection_back() {
+    let server = Server::start().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = "PUT /v1/kv/slow HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut go_on).await.unwrap();
+    // The body is waited for, and from here on time flies.
+    tokio::time::pause();
+    stream.write_all(b"some").await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(Duration::from_secs(3600), stream.read_to_string(&mut answer))
+        .await
+        .expect("an end")
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(
+        answer.ends_with("Request body did not arrive within 60s"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
 async fn pages_of_other_sites_reach_nothing() {
     let server = Server::start().await;
     let get =
@@ -113,6 +136,8 @@ async fn pages_of_other_sites_reach_nothing() {
         server.send(&get("rebound.evil.example:8500")).await.error().0,
         421
     );
+    let two = server.send(&get("127.0.0.1\r\nHost: evil.example")).await;
+    assert_eq!(two.error(), (400, "A request goes to one Host, not to several"));
     let foreign = "POST /v1/agent/service/register HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://evil.example\r\n\
                    Connection: close\r\nContent-Length: 14\r\n\r\n{\"Name\":\"web\"}";
     assert_eq!(server.send(foreign).await.error(), (403, "Access is restricted"));
@@ -156,6 +181,18 @@ const REFUSED: &[(&str, &str, u16, &str)] = &[
         "{\"Port\":80}",
         400,
         "Missing service name",
+    ),
+    (
+        "agent/service/register",
+        "{\"Name\":\"a\",\"ID\":\"a\\u0000\"}",
+        400,
+        "Invalid service ID \"a\\0\": no path can hold its unprintable characters",
+    ),
+    (
+        "agent/check/register",
+        "{\"Name\":\"a\\nb\",\"TTL\":\"1s\"}",
+        400,
+        "Invalid check ID \"a\\nb\": no path can hold its unprintable characters",
     ),
     (
         "agent/check/register",

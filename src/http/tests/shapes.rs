@@ -116,7 +116,7 @@ async fn what_the_catalog_is_told_directly_shows_and_goes() {
     let missing = server.get("/v1/catalog/node/none").await;
     assert_eq!(
         (missing.body.as_str(), missing.header("x-consul-index")),
-        ("null", Some("1"))
+        ("null", Some("2"))
     );
     let by_id = server.get("/v1/catalog/node/1111").await.json();
     assert_eq!(by_id["Node"]["Node"], "n1");
@@ -261,4 +261,20 @@ async fn checks_of_their_own_come_report_and_go() {
     server.client.deregister("web").await.unwrap();
     assert!(server.client.agent_checks().await.unwrap().is_empty());
     assert_eq!(server.client.agent_service("web").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn of_the_words_of_a_report_the_first_are_kept() {
+    let server = Server::start().await;
+    server.register("web1", "web", Status::Passing).await;
+    // The bound falls into the middle of a letter.
+    let words = format!("x{}", "ü".repeat(5000));
+    server
+        .client
+        .update_check("service:web1", Status::Passing, &words)
+        .await
+        .unwrap();
+    let output = server.get("/v1/agent/checks").await.json()["service:web1"]["Output"].clone();
+    let kept = format!("x{} ... (captured 4095 of 10001 bytes)", "ü".repeat(2047));
+    assert_eq!(output, kept);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use catalog::check::{Definition, HttpProbe, Probe};
 use serde::Serialize;
 
-use crate::wire::body::{BodyError, Fields};
+use crate::wire::body::{self, BodyError, Fields};
 use crate::wire::duration;
 
 type Result<T> = std::result::Result<T, BodyError>;
@@ -159,6 +159,7 @@ impl Draft {
     }
 
     fn define(self, bad_status: &str) -> Result<Definition> {
+        body::check_id("check", &self.id)?;
         let initial = match self.status.as_str() {
             "" => None,
             word => Some(

@@ -9,7 +9,7 @@ use catalog::{Registration, ServiceSpec};
 use serde::Serialize;
 
 use super::check::{CheckBody, embedded};
-use crate::wire::body::{BodyError, Fields};
+use crate::wire::body::{self, BodyError, Fields};
 use crate::wire::service::{Address, WireWeights};
 
 type Result<T> = std::result::Result<T, BodyError>;
@@ -55,6 +55,7 @@ pub fn service(body: &[u8]) -> Result<Registration> {
     if spec.id.is_empty() {
         spec.id = spec.name.clone();
     }
+    body::check_id("service", &spec.id)?;
     if matches!(spec.address.as_str(), "0.0.0.0" | "::" | "[::]") {
         return Err(BodyError::Invalid("Invalid service address".to_owned()));
     }

@@ -120,6 +120,31 @@ fn a_head_too_large_is_431_and_too_many_headers_too() {
 }
 
 #[test]
+fn what_hyper_refuses_is_counted() {
+    let balancer = Balancer::start(&[]);
+    for request in [
+        "\x16\x03\x01 hello\r\n\r\n",
+        "GET /\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+    ] {
+        assert_eq!(balancer.connect().ask(request).status(), 400, "{request:?}");
+    }
+    until("all are counted", || balancer.metric("bad_requests_total") == 3);
+}
+
+#[test]
+fn an_answer_framed_twice_reaches_the_client_framed_once() {
+    let server = Server::start(|_| {
+        let framing = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
+        Some(format!("HTTP/1.1 200 OK\r\n{framing}\r\n5\r\nhello\r\n0\r\n\r\n"))
+    });
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let answer = balancer.get("a", "/");
+    assert_eq!(answer.body, "hello");
+    assert_eq!(answer.header("content-length"), [""; 0]);
+}
+
+#[test]
 fn connect_is_not_a_way_through() {
     let balancer = Balancer::start(&[]);
     assert_eq!(
@@ -145,6 +170,8 @@ fn dots_do_not_lead_around_a_route() {
         "//in/x",
         "/./in/x",
         "/%69n/x",
+        "/open%2f..%2Fin/x",
+        "/open/x%2f..%2f%2e%2e/in/x",
     ] {
         assert_eq!(balancer.get("a", path).body, "inner", "{path}");
     }
