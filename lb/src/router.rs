@@ -1,7 +1,8 @@
 //! The single writer of the routing table: pictures → parts → table → swap → log what changed.
 //!
 //! Only the part of a changed instance and its routes are made anew, and a picture that changes no part
-//! changes no table. Nothing here waits for anything but the next picture.
+//! changes no table. Nothing here waits for anything but the next picture, and its own work, which is done
+//! aside.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -73,13 +73,7 @@ impl Agent {
 
         let listeners = agent.http(&config).await?;
         let (store, local) = (core.store.clone(), core.local.clone());
-        let context = http::Context::new(
-            store,
-            local,
-            core.identity.clone(),
-            core.metrics.clone(),
-            Arc::new([]),
-        );
+        let context = http::Context::new(store, local, core.identity.clone(), core.metrics.clone());
         let context = context.map_err(|error| BuildError::of("http", &error))?;
         let dns = agent.dns(&config, &core).await?;
         let registrator = agent.registrator(config.registrator, &core)?;
@@ -215,7 +209,7 @@ fn identity(config: &config::Agent) -> Identity {
 /// only known on loopback, but its containers are not.
 fn reachable(identity: &Identity) -> IpAddr {
     let own = Some(identity.advertise).filter(|address| !address.is_loopback());
-    own.or_else(net::default_route).unwrap_or(identity.advertise)
+    own.or_else(net::host_address).unwrap_or(identity.advertise)
 }
 
 fn at(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {

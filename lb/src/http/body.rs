@@ -169,34 +169,27 @@ impl Source {
 impl AnswerBody {
     pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
         let text = Some(text).filter(|text| !text.is_empty());
-        Self {
-            source: Source::Text(text),
-            bytes: 0,
-            broken: false,
-            exchange: Some(exchange),
-        }
+        Self::new(Source::Text(text), Some(exchange))
     }
 
     /// Before a tunnel: its exchange goes on.
     pub(crate) fn none() -> Self {
-        Self {
-            source: Source::Text(None),
-            bytes: 0,
-            broken: false,
-            exchange: None,
-        }
+        Self::new(Source::Text(None), None)
     }
 
     pub(crate) fn relay(inner: Incoming, lease: Lease, exchange: Exchange) -> Self {
-        let source = Source::Server(inner, Some(lease));
-        let mut body = Self {
+        let mut body = Self::new(Source::Server(inner, Some(lease)), Some(exchange));
+        body.give_back_at_end();
+        body
+    }
+
+    fn new(source: Source, exchange: Option<Exchange>) -> Self {
+        Self {
             source,
             bytes: 0,
             broken: false,
-            exchange: Some(exchange),
-        };
-        body.give_back_at_end();
-        body
+            exchange,
+        }
     }
 
     fn give_back_at_end(&mut self) {

@@ -15,7 +15,7 @@ use super::route::Route;
 use crate::config::Matcher;
 
 /// Longest host name that DNS knows; a longer one is nobody's.
-const MAX_HOST: usize = 253;
+pub(super) const MAX_HOST: usize = 253;
 
 /// Splits `host:port`. An IPv6 address keeps its brackets and needs them to have a port.
 pub(super) fn split_port(host: &str) -> (&str, Option<&str>) {
