@@ -210,17 +210,16 @@ impl Engine {
             self.complain(loser);
         }
         self.lost_ids = losers.iter().map(key).collect();
-        let stopped = self.mind.stopped();
         self.stopped.send_if_modified(|before| {
-            let changed = **before != *stopped;
+            let changed = !before.iter().eq(self.mind.stopped());
             if changed {
-                *before = stopped.into();
+                *before = self.mind.stopped().cloned().collect();
             }
             changed
         });
         let counts = Counts {
             containers: self.mind.running(),
-            services: self.mind.intended().len(),
+            services: self.mind.services(),
         };
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.containers.set(gauge(counts.containers));

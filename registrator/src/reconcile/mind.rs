@@ -13,7 +13,7 @@ use super::knowledge::{Complaint, Knowledge};
 use super::ledger::Ledger;
 use super::notes::Note;
 use super::queue::Queue;
-use super::{Intended, Write, pause_after};
+use super::{Write, pause_after};
 use crate::config::Config;
 use crate::container::Container;
 use crate::docker::Listed;
@@ -56,6 +56,8 @@ pub(crate) struct Mind {
     listed_once: bool,
     /// Ids that another container holds, and who would like to have them.
     losers: Vec<(Arc<str>, String)>,
+    /// How many services are to be registered.
+    services: usize,
     /// Ids that somebody else has registered, and which container would like to have them.
     taken: Vec<(Arc<str>, String)>,
     stream_is_suspect: bool,
@@ -115,6 +117,7 @@ impl Mind {
             surveyed: false,
             listed_once: false,
             losers: Vec::new(),
+            services: 0,
             taken: Vec::new(),
             stream_is_suspect: false,
         }
@@ -255,6 +258,7 @@ impl Mind {
         }
         let (intended, losers) = self.knowledge.intended(self.ledger.recorded());
         self.losers = losers;
+        self.services = intended.len();
         self.taken = self.ledger.taken(&intended);
         let Self {
             knowledge,
@@ -289,10 +293,6 @@ impl Mind {
         waits.into_iter().flatten().min()
     }
 
-    pub(crate) fn intended(&self) -> Intended {
-        self.knowledge.intended(self.ledger.recorded()).0
-    }
-
     /// Containers that do not get the id they want, as complaints against them.
     pub(crate) fn losers(&self) -> Vec<Complaint> {
         let complaint = |id: &Arc<str>, loser: &str, holder: &str| Complaint {
@@ -311,8 +311,12 @@ impl Mind {
         std::mem::take(&mut self.stream_is_suspect)
     }
 
-    pub(crate) fn stopped(&self) -> Vec<Registration> {
+    pub(crate) fn stopped(&self) -> impl Iterator<Item = &Registration> {
         self.knowledge.stopped()
+    }
+
+    pub(crate) fn services(&self) -> usize {
+        self.services
     }
 
     pub(crate) fn running(&self) -> usize {

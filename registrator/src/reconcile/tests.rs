@@ -468,7 +468,7 @@ fn a_failed_container_stays_for_people_to_see_where_only_success_deregisters() {
                 (Status::Critical, &*format!("container exited ({code})"))
             );
         }
-        assert_eq!(world.mind.stopped().len(), usize::from(!stays));
+        assert_eq!(world.mind.stopped().count(), usize::from(!stays));
         world.containers.clear();
         world.tell(0, What::Turned);
         world.settle();
