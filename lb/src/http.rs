@@ -290,7 +290,7 @@ impl Client {
         match refusal {
             Refusal::NoRoute => worker.counters.not_found.add(1),
             Refusal::Unavailable => worker.counters.unavailable.add(1),
-            Refusal::Upstream(_) | Refusal::Gone | Refusal::Rewrite(_) => {}
+            Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
             _ => worker.counters.bad_requests.add(1),
         }
         tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");

@@ -101,6 +101,22 @@ fn a_bad_chunk_size_is_400_and_the_server_is_unharmed() {
 }
 
 #[test]
+fn a_body_that_ends_early_is_400_to_a_client_that_still_listens() {
+    let server = Server::saying("whole");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    for rest in [
+        "Content-Length: 10\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let mut client = balancer.connect();
+        client.write(&format!("POST / HTTP/1.1\r\nHost: a\r\n{rest}"));
+        client.close_write();
+        let answer = client.answer().expect("it still listens");
+        assert_eq!(answer.status(), 400, "{rest:?}");
+    }
+}
+
+#[test]
 fn a_host_name_of_ten_kilobytes_is_refused_by_name() {
     let server = Server::saying("");
     let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
