@@ -254,7 +254,7 @@ impl Containers {
             internal: read.value("registrator.internal", values::boolean),
             explicit: read.value("registrator.explicit", values::boolean),
             use_ip_from_label: read.optional("registrator.useIpFromLabel", values::text),
-            tags: read.value("registrator.tags", values::text),
+            tags: read.value("registrator.tags", plain_tags),
             deregister_on_success_only: read.value("registrator.deregister", |text| match text {
                 "always" => Ok(false),
                 "on-success" => Ok(true),
@@ -268,6 +268,16 @@ impl Containers {
             docker: read.optional("registrator.docker", docker),
         }
     }
+}
+
+/// Tags as they are. A template taken literally would be a tag that nobody meant.
+fn plain_tags(text: &str) -> Result<String, String> {
+    if text.contains("{{") {
+        return Err(
+            "templates are known to registrator but not supported by this version of lictor".to_owned(),
+        );
+    }
+    values::text(text)
 }
 
 /// The options that agent and `lb` share; names of node, datacenter and domain are not among them.

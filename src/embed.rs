@@ -5,18 +5,20 @@
 //! the catalog of this host's containers that exist but do not run: it answers 503 for them, where
 //! the catalog, which lists what runs, has nothing to say.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use catalog::check::{CONTAINER_PREFIX, CheckSpec};
+use catalog::check::{CONTAINER_PREFIX, CheckSpec, Definition};
 use catalog::service::META_PORT;
-use catalog::{Check, Instance, InstanceKey, Picture, Registration, Service, Status};
+use catalog::{Check, Instance, InstanceKey, Picture, Registration, Service, ServiceSpec, Status};
 use imbl::ordmap::DiffItem;
 use registrator::registry::{Error, Registry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::identity::Identity;
+use crate::leader::CONSUL_SERVICE;
 use crate::local::Local;
 use crate::store::Store;
 
@@ -36,23 +38,28 @@ impl Door {
     }
 
     fn list(&self) -> Vec<Registration> {
-        let mut checks = self.local.checks();
-        let mut of = |id: &str| {
-            let own = checks.extract_if(.., |_, check| check.spec.service_id.as_deref() == Some(id));
-            let told = own.filter_map(|(_, check)| {
-                let mut definition = check.definition?;
+        let mut checks = BTreeMap::<Arc<str>, Vec<Definition>>::new();
+        for check in self.local.checks().into_values() {
+            // Maintenance is nobody's registration.
+            if let (Some(service), Some(mut definition)) = (check.spec.service_id, check.definition) {
                 definition.initial = Some(check.spec.status);
                 definition.output = check.spec.output;
-                Some(definition)
-            });
-            told.collect()
+                checks.entry(service).or_default().push(definition);
+            }
+        }
+        let of_leader = ServiceSpec {
+            id: CONSUL_SERVICE.into(),
+            name: CONSUL_SERVICE.into(),
+            ..ServiceSpec::default()
         };
         let services = self.local.services();
+        let services = services.values().map(|service| (**service).clone());
         services
-            .values()
+            // Listed because it is taken, and whoever wants the id of it should hear so.
+            .chain([of_leader])
             .map(|service| Registration {
-                checks: of(&service.id),
-                service: (**service).clone(),
+                checks: checks.remove(&service.id).unwrap_or_default(),
+                service,
             })
             .collect()
     }
@@ -145,15 +152,21 @@ impl Feed {
                 () = stop.cancelled() => return Ok(()),
             }
             let state = states.borrow_and_update().clone();
-            self.rest();
-            self.projection.advance(state.picture());
-            let shown = self.projection.routable.clone().union(self.resting.clone());
-            self.out.send_if_modified(|last| {
-                let changed = !same(last, &shown);
-                *last = shown;
-                changed
-            });
+            self.look(state.picture());
         }
+    }
+
+    /// Publishes what there is to be seen now, if it differs from what was seen last.
+    fn look(&mut self, picture: &Picture) {
+        self.rest();
+        self.projection.advance(picture);
+        // Of an id that runs and rests, say a container made anew under its old name, the first counts.
+        let shown = self.projection.routable.clone().union(self.resting.clone());
+        self.out.send_if_modified(|last| {
+            let changed = !same(last, &shown);
+            *last = shown;
+            changed
+        });
     }
 
     /// Renews the instances of containers at rest, if the registrator has looked again.
@@ -166,7 +179,8 @@ impl Feed {
         let instances = self
             .last_rest
             .iter()
-            .map(|registration| at_rest_on(&self.identity, registration));
+            .map(|registration| at_rest_on(&self.identity, registration))
+            .filter(|instance| self.projection.could_route(instance));
         let fresh: Picture = instances
             .map(|instance| (instance.key(), Arc::new(instance)))
             .collect();
@@ -259,3 +273,6 @@ fn at_rest_on(identity: &Identity, registration: &Registration) -> Instance {
         checks: vec![Arc::new(check)],
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,8 +72,6 @@ pub struct Context {
     pub identity: Arc<Identity>,
     /// Every metric of this process.
     pub registry: prometheus::Registry,
-    /// Names, beside those that are always ours, that requests may be addressed to.
-    pub hosts: Arc<[String]>,
     /// Requests that wait for a change at this moment.
     waiting: IntGauge,
     /// Connections that could not be accepted.
@@ -90,7 +88,6 @@ impl Context {
         local: Local,
         identity: Arc<Identity>,
         registry: prometheus::Registry,
-        hosts: Arc<[String]>,
     ) -> prometheus::Result<Self> {
         let [(waiting, .., about_waiting), (failed, .., about_failed)] = METRICS;
         let waiting = IntGauge::new(waiting, about_waiting)?;
@@ -102,7 +99,6 @@ impl Context {
             local,
             identity,
             registry,
-            hosts,
             waiting,
             failed_accepts,
         })
@@ -132,7 +128,10 @@ pub async fn run(listener: TcpListener, context: Context, stop: CancellationToke
             }
         };
         let context = context.clone();
-        let serve = service_fn(move |request| serve(context.clone(), peer, request));
+        let on_loopback = stream
+            .local_addr()
+            .is_ok_and(|local| local.ip().to_canonical().is_loopback());
+        let serve = service_fn(move |request| serve(context.clone(), peer, on_loopback, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -154,11 +153,12 @@ pub async fn run(listener: TcpListener, context: Context, stop: CancellationToke
 async fn serve(
     context: Arc<Context>,
     peer: SocketAddr,
+    on_loopback: bool,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let pretty = context.identity.dev || request::is_pretty(uri.query());
-    let response = match handle(context, request).await {
+    let response = match handle(context, on_loopback, request).await {
         Ok(reply) => reply.into_response(pretty),
         Err(fault) => fault.into_response(),
     };
@@ -167,8 +167,12 @@ async fn serve(
     Ok(response)
 }
 
-async fn handle(context: Arc<Context>, request: Request<Incoming>) -> Result<Reply, Fault> {
-    guard::check(&context, &request)?;
+async fn handle(
+    context: Arc<Context>,
+    on_loopback: bool,
+    request: Request<Incoming>,
+) -> Result<Reply, Fault> {
+    guard::check(&context, &request, on_loopback)?;
     let path = request::clean_path(request.uri())?;
     let found = endpoint::find(&path)?;
     if request.method() == Method::OPTIONS {

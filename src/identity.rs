@@ -53,3 +53,18 @@ impl Identity {
         std::net::SocketAddr::new(self.advertise, SERVER_PORT).to_string()
     }
 }
+
+#[cfg(test)]
+impl Identity {
+    /// Some agent on loopback.
+    pub(crate) fn example() -> Self {
+        Self {
+            node: "n1".into(),
+            id: String::new(),
+            datacenter: "dc1".to_owned(),
+            domain: "consul".to_owned(),
+            advertise: [127, 0, 0, 1].into(),
+            dev: true,
+        }
+    }
+}

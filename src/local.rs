@@ -61,14 +61,13 @@ impl Local {
     /// status is told with the registration. `replace_checks` drops the service's other checks.
     pub async fn register(&self, registration: Registration, replace_checks: bool) {
         let Registration { service, checks } = registration;
-        let mut stopped = Vec::new();
-        let started: Vec<_>;
         {
             let mut table = self.table();
+            let mut stopped = Vec::new();
             let id = service.id.clone();
             let count = checks.len();
             table.put_service(service);
-            started = (1..)
+            let started: Vec<_> = (1..)
                 .zip(checks)
                 .map(|(n, check)| name_check(check, &id, n, count))
                 .collect();
@@ -82,21 +81,22 @@ impl Local {
             started
                 .iter()
                 .for_each(|definition| table.put_check(definition.clone(), Some(&id)));
+            self.run_checks(&stopped, &started);
         }
-        self.run_checks(&stopped, &started);
         self.flush().await;
     }
 
     /// Forgets a service and its checks. False when there was none.
     pub async fn deregister(&self, id: &str) -> bool {
-        let stopped = {
+        {
             let mut table = self.table();
+            if !table.remove_service(id) {
+                return false;
+            }
             let checks = table.checks_of(id);
             checks.iter().for_each(|check| table.remove_check(check));
-            table.remove_service(id).then_some(checks)
-        };
-        let Some(stopped) = stopped else { return false };
-        self.run_checks(&stopped, &[]);
+            self.run_checks(&checks, &[]);
+        }
         self.flush().await;
         true
     }
@@ -113,8 +113,8 @@ impl Local {
                 return Err(LocalError::NoService(id.to_owned()));
             }
             table.put_check(definition.clone(), service);
+            self.run_checks(&[], &[definition]);
         }
-        self.run_checks(&[], &[definition]);
         self.flush().await;
         Ok(())
     }
@@ -125,9 +125,9 @@ impl Local {
             let mut table = self.table();
             let known = table.checks.contains_key(id);
             table.remove_check(id);
+            self.run_checks(&[id.into()], &[]);
             known
         };
-        self.run_checks(&[id.into()], &[]);
         self.flush().await;
         known
     }
@@ -146,8 +146,8 @@ impl Local {
                 return Err(LocalError::NotTtl(id.to_owned()));
             }
             table.set_status(id, status, output);
+            self.inner.checks.heard(id, status, output);
         }
-        self.inner.checks.heard(id, status, output);
         self.flush().await;
         Ok(())
     }
@@ -220,7 +220,6 @@ impl Local {
 
     /// Compares everything with the catalog and mends what differs.
     pub async fn sync_all(&self) {
-        self.table().touch_all();
         self.inner.sync.whole(&self.inner.table).await;
     }
 
@@ -228,6 +227,8 @@ impl Local {
         self.inner.sync.changed(&self.inner.table).await;
     }
 
+    /// Called while the table is held: in another order than its changes, a check could go on for a
+    /// service that is gone.
     fn run_checks(&self, stopped: &[Arc<str>], started: &[Definition]) {
         for id in stopped {
             self.inner.checks.stop(id);
@@ -255,3 +256,6 @@ fn name_check(mut check: Definition, service: &str, n: usize, count: usize) -> D
     }
     check
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! Finding out under which address other machines reach this one.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 
 /// Addresses that only serve to ask the kernel for a route; nothing is ever sent to them
 /// (RFC 5737 and RFC 3849: reserved for documentation).
@@ -27,6 +28,36 @@ pub fn default_route() -> Option<IpAddr> {
     })
 }
 
+/// The address under which ports of this *host* are reached: its default route's source, or, inside
+/// a container with a network of its own, the gateway, which is the host. Our own address there
+/// would be combined with ports that nobody serves on it.
+pub fn host_address() -> Option<IpAddr> {
+    gateway_out_of_container().map(IpAddr::V4).or_else(default_route)
+}
+
+/// The way from a container to its host; `None` on a host or in its network, where Docker's own
+/// bridges are to be seen.
+pub fn gateway_out_of_container() -> Option<Ipv4Addr> {
+    let contained = Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists();
+    let among_bridges = Path::new("/sys/class/net/docker0").exists();
+    let routes = || std::fs::read_to_string("/proc/net/route").ok();
+    (contained && !among_bridges)
+        .then(routes)?
+        .as_deref()
+        .and_then(default_gateway)
+}
+
+/// The gateway of the default route in the kernel's table: hexadecimal, lowest byte first.
+fn default_gateway(routes: &str) -> Option<Ipv4Addr> {
+    let mut gateways = routes.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (destination, gateway) = (fields.next()?, fields.next()?);
+        (destination == "00000000" && gateway != "00000000").then_some(gateway)
+    });
+    let bytes = u32::from_str_radix(gateways.next()?, 16).ok()?;
+    Some(Ipv4Addr::from(bytes.to_le_bytes()))
+}
+
 /// The host name of this machine, as the kernel has it; `localhost` when it has none.
 pub fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -35,5 +66,20 @@ pub fn hostname() -> String {
         "localhost".to_owned()
     } else {
         name.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_is_read_from_the_kernels_table() {
+        let table = "Iface\tDestination\tGateway \tFlags\n\
+                     eth0\t000011AC\t00000000\t0001\n\
+                     eth0\t00000000\t010011AC\t0003\n";
+        assert_eq!(default_gateway(table), Some(Ipv4Addr::new(172, 17, 0, 1)));
+        assert_eq!(default_gateway("Iface\tDestination\n"), None);
+        assert_eq!(default_gateway("x\ny 00000000 zz 0\n"), None);
     }
 }

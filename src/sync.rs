@@ -5,7 +5,7 @@
 //! but for those that the leader keeps (service `consul`, check `serfHealth`).
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use catalog::check::{CheckSpec, SERF_HEALTH};
 use catalog::command::{Record, Target};
@@ -44,20 +44,29 @@ impl Sync {
     /// Writes what changed since the last time.
     pub async fn changed(&self, table: &Mutex<Table>) {
         let _turn = self.turn.lock().await;
-        let stale = take_stale(table);
-        self.write(&stale).await;
+        let stale = take_stale(&mut lock(table));
+        self.write(stale).await;
     }
 
     /// Compares everything, and also removes what nobody here vouches for.
     pub async fn whole(&self, table: &Mutex<Table>) {
         let _turn = self.turn.lock().await;
-        let mut stale = take_stale(table);
+        // Marked and taken in one go: marks that another sync carried off meanwhile would turn all
+        // that they stood for into strangers.
+        let mut stale = {
+            let mut table = lock(table);
+            table.touch_all();
+            take_stale(&mut table)
+        };
         add_strangers(&mut stale, &self.store.read(), &self.identity.node);
-        self.write(&stale).await;
+        self.write(stale).await;
     }
 
-    async fn write(&self, stale: &Stale) {
-        for command in difference(stale, &self.store.read(), &self.identity.node_spec()) {
+    async fn write(&self, mut stale: Stale) {
+        // What the leader keeps is his, whatever is registered here.
+        stale.services.retain(|(id, _)| **id != *CONSUL_SERVICE);
+        stale.checks.retain(|(id, _)| **id != *SERF_HEALTH);
+        for command in difference(&stale, &self.store.read(), &self.identity.node_spec()) {
             if let Err(error) = self.store.propose(&command).await {
                 // Refusals are about content, which the next registration may mend; until then the
                 // rest of the table must not suffer.
@@ -67,8 +76,12 @@ impl Sync {
     }
 }
 
-fn take_stale(table: &Mutex<Table>) -> Stale {
-    let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    // Every method of the table leaves it whole, so a panic elsewhere while it is held harms nothing.
+    table.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn take_stale(table: &mut Table) -> Stale {
     let services = std::mem::take(&mut table.stale_services);
     let checks = std::mem::take(&mut table.stale_checks);
     let spec = |id: &Arc<str>| table.checks.get(id).map(|check| check.spec.clone());
@@ -90,12 +103,12 @@ fn add_strangers(stale: &mut Stale, state: &State, node: &str) {
         .map(|(_, services)| services)
         .unwrap_or_default();
     let strange = services.iter().map(|service| service.spec.id.clone());
-    let strange = strange.filter(|id| **id != *CONSUL_SERVICE && !known.contains(id));
+    let strange = strange.filter(|id| !known.contains(id));
     stale.services.extend(strange.map(|id| (id, None)));
     let known: BTreeSet<_> = stale.checks.iter().map(|(id, _)| id.clone()).collect();
     let checks = state.checks_on(node).rows;
     let strange = checks.iter().map(|check| check.spec.id.clone());
-    let strange = strange.filter(|id| **id != *SERF_HEALTH && !known.contains(id));
+    let strange = strange.filter(|id| !known.contains(id));
     stale.checks.extend(strange.map(|id| (id, None)));
 }
 

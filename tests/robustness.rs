@@ -201,12 +201,26 @@ fn a_taken_port_is_an_error_that_names_the_port_and_the_flag() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
     let port = taken.local_addr().expect("it is bound").port();
 
-    for (flag, value) in [
-        ("-http-port", format!("{port}")),
-        ("-dns-port", format!("{port}")),
-        ("-ui.addr", format!("127.0.0.1:{port}")),
-    ] {
-        let (code, said) = agent().flag(&format!("{flag}={value}")).finish();
+    let address = format!("127.0.0.1:{port}");
+    let asking = [
+        ("-http-port", port.to_string()),
+        ("-dns-port", port.to_string()),
+        ("-ui.addr", address.clone()),
+        ("-proxy.addr", address),
+    ];
+    for (flag, value) in &asking {
+        // All of them, or the agent would ask for the ports that users have.
+        let free = [
+            "-http-port=0",
+            "-dns-port=0",
+            "-ui.addr=127.0.0.1:0",
+            "-proxy.addr=127.0.0.1:0",
+        ];
+        let flags: Vec<&str> = ["agent", "-dev", "-registrator=false"]
+            .into_iter()
+            .chain(free)
+            .collect();
+        let (code, said) = agent().command(&flags).flag(&format!("{flag}={value}")).finish();
 
         assert_eq!(code, 1, "{said}");
         let line = said.lines().find(|line| line.contains(&format!(":{port}")));

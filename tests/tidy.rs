@@ -246,6 +246,26 @@ fn is_test(path: &Path) -> bool {
             .is_ok_and(|path| path.iter().any(|part| part == "tests"))
 }
 
+/// The flows of ARCHITECTURE.md are walked file by file; crates leave out their `src/`.
+#[test]
+fn pages_name_only_sources_that_are_there() {
+    let mut lost = Vec::new();
+    for page in files("md") {
+        let text = read(&page);
+        for word in text.split(|char: char| !(char.is_ascii_alphanumeric() || "/._-".contains(char))) {
+            if let Some((room, rest)) = word.split_once('/')
+                && ["api", "catalog", "lb", "registrator", "src", "tests"].contains(&room)
+                && word.ends_with(".rs")
+                && !top().join(word).exists()
+                && !top().join(room).join("src").join(rest).exists()
+            {
+                lost.push(format!("{}: {word}", name_of(&page)));
+            }
+        }
+    }
+    assert!(lost.is_empty(), "{lost:#?}");
+}
+
 #[test]
 fn the_changelog_has_its_shape() {
     let changelog = read(&top().join("CHANGELOG.md"));

@@ -101,8 +101,11 @@ impl Admin {
 }
 
 async fn serve(stream: TcpStream, view: Arc<View>) {
+    let on_loopback = stream
+        .local_addr()
+        .is_ok_and(|local| local.ip().to_canonical().is_loopback());
     let service = service_fn(|request| {
-        let answer = answer(&view, &request);
+        let answer = answer(&view, &request, on_loopback);
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -113,9 +116,12 @@ async fn serve(stream: TcpStream, view: Arc<View>) {
     let _ = connection.await;
 }
 
-fn answer(view: &View, request: &Request<Incoming>) -> Answer {
+/// Names are only looked at on loopback, against pages that make theirs resolve there; elsewhere
+/// strangers need no browser to ask, and users come under names of their own.
+fn answer(view: &View, request: &Request<Incoming>, on_loopback: bool) -> Answer {
     let host = request.headers().get(HOST).map(HeaderValue::to_str);
     match host {
+        _ if !on_loopback => {}
         Some(Ok(host)) if is_ours(&view.config, host) => {}
         // Browsers always say where they think they are.
         None => {}
@@ -145,7 +151,7 @@ fn page_for(view: &View, path: &str, query: &str) -> Answer {
         "/routes" => typed(HTML, page::routes(&view.live.load(), query)),
         "/api/routes" if asks("raw") => typed(TEXT, view.live.load().text(Weights::Asked)),
         "/api/routes" => json(&view.live.load().rows(), asks("pretty")),
-        "/api/skipped" => json(&view.live.load().skipped(), asks("pretty")),
+        "/api/skipped" => json(&view.live.load().skipped().collect::<Vec<_>>(), asks("pretty")),
         "/api/version" => plain(StatusCode::OK, env!("CARGO_PKG_VERSION")),
         "/metrics" => metrics(&view.registry),
         "/favicon.ico" => plain(StatusCode::NOT_FOUND, ""),

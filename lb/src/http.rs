@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::config::Listener;
-use crate::table::{Redirect, Route};
+use crate::table::{Options, Redirect, Route};
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
 
@@ -116,6 +116,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: Tc
             }
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
+                    if error.is_parse() {
+                        // hyper has answered it, and nobody else has seen it.
+                        client.worker.counters.bad_requests.add(1);
+                    }
                     tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
                 }
                 break;
@@ -154,6 +158,8 @@ impl Client {
             reading: self.framing.reading(),
             begun: self.framing.heads(),
             answered: self.answered.get(),
+            half_closed: self.framing.is_half_closed(),
+            written: self.framing.written(),
         }
     }
 
@@ -204,8 +210,11 @@ impl Client {
         let path = Path::clean(uri.path())?;
 
         let table = self.worker.table();
+        let scheme = || headers::scheme(&request.headers, &self.peer);
         let route = table
-            .http_where(&host, &path.decoded, |route| !leads_back(route, &host, &path))
+            .http_where(&host, &path.decoded, |route| {
+                !leads_back(route, scheme, &host, &path.encoded)
+            })
             .ok_or(Refusal::NoRoute)?;
         let choice = route.choice(self.worker.config.strategy, self.worker.number, rand::random);
         let target = self
@@ -281,7 +290,7 @@ impl Client {
         match refusal {
             Refusal::NoRoute => worker.counters.not_found.add(1),
             Refusal::Unavailable => worker.counters.unavailable.add(1),
-            Refusal::Upstream(_) | Refusal::Gone | Refusal::Rewrite(_) => {}
+            Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
             _ => worker.counters.bad_requests.add(1),
         }
         tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
@@ -305,9 +314,14 @@ impl Client {
 
 fn text(status: StatusCode, text: Bytes, mut exchange: Exchange) -> Response<AnswerBody> {
     exchange.answered(status);
+    let length = text.len();
+    // hyper would never ask for a body that HEAD has no use for, which looks like a client that left.
+    let text = if exchange.is_head() { Bytes::new() } else { text };
     let mut answer = Response::new(AnswerBody::text(text, exchange));
     *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, PLAIN);
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, PLAIN);
+    headers.insert(header::CONTENT_LENGTH, length.into());
     answer
 }
 
@@ -318,18 +332,25 @@ fn to(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> Resul
     Ok(Outcome::Redirect(status, location))
 }
 
-/// Would following the redirect of this route ask for the same again?
-fn leads_back(route: &Route, host: &str, path: &Path<'_>) -> bool {
-    let Some(redirect) = route
-        .targets
-        .first()
-        .and_then(|target| target.options.redirect.as_ref())
+/// Would following the redirect of this route ask for the same again? A query makes no difference, and what
+/// names no host stays on this one.
+fn leads_back(route: &Route, scheme: impl Fn() -> HeaderValue, host: &str, path: &str) -> bool {
+    let Some(Options {
+        redirect: Some(redirect),
+        strip,
+        prepend,
+        ..
+    }) = route.targets.first().map(|target| &*target.options)
     else {
         return false;
     };
-    let there = redirect.location(host, &path.encoded, None);
-    there
-        .strip_prefix("http://")
-        .and_then(|there| there.strip_prefix(host))
-        == Some(&path.encoded)
+    let rewritten = path::rewrite(path, strip.as_deref(), prepend.as_deref());
+    let location = redirect.location(host, &rewritten, None);
+    let there = location.split_once('?').map_or(&*location, |(there, _)| there);
+    let there = match there.split_once("://") {
+        Some((named, rest)) if named.as_bytes() == scheme().as_bytes() => rest.strip_prefix(host),
+        Some(_) => None,
+        None => Some(there),
+    };
+    there == Some(path)
 }

@@ -1,9 +1,10 @@
 //! The single writer of the routing table: pictures → parts → table → swap → log what changed.
 //!
-//! Only the part of a changed instance is made anew, and a picture that changes no part changes no
-//! table. Nothing here waits for anything but the next picture.
+//! Only the part of a changed instance and its routes are made anew, and a picture that changes no part
+//! changes no table. Nothing here waits for anything but the next picture, and its own work, which is done
+//! aside.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -14,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
-use crate::table::{Ledger, Part, Skipped, Table};
+use crate::table::{Builder, Part, Skipped, Table};
 
 /// The current table: one atomic load for a reader.
 pub type Live = Arc<ArcSwap<Table>>;
@@ -26,8 +27,7 @@ pub struct Router {
     live: Live,
     ready: watch::Sender<bool>,
     picture: Picture,
-    parts: BTreeMap<InstanceKey, Part>,
-    ledger: Ledger,
+    builder: Builder,
     gauges: Gauges,
 }
 
@@ -56,8 +56,7 @@ impl Router {
             live: Live::default(),
             ready,
             picture: Picture::new(),
-            parts: BTreeMap::new(),
-            ledger: Ledger::new(config.workers),
+            builder: Builder::new(config.clone()),
             gauges: Gauges::register(registry)?,
             config,
         })
@@ -70,11 +69,11 @@ impl Router {
     }
 
     /// Follows pictures until `stop`. What the watch holds at the start is the first picture.
-    pub async fn run(mut self, mut instances: watch::Receiver<Picture>, stop: CancellationToken) {
+    pub async fn run(self, mut instances: watch::Receiver<Picture>, stop: CancellationToken) {
         let first = instances.borrow_and_update().clone();
-        self.update(first);
+        let mut router = self.update_aside(first).await;
         // Once only: whoever withdraws it later means it.
-        self.ready.send_replace(true);
+        router.ready.send_replace(true);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -85,8 +84,21 @@ impl Router {
                 },
             }
             let picture = instances.borrow_and_update().clone();
-            self.update(picture);
+            router = router.update_aside(picture).await;
         }
+    }
+
+    /// Updates on a thread that may take its time: a picture of ten thousand new services takes a while, and this
+    /// runtime is everybody's.
+    async fn update_aside(mut self, picture: Picture) -> Self {
+        let updating = tokio::task::spawn_blocking(move || {
+            self.update(picture);
+            self
+        });
+        // It is never cancelled, so all that can have happened to it is a panic, which stays one.
+        updating
+            .await
+            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Takes over a picture. Returns whether the table was swapped.
@@ -96,23 +108,19 @@ impl Router {
         let mut lines = (BTreeSet::new(), BTreeSet::new());
         let mut matters = false;
         for Change { key, part } in changes {
-            let old = self.parts.get(&key);
+            let old = self.builder.part(&key);
             if old == part.as_ref() {
                 continue;
             }
-            matters |= self.matters(old, part.as_ref());
             lines.0.extend(old.into_iter().flat_map(Part::lines));
             lines.1.extend(part.iter().flat_map(Part::lines));
             let known = old.map_or(&[][..], |old| &old.skipped);
             self.warn_of(
                 part.iter()
-                    .flat_map(|part| &part.skipped)
+                    .flat_map(|part| &*part.skipped)
                     .filter(|skipped| !known.contains(skipped)),
             );
-            match part {
-                Some(part) => self.parts.insert(key, part),
-                None => self.parts.remove(&key),
-            };
+            matters |= self.builder.put(&key, part);
         }
         if matters {
             self.swap();
@@ -147,19 +155,12 @@ impl Router {
             .collect()
     }
 
-    /// An instance without routes still makes the name of its node one of ours.
-    fn matters(&self, old: Option<&Part>, new: Option<&Part>) -> bool {
-        let empty = |part: Option<&Part>| part.is_none_or(Part::is_empty);
-        !(empty(old) && empty(new)) || new.is_some_and(|part| !self.live.load().knows_node(&part.node))
-    }
-
     fn swap(&mut self) {
-        let table = Table::build(&self.config, self.parts.values(), &mut self.ledger);
+        let table = self.builder.build();
         self.gauges.routes.set(count(table.routes().count()));
-        self.gauges.skipped.set(count(table.skipped().len()));
+        self.gauges.skipped.set(count(table.skipped().count()));
         self.gauges.swaps.inc();
         self.live.store(Arc::new(table));
-        self.ledger.sweep();
     }
 
     fn warn_of<'a>(&self, skipped: impl Iterator<Item = &'a Skipped>) {

@@ -13,7 +13,7 @@ use crate::worker::Worker;
 
 /// Buffer of each direction.
 const BUFFER: usize = 32 * 1024;
-/// Targets that one connection may try.
+/// Targets that one connection may try, not counting those that refuse at once.
 const ATTEMPTS: usize = 3;
 
 /// Carries one connection until both halves are closed, or closes it where it leads nowhere.
@@ -78,14 +78,16 @@ impl Drop for Tally<'_> {
 async fn connect(worker: &Worker, route: &Route) -> Option<(Arc<Target>, TcpStream)> {
     let choice = route.choice(worker.config.strategy, worker.number, rand::random);
     let mut tried = Vec::new();
-    while tried.len() < ATTEMPTS {
+    let mut attempts = 0;
+    while attempts < ATTEMPTS {
         let target = worker.pick(route, choice, &tried)?.clone();
+        worker.counters.retries.add(u64::from(!tried.is_empty()));
         match worker.upstream.dial(&target.addr).await {
             Ok(stream) => return Some((target, stream)),
             Err(fault) => {
                 tracing::warn!(service = %target.service, target = %target.addr, %fault, "TCP target refused");
                 worker.counters.upstream_failures.add(1);
-                worker.counters.retries.add(1);
+                attempts += usize::from(!fault.is_refusal());
                 tried.push(target);
             }
         }

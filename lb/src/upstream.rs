@@ -75,6 +75,11 @@ impl Fault {
         matches!(self, Self::Dial(_) | Self::DialTimeout)
     }
 
+    /// It said so at once, which cost next to nothing.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Dial(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// It took too long, whatever it was.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::DialTimeout | Self::HeaderTimeout)

@@ -7,7 +7,7 @@
 //! `shutdown_wait` to finish. A panic costs the connection it happened in.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -260,23 +260,13 @@ impl Worker {
     async fn chores(self: Rc<Self>) {
         let mut tick = interval(CHORES);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut swept_for = None;
-        let mut authorities = HashSet::new();
         loop {
             tick.tick().await;
             if let Some(log) = &self.log {
                 log.flush();
             }
             let table = self.table();
-            if swept_for.as_ref().is_none_or(|last| !Arc::ptr_eq(last, &table)) {
-                authorities = table
-                    .routes()
-                    .flat_map(|route| &route.targets)
-                    .map(|target| target.addr.clone())
-                    .collect();
-                swept_for = Some(table);
-            }
-            self.upstream.sweep(|authority| authorities.contains(authority));
+            self.upstream.sweep(|authority| table.leads_to(authority));
             self.counters.upstream_idle.set(self.upstream.idle() as u64);
         }
     }

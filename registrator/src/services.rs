@@ -27,6 +27,9 @@ use crate::container::{Container, Network, Port, Protocol};
 use address::Place;
 use metadata::{Metadata, Settings};
 
+/// Whoever has to mend more of one container's settings than this begins with the first.
+const MOST_FAULTS: usize = 20;
+
 /// What a container should be known as, and what of it was not understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Derived {
@@ -106,9 +109,18 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
         registrations.push(Registration { service, checks });
     }
     faults.dedup();
+    cut_short(&mut faults);
     Derived {
         registrations,
         faults,
+    }
+}
+
+/// A thousand labels that are one too many each are one mistake.
+fn cut_short(faults: &mut Vec<Fault>) {
+    if let Some(more) = faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
+        faults.truncate(MOST_FAULTS);
+        faults.push(Fault::new("SERVICE_*", format!("{more} more settings left out")));
     }
 }
 

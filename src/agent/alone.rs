@@ -63,7 +63,7 @@ impl Agent {
             consul.address()
         );
         let mut agent = Self::new(title, config.notes);
-        let advertise = net::default_route().unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        let advertise = net::host_address().unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let mut wanted = registrator_config(config.registrator, net::hostname(), advertise);
         wanted.retry_attempts = config
             .retry_attempts

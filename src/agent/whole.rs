@@ -73,13 +73,7 @@ impl Agent {
 
         let listeners = agent.http(&config).await?;
         let (store, local) = (core.store.clone(), core.local.clone());
-        let context = http::Context::new(
-            store,
-            local,
-            core.identity.clone(),
-            core.metrics.clone(),
-            Arc::new([]),
-        );
+        let context = http::Context::new(store, local, core.identity.clone(), core.metrics.clone());
         let context = context.map_err(|error| BuildError::of("http", &error))?;
         let dns = agent.dns(&config, &core).await?;
         let registrator = agent.registrator(config.registrator, &core)?;
@@ -168,6 +162,12 @@ impl Agent {
         core: &Core,
     ) -> Result<Option<registrator::Registrator>, BuildError> {
         let Some(config) = config else { return Ok(None) };
+        if let Some(host) = net::gateway_out_of_container().filter(|_| config.ip.is_none()) {
+            self.notes.push(format!(
+                "in a container with a network of its own: ports that containers publish are registered at \
+                 {host}; -registrator.ip says where others reach this host"
+            ));
+        }
         let node = core.identity.node.to_string();
         let config = registrator_config(config, node, reachable(&core.identity));
         let registrator = config.build(Arc::new(Door::new(core.local.clone())));
@@ -215,7 +215,7 @@ fn identity(config: &config::Agent) -> Identity {
 /// only known on loopback, but its containers are not.
 fn reachable(identity: &Identity) -> IpAddr {
     let own = Some(identity.advertise).filter(|address| !address.is_loopback());
-    own.or_else(net::default_route).unwrap_or(identity.advertise)
+    own.or_else(net::host_address).unwrap_or(identity.advertise)
 }
 
 fn at(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {

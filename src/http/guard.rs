@@ -13,7 +13,10 @@ use super::Context;
 use super::reply::Fault;
 
 /// Refuses requests addressed to a name that is not ours, and changes sent by foreign pages.
-pub fn check(context: &Context, request: &Request<Incoming>) -> Result<(), Fault> {
+///
+/// Names are only looked at on loopback. There the machine's own browser is the one way in for
+/// strangers; on any other address they need no browser, and users come under names of their own.
+pub fn check(context: &Context, request: &Request<Incoming>, on_loopback: bool) -> Result<(), Fault> {
     if request.headers().get_all(header::HOST).iter().count() > 1 {
         return Err(Fault::bad("A request goes to one Host, not to several"));
     }
@@ -23,9 +26,11 @@ pub fn check(context: &Context, request: &Request<Incoming>) -> Result<(), Fault
         .unwrap_or_default();
     let name = host_name(host);
     let identity = &context.identity;
-    if !is_ours(name, &[&identity.node], &identity.domain, &context.hosts) {
-        let text =
-            format!("Host {name:?} is none of this agent's names; add it to the allowed ones to use it");
+    if on_loopback && !is_ours(name, &identity.node, &identity.domain) {
+        let text = format!(
+            "Host {name:?} is none of this agent's names; on loopback it answers to addresses, localhost, \
+             names without a dot, its node's name and names under its domain"
+        );
         return Err(Fault::new(StatusCode::MISDIRECTED_REQUEST, text));
     }
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -51,8 +56,8 @@ fn host_name(host: &str) -> &str {
 }
 
 /// Addresses, names without a dot (container and machine names: nobody else's page can have one),
-/// the node, our DNS domain and what was configured. A request without `Host` has no page behind it.
-fn is_ours(name: &str, names: &[&str], domain: &str, hosts: &[String]) -> bool {
+/// the node and our DNS domain. A request without `Host` has no page behind it.
+fn is_ours(name: &str, node: &str, domain: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let under = |suffix: &str| {
         let suffix = suffix.trim_matches('.').to_ascii_lowercase();
@@ -65,8 +70,7 @@ fn is_ours(name: &str, names: &[&str], domain: &str, hosts: &[String]) -> bool {
         || name.parse::<IpAddr>().is_ok()
         || under("localhost")
         || under(domain)
-        || names.iter().any(|own| own.eq_ignore_ascii_case(&name))
-        || hosts.iter().any(|own| own.eq_ignore_ascii_case(&name))
+        || node.eq_ignore_ascii_case(&name)
 }
 
 fn is_foreign(headers: &HeaderMap, host: &str) -> bool {
@@ -84,8 +88,7 @@ mod tests {
 
     #[test]
     fn only_names_that_no_foreign_page_can_have_are_ours() {
-        let hosts = ["lictor.corp.example".to_owned()];
-        let ours = |host| is_ours(host_name(host), &["n1.lan"], "consul", &hosts);
+        let ours = |host| is_ours(host_name(host), "n1.lan", "consul");
         for host in [
             "",
             "localhost:8500",
@@ -97,7 +100,6 @@ mod tests {
             "consul:8500",
             "N1.lan:8500",
             "consul.service.consul",
-            "lictor.corp.example:8500",
         ] {
             assert!(ours(host), "{host}");
         }

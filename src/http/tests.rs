@@ -82,7 +82,7 @@ impl Server {
         let checks = Checks::new(events, stop.clone());
         let local = Local::new(checks, Sync::new(identity.clone(), store.clone()));
         let registry = prometheus::Registry::new();
-        let context = Context::new(store, local, identity, registry, Arc::from([])).unwrap();
+        let context = Context::new(store, local, identity, registry).unwrap();
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let running = tokio::spawn(run(listener, context.clone(), stop.clone()));

@@ -54,7 +54,7 @@ pub(super) fn routes(table: &Table, query: &str) -> String {
         }
     }
     page.push_str("</table>");
-    if !table.skipped().is_empty() {
+    if table.skipped().next().is_some() {
         page.push_str("<h2>Tags that make no route</h2><table><tr><th>Service<th>Instance<th>Tag<th>Why");
         for skipped in table.skipped() {
             let cells = [

@@ -18,7 +18,7 @@ use crate::table::{Choice, HostHeader, Route, Target};
 use crate::upstream::{Lease, Reuse, Unanswered};
 use crate::worker::Worker;
 
-/// Targets that one request may be sent to.
+/// Targets that one request may be sent to, not counting those that refuse at once.
 const ATTEMPTS: usize = 3;
 
 /// A request ready for any target of its route.
@@ -60,6 +60,7 @@ pub(crate) async fn send(
     let client = Own::of(&headers);
     let mut next = Some((headers, body));
     let mut tried = Vec::new();
+    let mut attempts = 0;
     let mut reuse = if repeatable { Reuse::Any } else { Reuse::Young };
     loop {
         let Some((mut headers, body)) = next.take() else {
@@ -96,12 +97,13 @@ pub(crate) async fn send(
             reuse = Reuse::No;
         }
         tried.push(target.clone());
+        attempts += usize::from(!fault.is_refusal());
         // A connection that had been idle says little about its server: a new one to the same will do.
         let other = worker
             .pick(route, choice, &tried)
             .cloned()
             .or_else(|| reused.then(|| target.clone()));
-        let Some(other) = other.filter(|_| fault.is_passing() && next.is_some() && tried.len() < ATTEMPTS)
+        let Some(other) = other.filter(|_| fault.is_passing() && next.is_some() && attempts < ATTEMPTS)
         else {
             return Err(failure(worker, &target, fault));
         };

@@ -156,37 +156,40 @@ enum Source {
     Server(Incoming, Option<Lease>),
 }
 
+impl Source {
+    /// What is left of a server's answer that was read to its end.
+    fn ended(lease: &mut Option<Lease>) -> Self {
+        if let Some(lease) = lease.take() {
+            lease.give_back();
+        }
+        Self::Text(None)
+    }
+}
+
 impl AnswerBody {
     pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
         let text = Some(text).filter(|text| !text.is_empty());
-        Self {
-            source: Source::Text(text),
-            bytes: 0,
-            broken: false,
-            exchange: Some(exchange),
-        }
+        Self::new(Source::Text(text), Some(exchange))
     }
 
     /// Before a tunnel: its exchange goes on.
     pub(crate) fn none() -> Self {
-        Self {
-            source: Source::Text(None),
-            bytes: 0,
-            broken: false,
-            exchange: None,
-        }
+        Self::new(Source::Text(None), None)
     }
 
     pub(crate) fn relay(inner: Incoming, lease: Lease, exchange: Exchange) -> Self {
-        let source = Source::Server(inner, Some(lease));
-        let mut body = Self {
+        let mut body = Self::new(Source::Server(inner, Some(lease)), Some(exchange));
+        body.give_back_at_end();
+        body
+    }
+
+    fn new(source: Source, exchange: Option<Exchange>) -> Self {
+        Self {
             source,
             bytes: 0,
             broken: false,
-            exchange: Some(exchange),
-        };
-        body.give_back_at_end();
-        body
+            exchange,
+        }
     }
 
     fn give_back_at_end(&mut self) {
@@ -224,13 +227,10 @@ impl Body for AnswerBody {
             Source::Server(inner, lease) => {
                 let frame = ready!(Pin::new(inner).poll_frame(cx));
                 match &frame {
-                    // The end of a chunked body shows only now.
-                    None => {
-                        if let Some(lease) = lease.take() {
-                            lease.give_back();
-                        }
-                        this.source = Source::Text(None);
-                    }
+                    // The end of a chunked body shows only now, and nothing follows trailers, so hyper does
+                    // not ask again.
+                    None => this.source = Source::ended(lease),
+                    Some(Ok(frame)) if frame.is_trailers() => this.source = Source::ended(lease),
                     Some(Ok(_)) => this.give_back_at_end(),
                     Some(Err(_)) => {
                         *lease = None;

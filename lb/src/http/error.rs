@@ -22,7 +22,8 @@ pub(crate) enum Refusal {
     /// The client's, while its body was on its way.
     #[error("malformed request body")]
     Body,
-    #[error("client closed the connection")]
+    /// The same: it ended before it was whole. Who only closed his sending half still reads this.
+    #[error("request body ended early")]
     Gone,
     /// No route wants it.
     #[error("no route")]
@@ -42,9 +43,10 @@ impl Refusal {
     /// `no_route` is the operator's choice for requests without a route.
     pub(crate) fn status(&self, no_route: u16) -> StatusCode {
         match self {
-            Self::Host(_) | Self::Path(_) | Self::Ambiguous | Self::Body => StatusCode::BAD_REQUEST,
+            Self::Host(_) | Self::Path(_) | Self::Ambiguous | Self::Body | Self::Gone => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Gone => StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST),
             Self::NoRoute => StatusCode::from_u16(no_route).unwrap_or(StatusCode::NOT_FOUND),
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(Fault::DialTimeout | Fault::HeaderTimeout) => StatusCode::GATEWAY_TIMEOUT,

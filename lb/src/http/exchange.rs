@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use hyper::http::request::Parts;
-use hyper::http::{HeaderMap, StatusCode, Uri};
+use hyper::http::{HeaderMap, Method, StatusCode, Uri};
 
 use crate::access_log::{Record, Upstreamed};
 use crate::http::body::Upload;
@@ -33,6 +33,7 @@ pub(crate) enum End {
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
     started: Instant,
+    head: bool,
     status: u16,
     bytes: u64,
     end: End,
@@ -72,6 +73,7 @@ impl Exchange {
         let mut exchange = Self {
             worker,
             started: Instant::now(),
+            head: request.method == Method::HEAD,
             status: 0,
             bytes: 0,
             end: End::ClientGone,
@@ -90,6 +92,11 @@ impl Exchange {
         if let Some(record) = &mut self.record {
             host.clone_into(&mut record.host);
         }
+    }
+
+    /// Only the head of its answer is wanted.
+    pub(crate) fn is_head(&self) -> bool {
+        self.head
     }
 
     /// The headers that the log wants, as they are now.

@@ -9,6 +9,9 @@
 //! It also knows whether a head is half read, which makes slow heads visible without a timer per request.
 //! It never changes, delays or keeps what passes through, and decides nothing that hyper decides.
 //!
+//! hyper reads nothing while a request is being answered, so that a client may close its half, and so would
+//! never learn that it left for good. A look at what comes next, without taking it, tells both.
+//!
 //! Closing a socket on bytes that nobody read resets the connection, and the client loses the answer that
 //! would have told it why. So a connection that ends inside a request is first drained for a moment.
 
@@ -20,6 +23,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// Of a line longer than this only the beginning is kept: enough for every header that frames a body.
@@ -46,12 +50,17 @@ struct Shared {
     in_body: AtomicBool,
     /// The connection no longer speaks HTTP.
     tunnel: AtomicBool,
+    /// The client has closed its half.
+    half_closed: AtomicBool,
+    /// Bytes written to the client.
+    written: AtomicU64,
 }
 
 /// What the next bytes of a connection belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Reading {
     /// Nothing has come of the next request.
+    #[default]
     Nothing,
     Head,
     Body,
@@ -77,6 +86,16 @@ impl Framing {
         self.0.heads.load(Relaxed)
     }
 
+    /// Has the client closed its half? Whether it is still there, only writing to it can tell.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.0.half_closed.load(Relaxed)
+    }
+
+    /// Bytes written to the client.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.written.load(Relaxed)
+    }
+
     /// From here on bytes are none of our business: the connection was upgraded.
     pub(crate) fn becomes_tunnel(&self) {
         self.0.tunnel.store(true, Relaxed);
@@ -85,27 +104,46 @@ impl Framing {
 
 /// A client's stream whose incoming bytes are looked at.
 #[derive(Debug)]
-pub(crate) struct Watched<S> {
-    stream: S,
+pub(crate) struct Watched {
+    stream: TcpStream,
     scanner: Scanner,
-    /// The client has closed its half.
-    eof: bool,
     /// Our half is closed; until when the client's is still read.
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Watched<S> {
-    pub(crate) fn new(stream: S) -> Self {
+impl Watched {
+    pub(crate) fn new(stream: TcpStream) -> Self {
         Self {
             stream,
             scanner: Scanner::new(),
-            eof: false,
             lingering: None,
         }
     }
 
     pub(crate) fn framing(&self) -> Framing {
         Framing(self.scanner.shared.clone())
+    }
+
+    fn half_closed(&self) -> &AtomicBool {
+        &self.scanner.shared.half_closed
+    }
+
+    /// Sees a client that closed its half, or fails where it left.
+    fn look_ahead(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        let mut next = [0];
+        if !self.half_closed().load(Relaxed)
+            && let Poll::Ready(0) = self.stream.poll_peek(cx, &mut ReadBuf::new(&mut next))?
+        {
+            self.half_closed().store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn count(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(written)) = &polled {
+            self.scanner.shared.written.fetch_add(*written as u64, Relaxed);
+        }
+        polled
     }
 }
 
@@ -148,6 +186,8 @@ impl Scanner {
             in_head: AtomicBool::new(false),
             in_body: AtomicBool::new(false),
             tunnel: AtomicBool::new(false),
+            half_closed: AtomicBool::new(false),
+            written: AtomicU64::new(0),
         };
         Self {
             shared: Arc::new(shared),
@@ -311,7 +351,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -320,15 +360,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let (before, room) = (buf.filled().len(), buf.remaining());
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let read = &buf.filled()[before..];
-        self.eof |= read.is_empty() && room > 0;
+        if read.is_empty() && room > 0 {
+            self.half_closed().store(true, Relaxed);
+        }
         self.scanner.read(read);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.count(polled)
     }
 
     fn poll_write_vectored(
@@ -336,14 +379,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.count(polled)
     }
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
     }
 
+    /// hyper comes here whenever it has done something, with or without anything to flush.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.look_ahead(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -352,7 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         if this.lingering.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         }
-        if this.eof || this.scanner.is_between_requests() {
+        if this.half_closed().load(Relaxed) || this.scanner.is_between_requests() {
             return Poll::Ready(Ok(()));
         }
         let until = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));

@@ -81,7 +81,8 @@ fn value(text: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(Bytes::from(text)).expect("addresses and ports are visible ASCII")
 }
 
-/// Drops what concerns only the connection a message came on. Returns the protocol it asks to upgrade to.
+/// Drops what concerns only the connection a message came on. Returns the protocol it asks to upgrade to, but for
+/// `h2c`: that would be HTTP again, on a connection on which nobody routes and checks it any more.
 pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     let mut upgrade = false;
     if headers.contains_key(header::CONNECTION) {
@@ -107,14 +108,18 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap) -> Option<HeaderValue> {
     headers.remove(PROXY_CONNECTION);
     headers.remove(header::PROXY_AUTHENTICATE);
     headers.remove(header::PROXY_AUTHORIZATION);
-    headers.remove(header::TRANSFER_ENCODING);
+    // A length beside it was not what the body was read by, so the next reader must not believe it.
+    if headers.remove(header::TRANSFER_ENCODING).is_some() {
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let takes_trailers = headers
         .remove(header::TE)
         .is_some_and(|te| lists(&te, "trailers"));
     if takes_trailers {
         headers.insert(header::TE, TRAILERS);
     }
-    headers.remove(header::UPGRADE).filter(|_| upgrade)
+    let protocol = headers.remove(header::UPGRADE)?;
+    (upgrade && !lists(&protocol, "h2c")).then_some(protocol)
 }
 
 /// Asks for (or agrees to) an upgrade on the next connection.
@@ -172,6 +177,17 @@ fn port(host: &str) -> HeaderValue {
     host::port(host)
         .and_then(|port| HeaderValue::from_str(port).ok())
         .unwrap_or(PORT_80)
+}
+
+/// The scheme that the client used, before any trusted peer: `http` on this listener.
+pub(crate) fn scheme(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
+    if !peer.trusted {
+        return HTTP;
+    }
+    match headers.get(FORWARDED_PROTO) {
+        Some(said) => said.clone(),
+        None => connection_scheme(headers),
+    }
 }
 
 /// Scheme for `X-Forwarded-Proto`: what a `Forwarded` header from a trusted peer says, else our own.

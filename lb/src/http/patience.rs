@@ -12,9 +12,12 @@ use crate::http::framing::Reading;
 const HEAD: Duration = Duration::from_secs(10);
 /// A connection without a request is closed after this long, unless the listener's `it` says otherwise.
 const IDLE: Duration = Duration::from_secs(120);
+/// How long a client that closed its half is believed to be there while nothing is written to it. Until then
+/// nothing tells it from one that left, and the server works on.
+const HALF_CLOSED: Duration = Duration::from_secs(60);
 
 /// Where a connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     /// What its next bytes belong to.
     pub reading: Reading,
@@ -22,6 +25,10 @@ pub(crate) struct Progress {
     pub begun: u64,
     /// Requests whose answer has ended.
     pub answered: u64,
+    /// The client will send no more.
+    pub half_closed: bool,
+    /// Bytes written to the client.
+    pub written: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +51,8 @@ pub(crate) struct Patience {
     idle: Duration,
     state: State,
     since: Instant,
+    /// When the client was last known to be there, and what it had been sent then.
+    seen: (Instant, u64),
 }
 
 /// Time runs while this stays the same.
@@ -66,6 +75,7 @@ impl Patience {
             idle: listener.idle_timeout.unwrap_or(IDLE),
             state: State::Idle(0),
             since: now,
+            seen: (now, 0),
         }
     }
 
@@ -86,6 +96,12 @@ impl Patience {
         if state != self.state {
             self.state = state;
             self.since = now;
+        }
+        if !progress.half_closed || self.seen.1 != progress.written {
+            self.seen = (now, progress.written);
+        }
+        if now.saturating_duration_since(self.seen.0) >= HALF_CLOSED {
+            return Verdict::Late;
         }
         let (limit, verdict) = match progress.reading {
             Reading::Head => (Some(self.head), Verdict::Late),
@@ -113,6 +129,7 @@ mod tests {
                 reading: *reading,
                 begun: *begun,
                 answered: *answered,
+                ..Progress::default()
             };
             (
                 second,
@@ -177,6 +194,26 @@ mod tests {
             [],
             "that is not idling"
         );
+    }
+
+    #[test]
+    fn a_half_closed_client_waits_a_minute_for_each_byte() {
+        let start = Instant::now();
+        let mut patience = Patience::new(&listener(None, None, None), start);
+        let mut look = |second, half_closed, written| {
+            let progress = Progress {
+                begun: 1,
+                half_closed,
+                written,
+                ..Progress::default()
+            };
+            patience.look(progress, start + Duration::from_secs(second))
+        };
+        assert_eq!(look(1000, false, 0), Verdict::Fine);
+        assert_eq!(look(1059, true, 0), Verdict::Fine);
+        assert_eq!(look(1118, true, 1), Verdict::Fine);
+        assert_eq!(look(1177, true, 1), Verdict::Fine);
+        assert_eq!(look(1178, true, 1), Verdict::Late);
     }
 
     #[test]

@@ -5,15 +5,17 @@
 //! one by one.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use imbl::{HashMap, OrdMap};
+
+use super::alter;
 use super::glob::Glob;
 use super::route::Route;
 use crate::config::Matcher;
 
 /// Longest host name that DNS knows; a longer one is nobody's.
-const MAX_HOST: usize = 253;
+pub(super) const MAX_HOST: usize = 253;
 
 /// Splits `host:port`. An IPv6 address keeps its brackets and needs them to have a port.
 pub(super) fn split_port(host: &str) -> (&str, Option<&str>) {
@@ -56,13 +58,13 @@ impl<'a> Wanted<'a> {
 }
 
 /// All routes that tags ask for, by host.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Hosts {
-    exact: HashMap<Box<str>, Site>,
+    exact: HashMap<Arc<str>, Site>,
     /// `*.foo.com` under `foo.com`.
-    wildcards: HashMap<Box<str>, Site>,
-    /// In fabio's order: descending, compared from the right.
-    globs: Vec<(Glob, Site)>,
+    wildcards: HashMap<Arc<str>, Site>,
+    /// By pattern written backwards: fabio tries them in descending order, compared from the right.
+    globs: OrdMap<Box<str>, (Arc<Glob>, Site)>,
     /// The host `*`.
     star: Option<Site>,
     /// No host at all.
@@ -70,49 +72,42 @@ pub(super) struct Hosts {
 }
 
 /// The routes of one host: those for one port come before those for any.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Site {
-    ported: Vec<(u16, Paths)>,
-    any_port: Option<Paths>,
+    ported: Vec<(u16, Arc<Paths>)>,
+    any_port: Option<Arc<Paths>>,
 }
 
 impl Hosts {
-    /// Sorts routes into their places. Hosts are lower case; patterns have been compiled before.
-    pub(super) fn new<'a>(matcher: Matcher, routes: impl Iterator<Item = &'a Arc<Route>>) -> Self {
-        let mut sites: BTreeMap<&str, BTreeMap<Option<u16>, Vec<&Arc<Route>>>> = BTreeMap::new();
-        for route in routes {
-            let (name, port) = split_port(&route.host);
-            let port = port.and_then(|port| port.parse().ok());
-            sites
-                .entry(name)
-                .or_default()
-                .entry(port)
-                .or_default()
-                .push(route);
-        }
-        let mut hosts = Self::default();
-        let mut globs = Vec::new();
-        for (name, by_port) in sites {
-            let site = Site::new(matcher, by_port);
-            match name.strip_prefix("*.") {
-                _ if name.is_empty() => hosts.every = Some(site),
-                _ if name == "*" => hosts.star = Some(site),
-                Some(domain) if !is_pattern(domain) => {
-                    hosts.wildcards.insert(domain.into(), site);
-                }
-                _ if is_pattern(name) => {
-                    if let Ok(glob) = Glob::parse(name) {
-                        globs.push((name.chars().rev().collect::<String>(), glob, site));
+    /// Puts the routes of one host, by path, into their place. Hosts are lower case; patterns have been compiled
+    /// before.
+    pub(super) fn set(
+        &mut self,
+        matcher: Matcher,
+        host: &str,
+        routes: Option<&OrdMap<Arc<str>, Arc<Route>>>,
+    ) {
+        let paths = routes.map(|routes| Arc::new(Paths::new(matcher, routes)));
+        let (name, port) = split_port(host);
+        let port = port.and_then(|port| port.parse().ok());
+        let with = |site: Option<Site>| site.unwrap_or_default().with(port, paths);
+        match name.strip_prefix("*.") {
+            _ if name.is_empty() => self.every = with(self.every.take()),
+            _ if name == "*" => self.star = with(self.star.take()),
+            Some(domain) if !is_pattern(domain) => {
+                alter(&mut self.wildcards, domain.into(), with);
+            }
+            _ if is_pattern(name) => {
+                if let Ok(glob) = Glob::parse(name) {
+                    let backwards = name.chars().rev().collect::<Box<str>>();
+                    let known = self.globs.remove(&backwards).map(|(_, site)| site);
+                    if let Some(site) = with(known) {
+                        self.globs.insert(backwards, (Arc::new(glob), site));
                     }
                 }
-                _ => {
-                    hosts.exact.insert(name.into(), site);
-                }
             }
+            _ => alter(&mut self.exact, name.into(), with),
         }
-        globs.sort_by(|left, right| right.0.cmp(&left.0));
-        hosts.globs = globs.into_iter().map(|(_, glob, site)| (glob, site)).collect();
-        hosts
     }
 
     /// The first route accepted among the hosts that name something.
@@ -138,7 +133,8 @@ impl Hosts {
             }
         }
         self.globs
-            .iter()
+            .values()
+            .rev()
             .filter(|(glob, _)| glob.matches(name))
             .find_map(|(_, site)| in_site(site))
     }
@@ -158,16 +154,16 @@ impl Hosts {
 }
 
 impl Site {
-    fn new(matcher: Matcher, by_port: BTreeMap<Option<u16>, Vec<&Arc<Route>>>) -> Self {
-        let mut site = Self::default();
-        for (port, routes) in by_port {
-            let paths = Paths::new(matcher, routes);
-            match port {
-                Some(port) => site.ported.push((port, paths)),
-                None => site.any_port = Some(paths),
+    /// With other paths for one port, or for any; `None` when nothing is left.
+    fn with(mut self, port: Option<u16>, paths: Option<Arc<Paths>>) -> Option<Self> {
+        match port {
+            None => self.any_port = paths,
+            Some(port) => {
+                self.ported.retain(|(own, _)| *own != port);
+                self.ported.extend(paths.map(|paths| (port, paths)));
             }
         }
-        site
+        (self.any_port.is_some() || !self.ported.is_empty()).then_some(self)
     }
 
     fn find(&self, port: u16, path: &str, accept: &impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
@@ -185,7 +181,7 @@ impl Site {
 #[derive(Debug)]
 enum Paths {
     /// Ascending by path, so that every path that `path` starts with is met on the way from the
-    /// greatest one not above it through its parents: longest first.
+    /// greatest one not above it through its parents: longest first. Lower case where case is `fold`ed.
     Prefix { fold: bool, steps: Box<[Step]> },
     /// Descending by pattern, as fabio tries them.
     Glob(Box<[(Glob, Arc<Route>)]>),
@@ -193,39 +189,30 @@ enum Paths {
 
 #[derive(Debug)]
 struct Step {
-    path: Box<str>,
+    path: Arc<str>,
     /// The longest other path that this one starts with.
     parent: Option<usize>,
     route: Arc<Route>,
 }
 
 impl Paths {
-    fn new(matcher: Matcher, routes: Vec<&Arc<Route>>) -> Self {
+    fn new(matcher: Matcher, routes: &OrdMap<Arc<str>, Arc<Route>>) -> Self {
         if matcher == Matcher::Glob {
-            let mut routes: Vec<_> = routes
-                .into_iter()
-                .filter_map(|route| Some((Glob::parse(&route.path).ok()?, route.clone())))
-                .collect();
-            routes.sort_by(|left, right| right.1.path.cmp(&left.1.path));
-            return Self::Glob(routes.into());
+            let patterns = routes.iter().rev();
+            return Self::Glob(
+                patterns
+                    .filter_map(|(path, route)| Some((Glob::parse(path).ok()?, route.clone())))
+                    .collect(),
+            );
         }
-        let fold = matcher == Matcher::IPrefix;
-        let mut steps: Vec<Step> = routes
-            .into_iter()
-            .map(|route| {
-                let path = if fold {
-                    route.path.to_ascii_lowercase().into()
-                } else {
-                    Box::from(&*route.path)
-                };
-                Step {
-                    path,
-                    parent: None,
-                    route: route.clone(),
-                }
+        let mut steps: Box<[Step]> = routes
+            .iter()
+            .map(|(path, route)| Step {
+                path: path.clone(),
+                parent: None,
+                route: route.clone(),
             })
             .collect();
-        steps.sort_by(|left, right| left.path.cmp(&right.path));
         let mut open: Vec<usize> = Vec::new();
         for index in 0..steps.len() {
             while let Some(last) = open.last()
@@ -236,10 +223,8 @@ impl Paths {
             steps[index].parent = open.last().copied();
             open.push(index);
         }
-        Self::Prefix {
-            fold,
-            steps: steps.into(),
-        }
+        let fold = matcher == Matcher::IPrefix;
+        Self::Prefix { fold, steps }
     }
 
     fn find(&self, path: &str) -> Option<&Arc<Route>> {

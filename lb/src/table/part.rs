@@ -36,7 +36,7 @@ pub struct Part {
     /// What its tags ask for.
     pub definitions: Vec<Definition>,
     /// Tags that ask for nothing that can be had.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Arc<[Skipped]>,
     /// Under which built-in names it is known.
     pub named: Option<Named>,
 }
@@ -62,7 +62,7 @@ impl Part {
             addr: authority(instance.address(), spec.port).into(),
             verdict: health::verdict(config, instance),
             definitions: Vec::new(),
-            skipped: Vec::new(),
+            skipped: Arc::default(),
             named: None,
         };
         if spec.kind == SIDECAR {
@@ -80,6 +80,7 @@ impl Part {
         }
         let is_ours = |tag: &&str| tag.trim().starts_with(&*config.tag_prefix);
         let tags = || spec.tags.iter().map(|tag| &**tag);
+        let mut skipped = Vec::new();
         let others: Vec<&str> = tags().filter(|tag| !is_ours(tag)).collect();
         for tag in tags() {
             let reason = match (tag::parse(config, tag, &others), &unreachable) {
@@ -91,14 +92,22 @@ impl Part {
                 }
                 (Some(Err(bad)), _) => bad.to_string(),
             };
-            part.skipped.push(Skipped {
+            skipped.push(Skipped {
                 service: part.service.clone(),
                 instance: part.instance.clone(),
                 tag: shorten(tag),
                 reason,
             });
         }
+        skipped.sort();
+        part.skipped = skipped.into();
         part
+    }
+
+    /// Whether any route leads to it.
+    #[must_use]
+    pub fn is_target(&self) -> bool {
+        self.verdict.is_fit() && !(self.definitions.is_empty() && self.named.is_none())
     }
 
     /// Whether it changes anything in a table.

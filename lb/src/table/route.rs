@@ -1,11 +1,14 @@
 //! A route, its targets and what its options ask for.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::pick::Shares;
+use super::part::Part;
+use super::pick::{self, Shares};
 use super::redirect::Redirect;
 use super::stats::{TargetKey, TargetStats, Turns};
 use crate::config::Strategy;
+use crate::health::Verdict;
 
 /// Where requests for one host and path, or connections to one port, may go.
 #[derive(Debug)]
@@ -96,7 +99,79 @@ pub enum Choice {
     Turn(u64),
 }
 
+/// Where a route belongs.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub host: Arc<str>,
+    pub path: Arc<str>,
+    pub built_in: bool,
+}
+
+/// One target in the making.
+#[derive(Clone, Debug)]
+pub(super) struct Candidate {
+    pub part: Arc<Part>,
+    pub options: Arc<Options>,
+}
+
+impl Candidate {
+    /// The same destination twice is one: it is counted under one name, too.
+    fn destination(&self) -> (&str, &str) {
+        (&self.part.service, &self.part.addr)
+    }
+}
+
 impl Route {
+    /// One route of what its candidates offer. Only fit ones become targets; without any, the route is known all
+    /// the same. What was counted goes on where the route stood before.
+    pub(super) fn of(
+        place: &Place,
+        candidates: &[&Candidate],
+        before: Option<&Self>,
+        workers: usize,
+    ) -> Self {
+        let mut seen = HashSet::new();
+        let chosen: Vec<&Candidate> = candidates
+            .iter()
+            .copied()
+            .filter(|candidate| candidate.part.verdict.is_fit() && seen.insert(candidate.destination()))
+            .collect();
+        let weights: Vec<f64> = chosen.iter().map(|candidate| candidate.options.weight).collect();
+        let shares = pick::effective(&weights);
+        let known: HashMap<(&str, &str), &Arc<TargetStats>> = before
+            .iter()
+            .flat_map(|route| &route.targets)
+            .map(|target| ((&*target.service, &*target.addr), &target.stats))
+            .collect();
+        let target = |(candidate, share): (&&Candidate, &f64)| {
+            let part = &candidate.part;
+            let stats = known.get(&candidate.destination()).copied().cloned();
+            Arc::new(Target {
+                service: part.service.clone(),
+                instance: part.instance.clone(),
+                node: part.node.clone(),
+                addr: part.addr.clone(),
+                options: candidate.options.clone(),
+                share: *share,
+                stats: stats.unwrap_or_else(|| Arc::new(TargetStats::new(workers))),
+            })
+        };
+        let service = candidates.iter().map(|each| &each.part.service).min();
+        Self {
+            targets: chosen.iter().zip(&shares).map(target).collect(),
+            service: service.cloned().unwrap_or_default(),
+            host: place.host.clone(),
+            path: place.path.clone(),
+            built_in: place.built_in,
+            unfit: candidates
+                .iter()
+                .filter_map(|candidate| unfit(&candidate.part))
+                .collect(),
+            shares: Shares::new(&shares),
+            turns: before.map_or_else(|| Arc::new(Turns::new(workers)), |route| route.turns.clone()),
+        }
+    }
+
     /// How the next request of this worker chooses. `random` is asked only where it is used.
     pub fn choice(&self, strategy: Strategy, worker: usize, random: impl FnOnce() -> u64) -> Choice {
         match strategy {
@@ -132,4 +207,15 @@ impl Route {
             target: target.addr.clone(),
         }
     }
+}
+
+fn unfit(part: &Part) -> Option<Unfit> {
+    let Verdict::Unfit(why) = part.verdict else {
+        return None;
+    };
+    Some(Unfit {
+        service: part.service.clone(),
+        instance: part.instance.clone(),
+        why,
+    })
 }

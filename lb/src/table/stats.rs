@@ -1,10 +1,9 @@
-//! What is counted for each target and route. It outlives tables: the [`Ledger`] hands the same
-//! counters to the next table, so a swap loses nothing.
+//! What is counted for each target and route. It outlives tables: a route made anew takes over the counters
+//! of the targets that it keeps, so a swap loses nothing.
 //!
 //! Counters are sharded by worker, each shard on cache lines of its own and written by that worker
 //! alone: counting costs plain loads and stores, and no core waits for another. Readers add up.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -165,52 +164,4 @@ pub struct TargetKey {
     pub path: Arc<str>,
     /// Authority of the target.
     pub target: Arc<str>,
-}
-
-/// Keeps counters from one table to the next. Owned by whoever builds tables.
-#[derive(Debug)]
-pub struct Ledger {
-    workers: usize,
-    targets: HashMap<TargetKey, Arc<TargetStats>>,
-    turns: HashMap<(Arc<str>, Arc<str>), Arc<Turns>>,
-}
-
-impl Ledger {
-    /// An empty ledger for this many workers.
-    #[must_use]
-    pub fn new(workers: usize) -> Self {
-        Self {
-            workers,
-            targets: HashMap::new(),
-            turns: HashMap::new(),
-        }
-    }
-
-    /// The counters of a target, as before where it was known.
-    pub fn target(&mut self, key: TargetKey) -> Arc<TargetStats> {
-        let workers = self.workers;
-        self.targets
-            .entry(key)
-            .or_insert_with(|| Arc::new(TargetStats::new(workers)))
-            .clone()
-    }
-
-    /// The turns of a route, as before where it was known.
-    pub fn turns(&mut self, host: &Arc<str>, path: &Arc<str>) -> Arc<Turns> {
-        let workers = self.workers;
-        let key = (host.clone(), path.clone());
-        self.turns
-            .entry(key)
-            .or_insert_with(|| Arc::new(Turns::new(workers)))
-            .clone()
-    }
-
-    /// Forgets what neither a table nor a running request holds any more. Returns how many
-    /// targets went.
-    pub fn sweep(&mut self) -> usize {
-        let before = self.targets.len();
-        self.targets.retain(|_, stats| Arc::strong_count(stats) > 1);
-        self.turns.retain(|_, turns| Arc::strong_count(turns) > 1);
-        before - self.targets.len()
-    }
 }

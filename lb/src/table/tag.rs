@@ -6,13 +6,11 @@
 use std::sync::Arc;
 
 use super::glob::{BadGlob, Glob};
-use super::matching::{is_pattern, split_port};
+use super::matching::{MAX_HOST, is_pattern, split_port};
 use super::redirect::{BadRedirect, Redirect};
 use super::route::{HostHeader, Options};
 use crate::config::{Config, Matcher};
 
-/// Longest host name that DNS knows.
-const MAX_HOST: usize = 253;
 /// Longest tag worth reading; far above any real one.
 const MAX_TAG: usize = 8 << 10;
 /// Values of `proto=` that plain bytes to the target would betray.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use lb::Config;
 use lb::config::{parse_checks_required, parse_host_routes, parse_matcher, parse_statuses};
-use lb::table::{Choice, HostHeader, Ledger, Options, Table, Weights};
+use lb::table::{Builder, Choice, HostHeader, Options, Table, Weights};
 
 use crate::picture::picture;
 
@@ -22,7 +22,7 @@ fn tables_and_lookups_are_as_the_transcripts_say() {
                 for (key, values) in &case.args {
                     set(&mut config, key, &values.join(","));
                 }
-                table = Table::of(&config, &picture(&case.input), &mut Ledger::new(1));
+                table = Builder::table_of(config, &picture(&case.input));
                 listing(&table)
             }
             "effective" => table.text(Weights::Effective),

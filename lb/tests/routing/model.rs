@@ -1,10 +1,17 @@
-//! Lookups against the rules written down naively: look at every route, keep the best.
+//! Lookups against the rules written down naively: look at every route, keep the best. And tables made step by
+//! step against tables made at once.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
 
 use lb::Config;
 use lb::config::Matcher;
-use lb::table::{Ledger, Route, Table};
+use lb::router::Router;
+use lb::table::{Builder, Route, Table, Weights};
+use prometheus::Registry;
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::{collection, prop_assert_eq, proptest};
+use tokio::sync::watch;
 
 use crate::picture::picture;
 
@@ -47,7 +54,80 @@ fn naive<'a>(routes: impl Iterator<Item = &'a Route>, fold: bool, host: &str, pa
         .map(|(_, _, route)| format!("{}{}", route.host, route.path))
 }
 
+/// Instances that share names, ports, hosts, paths and nodes in every way.
+fn instance() -> impl Strategy<Value = String> {
+    let names = ["a", "a-80", "A", "b.c", "b-c", "b.c-80"];
+    let name = proptest::sample::select(names.to_vec());
+    let base =
+        proptest::sample::select(&["", " base=a cport=80", " base=a cport=81", " base=b.c cport=80"][..]);
+    let rest = proptest::sample::select(&["", " node=n2", " node=n3 check=critical"][..]);
+    let tags = [
+        "a.com/",
+        "a.com/x",
+        "/x",
+        "/X",
+        "*.com/",
+        "x*.com/",
+        "a.com:80/ weight=0.3",
+        ":53",
+        "*",
+        "/ weight=?",
+    ];
+    let tags = collection::vec(proptest::sample::select(tags.to_vec()), 0..3);
+    (name, 1..4_u8, base, rest, tags).prop_map(|(name, host, base, rest, tags)| {
+        let mut text = format!("{name} 10.0.0.{host}:80{base}{rest}\n");
+        tags.iter()
+            .for_each(|tag| writeln!(text, "  urlprefix-{tag}").unwrap());
+        text
+    })
+}
+
+/// All that can be seen of a table from outside.
+fn seen(table: &Table) -> String {
+    let mut seen = table.text(Weights::Effective);
+    for skipped in table.skipped() {
+        writeln!(seen, "{skipped:?}").unwrap();
+    }
+    for host in [
+        "a.com",
+        "xa.com",
+        "a.com:8",
+        "z",
+        "a.n1",
+        "a-80.n2",
+        "a-81.n3",
+        "b-c.n1",
+        "b-c-80.n1",
+        "b.c.n2",
+    ] {
+        for path in ["/", "/x", "/X"] {
+            let route = table
+                .http(host, path)
+                .map(|route| (&route.host, &route.path, route.targets.len()));
+            writeln!(seen, "{host}{path} {route:?}").unwrap();
+        }
+    }
+    let tcp = table.tcp(53).map(|route| route.targets.len());
+    writeln!(seen, "{tcp:?}").unwrap();
+    seen
+}
+
 proptest! {
+    #[test]
+    fn a_table_made_step_by_step_is_the_table_made_at_once(
+        pictures in collection::vec(collection::vec(instance(), 0..6), 1..6),
+        matcher in proptest::sample::select(&[Matcher::Prefix, Matcher::IPrefix, Matcher::Glob][..]),
+    ) {
+        let config = Config { matcher, ..Config::default() };
+        let ready = watch::Sender::new(false);
+        let mut router = Router::new(Arc::new(config.clone()), ready, &Registry::new()).unwrap();
+        for instances in pictures {
+            let picture = picture(&instances.concat());
+            router.update(picture.clone());
+            prop_assert_eq!(seen(&router.live().load()), seen(&Builder::table_of(config.clone(), &picture)));
+        }
+    }
+
     #[test]
     fn a_lookup_finds_what_a_naive_search_finds(
         sources in collection::vec((host(), path()), 0..24),
@@ -57,7 +137,7 @@ proptest! {
         let tags: String = sources.iter().map(|(host, path)| format!("\n  urlprefix-{host}{path}")).collect();
         let matcher = if fold { Matcher::IPrefix } else { Matcher::Prefix };
         let config = Config { matcher, ..Config::default() };
-        let table = Table::of(&config, &picture(&format!("web 10.0.0.1:80{tags}")), &mut Ledger::new(1));
+        let table = Builder::table_of(config, &picture(&format!("web 10.0.0.1:80{tags}")));
         for (host, path) in requests {
             let host = host.replace('*', "x");
             let found = table.http(&host, &path).map(|route| format!("{}{}", route.host, route.path));

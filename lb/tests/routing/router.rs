@@ -41,22 +41,20 @@ fn a_picture_that_changes_no_route_swaps_no_table() {
 }
 
 #[test]
-fn a_table_made_step_by_step_is_the_table_made_at_once() {
-    let texts = [
-        "a 10.0.0.1:80\n  urlprefix-/a",
-        "a 10.0.0.1:80\n  urlprefix-/a\nb 10.0.0.2:80 node=n2\n  urlprefix-/a\n  urlprefix-b.com/ weight=1",
-        "b 10.0.0.2:80 node=n2\n  urlprefix-b.com/\nc 10.0.0.3:80 base=c cport=80",
-    ];
-    let mut stepwise = router(&Registry::new());
-    for text in texts {
-        stepwise.update(picture(text));
-        let mut at_once = router(&Registry::new());
-        at_once.update(picture(text));
-        let rows = |router: &Router| router.live().load().rows();
-        assert_eq!(rows(&stepwise), rows(&at_once));
-        assert!(!rows(&stepwise).is_empty());
-    }
-    assert!(stepwise.live().load().http("c.n1", "/").is_some());
+fn the_name_of_a_node_is_ours_while_an_instance_is_on_it() {
+    let mut router = router(&Registry::new());
+    let web = "web 10.0.0.1:80 node=n1 base=web cport=80";
+    let answers = |router: &Router| router.live().load().http("web.n2", "/").is_some();
+    router.update(picture(web));
+    assert!(!answers(&router));
+    let db = |id: &str| format!("\ndb 10.0.0.2:5 node=n2 id={id}");
+    assert!(router.update(picture(&format!("{web}{}", db("one")))));
+    assert!(answers(&router));
+    assert!(!router.update(picture(&format!("{web}{}{}", db("one"), db("two")))));
+    assert!(!router.update(picture(&format!("{web}{}", db("two")))));
+    assert!(answers(&router));
+    assert!(router.update(picture(web)));
+    assert!(!answers(&router));
 }
 
 #[test]

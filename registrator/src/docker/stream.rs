@@ -87,6 +87,7 @@ impl Follower {
         let mut events = std::pin::pin!(docker.events(start));
         // From `start` on nothing gets lost, so the look at everything may begin.
         *since = Some(start);
+        self.notes.trust_stream();
         self.notes.connected(docker.clone());
         info!(engine = %self.endpoint, "following the container engine");
         self.connection.send_replace(Connection::Connected);

@@ -127,13 +127,15 @@ impl Engine {
         let now = Instant::now();
         match done {
             Done::Listed(answer) => {
+                let failures = self.mind.listed(answer.as_deref().ok(), now);
                 if let Err(error) = &answer {
                     self.failed("list");
-                    warn!(%error, "cannot list containers; registrations stay");
+                    if failures == 1 {
+                        warn!(%error, "cannot list containers; registrations stay");
+                    }
                 }
                 // A stream that goes through the same stuck pipe as the listing is silent too.
                 let stuck = matches!(answer, Err(docker::Error::Late));
-                self.mind.listed(answer.as_deref().ok(), now);
                 if self.mind.suspects_stream() || stuck {
                     self.notes.suspect_stream();
                 }
@@ -150,13 +152,13 @@ impl Engine {
                 complaints.iter().for_each(|complaint| self.complain(complaint));
             }
             Done::Read(answer) => {
-                if let Err(error) = &answer {
+                let error = answer.as_ref().err().map(ToString::to_string);
+                let failures = self.mind.read(answer.ok(), now);
+                if let Some(error) = error {
                     self.failed("read");
-                    warn!(%error, "cannot read what is registered; trying on");
-                }
-                for id in self.mind.read(answer.ok(), now) {
-                    self.failed("register");
-                    warn!(service = %id, "another owner holds this id; not registered");
+                    if failures == 1 {
+                        warn!(%error, "cannot read what is registered; trying on");
+                    }
                 }
             }
             Done::Wrote(write, outcome) => self.wrote(&write, outcome, now),
@@ -208,17 +210,16 @@ impl Engine {
             self.complain(loser);
         }
         self.lost_ids = losers.iter().map(key).collect();
-        let stopped = self.mind.stopped();
         self.stopped.send_if_modified(|before| {
-            let changed = **before != *stopped;
+            let changed = !before.iter().eq(self.mind.stopped());
             if changed {
-                *before = stopped.into();
+                *before = self.mind.stopped().cloned().collect();
             }
             changed
         });
         let counts = Counts {
             containers: self.mind.running(),
-            services: self.mind.intended().len(),
+            services: self.mind.services(),
         };
         let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.containers.set(gauge(counts.containers));

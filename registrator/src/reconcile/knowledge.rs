@@ -253,14 +253,12 @@ impl Knowledge {
     }
 
     /// What containers that exist but do not run would offer.
-    pub(crate) fn stopped(&self) -> Vec<Registration> {
+    pub(crate) fn stopped(&self) -> impl Iterator<Item = &Registration> {
         let known = self
             .containers
             .values()
             .filter(|known| !known.facts.runs() && !self.is_kept(&known.facts));
-        known
-            .flat_map(|known| known.derived.iter().map(|wanted| (**wanted).clone()))
-            .collect()
+        known.flat_map(|known| known.derived.iter().map(|wanted| &**wanted))
     }
 
     /// Whether it is known what has become of this container.

@@ -1,8 +1,8 @@
 //! What the registry holds of ours, which writes are under way, and which failed.
 //!
 //! Writes are remembered here, so that the plan compares with what was really obeyed; a listing of
-//! the registry corrects that memory, except where a write overtook it. An entry that carries
-//! another owner's mark is not ours, whatever its id.
+//! the registry corrects that memory, except where a write overtook it. An entry without our mark is
+//! not ours, unless its id is one that the original registrator would have made for this host.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -45,17 +45,12 @@ impl Ledger {
         self.overtaken = self.under_way.keys().cloned().collect();
     }
 
-    /// The registry's answer. Returns the ids of `intended` that another owner holds.
-    pub(crate) fn listed(
-        &mut self,
-        answer: Option<Vec<Registration>>,
-        config: &Config,
-        intended: &Intended,
-    ) -> Vec<Arc<str>> {
+    /// The registry's answer.
+    pub(crate) fn listed(&mut self, answer: Option<Vec<Registration>>, config: &Config) {
         self.read = true;
-        let Some(services) = answer else { return Vec::new() };
+        let Some(services) = answer else { return };
         let mut recorded = Recorded::new();
-        let foreign_before = std::mem::take(&mut self.foreign);
+        self.foreign.clear();
         for listed in services {
             let id = listed.service.id.clone();
             match listed.service.meta.get(META_OWNER) {
@@ -65,23 +60,29 @@ impl Ledger {
                     let entry = remembered.filter(|held| agrees(&listed, held)).cloned();
                     recorded.insert(id, Some(entry.unwrap_or_else(|| Arc::new(listed))));
                 }
-                None if config.cleanup && is_of_host(&id, &config.hostname) => {
-                    recorded.insert(id, Some(Arc::new(listed)));
-                }
+                None if !is_of_host(&id, &config.hostname) => _ = self.foreign.insert(id),
+                None if config.cleanup => _ = recorded.insert(id, Some(Arc::new(listed))),
+                // Left by the original, perhaps for a container that still runs: not ours to remove,
+                // but ours to take over.
                 None => {}
             }
         }
         for id in &self.overtaken {
+            self.foreign.remove(id);
             match self.recorded.remove(id) {
                 Some(held) => _ = recorded.insert(id.clone(), held),
                 None => _ = recorded.remove(id),
             }
         }
         self.recorded = recorded;
-        self.foreign
-            .iter()
-            .filter(|id| intended.contains_key(*id) && !foreign_before.contains(*id))
-            .cloned()
+    }
+
+    /// Ids of `intended` that others hold, with the containers that would like to have them.
+    pub(crate) fn taken(&self, intended: &Intended) -> Vec<(Arc<str>, String)> {
+        let wanted = self.foreign.iter().filter_map(|id| Some((id, intended.get(id)?)));
+        let container = |wanted: &Registration| wanted.service.meta.get(META_CONTAINER).cloned();
+        wanted
+            .map(|(id, wanted)| (id.clone(), container(wanted).unwrap_or_default()))
             .collect()
     }
 

@@ -13,7 +13,7 @@ use super::knowledge::{Complaint, Knowledge};
 use super::ledger::Ledger;
 use super::notes::Note;
 use super::queue::Queue;
-use super::{Intended, Write, pause_after};
+use super::{Write, pause_after};
 use crate::config::Config;
 use crate::container::Container;
 use crate::docker::Listed;
@@ -54,7 +54,12 @@ pub(crate) struct Mind {
     /// A listing was taken in and all that it called for has been answered.
     surveyed: bool,
     listed_once: bool,
+    /// Ids that another container holds, and who would like to have them.
     losers: Vec<(Arc<str>, String)>,
+    /// How many services are to be registered.
+    services: usize,
+    /// Ids that somebody else has registered, and which container would like to have them.
+    taken: Vec<(Arc<str>, String)>,
     stream_is_suspect: bool,
 }
 
@@ -76,8 +81,9 @@ impl Errand {
         begins
     }
 
-    /// Ends it; asked again after `next`, unless somebody wants it sooner.
-    fn end(&mut self, worked: bool, next: Option<Duration>, now: Instant) {
+    /// Ends it; asked again after `next`, unless somebody wants it sooner. Returns how often in a row
+    /// it has failed.
+    fn end(&mut self, worked: bool, next: Option<Duration>, now: Instant) -> u32 {
         self.under_way = false;
         self.failures = if worked { 0 } else { self.failures + 1 };
         let next = if worked {
@@ -89,6 +95,7 @@ impl Errand {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
+        self.failures
     }
 }
 
@@ -110,6 +117,8 @@ impl Mind {
             surveyed: false,
             listed_once: false,
             losers: Vec::new(),
+            services: 0,
+            taken: Vec::new(),
             stream_is_suspect: false,
         }
     }
@@ -135,11 +144,11 @@ impl Mind {
         }
     }
 
-    /// The engine listed its containers, or failed to.
-    pub(crate) fn listed(&mut self, answer: Option<&[Listed]>, now: Instant) {
+    /// The engine listed its containers, or failed to. Returns how often in a row it has failed.
+    pub(crate) fn listed(&mut self, answer: Option<&[Listed]>, now: Instant) -> u32 {
         let resync = Some(self.config.resync).filter(|resync| !resync.is_zero());
-        self.listing.end(answer.is_some(), resync, now);
-        let Some(listed) = answer else { return };
+        let failures = self.listing.end(answer.is_some(), resync, now);
+        let Some(listed) = answer else { return failures };
         let mut missing = self.missing(listed);
         let all = self.knowledge.ids().count().max(missing.len());
         let unbelievable = missing.len() > FEW && missing.len() * 2 > all;
@@ -166,6 +175,7 @@ impl Mind {
         // Not even an empty listing removes anything: the engine must deny each container by id.
         missing.iter().for_each(|id| self.queue.add(id, false));
         self.listed_once = true;
+        failures
     }
 
     /// Containers that we know, or that entries of ours stand for, and that are not listed.
@@ -200,13 +210,12 @@ impl Mind {
         (complaints, failures)
     }
 
-    /// The registry said what it holds, or failed to. Returns ids that another owner holds.
-    pub(crate) fn read(&mut self, answer: Option<Option<Vec<Registration>>>, now: Instant) -> Vec<Arc<str>> {
+    /// The registry said what it holds, or failed to. Returns how often in a row it has failed.
+    pub(crate) fn read(&mut self, answer: Option<Option<Vec<Registration>>>, now: Instant) -> u32 {
         let resync = Some(self.config.resync).filter(|resync| !resync.is_zero());
-        self.reading.end(answer.is_some(), resync, now);
-        let Some(answer) = answer else { return Vec::new() };
-        let intended = self.intended();
-        let taken = self.ledger.listed(answer, &self.config, &intended);
+        let failures = self.reading.end(answer.is_some(), resync, now);
+        let Some(answer) = answer else { return failures };
+        self.ledger.listed(answer, &self.config);
         // Entries of ours may stand for containers that no listing will ever show again.
         let strangers = self
             .ledger
@@ -216,7 +225,7 @@ impl Mind {
         if self.listed_once && !strangers.is_empty() {
             self.listing.due = Some(now);
         }
-        taken
+        failures
     }
 
     /// A write ended. Returns how often in a row it has failed.
@@ -249,6 +258,8 @@ impl Mind {
         }
         let (intended, losers) = self.knowledge.intended(self.ledger.recorded());
         self.losers = losers;
+        self.services = intended.len();
+        self.taken = self.ledger.taken(&intended);
         let Self {
             knowledge,
             ledger,
@@ -282,20 +293,17 @@ impl Mind {
         waits.into_iter().flatten().min()
     }
 
-    pub(crate) fn intended(&self) -> Intended {
-        self.knowledge.intended(self.ledger.recorded()).0
-    }
-
-    /// Ids that two containers claim, as complaints against those that do not get them.
+    /// Containers that do not get the id they want, as complaints against them.
     pub(crate) fn losers(&self) -> Vec<Complaint> {
-        let complaint = |(id, loser): &(Arc<str>, String)| Complaint {
+        let complaint = |id: &Arc<str>, loser: &str, holder: &str| Complaint {
             container: self.knowledge.name_of(loser).to_owned(),
-            fault: Fault::new(
-                "SERVICE_ID",
-                format!("another container has the id {id}; not registered"),
-            ),
+            fault: Fault::new("SERVICE_ID", format!("{holder} has the id {id}; not registered")),
         };
-        self.losers.iter().map(complaint).collect()
+        let rivals = self.losers.iter();
+        let rivals = rivals.map(|(id, loser)| complaint(id, loser, "another container"));
+        let late = self.taken.iter();
+        let late = late.map(|(id, loser)| complaint(id, loser, "somebody else"));
+        rivals.chain(late).collect()
     }
 
     /// Whether a listing showed what events should have told; asks once.
@@ -303,8 +311,12 @@ impl Mind {
         std::mem::take(&mut self.stream_is_suspect)
     }
 
-    pub(crate) fn stopped(&self) -> Vec<Registration> {
+    pub(crate) fn stopped(&self) -> impl Iterator<Item = &Registration> {
         self.knowledge.stopped()
+    }
+
+    pub(crate) fn services(&self) -> usize {
+        self.services
     }
 
     pub(crate) fn running(&self) -> usize {

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use crate::docker::{Docker, Notice, What};
@@ -90,6 +91,11 @@ impl Notes {
         self.stalled.notify_one();
     }
 
+    /// Takes back a suspicion that came while there was no stream to suspect.
+    pub(crate) fn trust_stream(&self) {
+        _ = self.stalled.notified().now_or_never();
+    }
+
     /// Waits for such a suspicion.
     pub(crate) async fn stalled(&self) {
         self.stalled.notified().await;
@@ -98,5 +104,20 @@ impl Notes {
     fn pending(&self) -> MutexGuard<'_, Pending> {
         // Every write leaves it whole, so a panic elsewhere does not spoil it.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspicion_against_one_stream_is_not_held_against_the_next() {
+        let notes = Notes::default();
+        notes.suspect_stream();
+        notes.trust_stream();
+        assert!(notes.stalled().now_or_never().is_none());
+        notes.suspect_stream();
+        assert!(notes.stalled().now_or_never().is_some());
     }
 }

@@ -131,12 +131,16 @@ impl World {
     /// Lets one answer arrive. A failure of a write may be of the answer only.
     fn answer(&mut self, at: usize, works: bool, obeyed: bool) {
         match self.pending.swap_remove(at) {
-            Pending::List(listed) => self.mind.listed(works.then_some(listed.as_slice()), self.now),
+            Pending::List(listed) => {
+                self.mind.listed(works.then_some(listed.as_slice()), self.now);
+            }
             Pending::Inspect(id, facts) => {
                 self.mind
                     .inspected(&id, if works { Ok(*facts) } else { Err(()) }, self.now);
             }
-            Pending::Read(services) => _ = self.mind.read(works.then_some(Some(services)), self.now),
+            Pending::Read(services) => {
+                self.mind.read(works.then_some(Some(services)), self.now);
+            }
             Pending::Write(write) => {
                 let id = write.id().clone();
                 if works || obeyed {
@@ -406,6 +410,41 @@ fn cleanup_also_removes_what_the_original_left_behind_for_this_host() {
 }
 
 #[test]
+fn an_id_that_somebody_else_uses_is_left_to_him_until_he_gives_it_up() {
+    let mut world = World::new(|_| {});
+    let mut theirs = Registration::default();
+    theirs.service.id = "web".into();
+    world.registry.insert("web".into(), theirs.clone());
+    world.settle();
+    world.start(0);
+    let container = world.containers.get_mut(&World::id(0)).unwrap();
+    container.env.push("SERVICE_ID=web".to_owned());
+    world.tell(0, What::Turned);
+    world.settle();
+    assert_eq!(world.registry["web"], theirs);
+    assert_eq!(
+        world.mind.losers()[0].container,
+        "c0",
+        "nobody is told why it is missing"
+    );
+    world.registry.clear();
+    world.pass(world.config.resync);
+    assert_eq!(world.registry, world.expected());
+    assert_eq!(world.mind.losers(), []);
+}
+
+#[test]
+fn what_the_original_left_for_a_container_that_runs_is_taken_over() {
+    let mut world = World::new(|_| {});
+    let mut left = Registration::default();
+    left.service.id = "t1:c0:80".into();
+    world.registry.insert("t1:c0:80".into(), left);
+    world.start(0);
+    world.settle();
+    assert_eq!(world.says(0), (Status::Passing, "running"));
+}
+
+#[test]
 fn a_failed_container_stays_for_people_to_see_where_only_success_deregisters() {
     for (code, stays) in [
         (0, false),
@@ -429,7 +468,7 @@ fn a_failed_container_stays_for_people_to_see_where_only_success_deregisters() {
                 (Status::Critical, &*format!("container exited ({code})"))
             );
         }
-        assert_eq!(world.mind.stopped().len(), usize::from(!stays));
+        assert_eq!(world.mind.stopped().count(), usize::from(!stays));
         world.containers.clear();
         world.tell(0, What::Turned);
         world.settle();

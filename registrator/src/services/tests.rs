@@ -126,6 +126,18 @@ fn how(check: &catalog::check::Definition) -> String {
 }
 
 #[test]
+fn a_thousand_labels_too_many_are_one_complaint_among_few() {
+    let mut container = recorded("published-one");
+    let label = |n| (format!("SERVICE_L{n}"), "x".to_owned());
+    container.labels.extend((0..1000).map(label));
+    let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+    let derived = derive(&container, &config, &|_| None);
+    assert_eq!(derived.registrations[0].service.meta.len(), metadata::MOST_PAIRS);
+    assert_eq!(derived.faults.len(), MOST_FAULTS + 1);
+    assert_eq!(derived.faults[MOST_FAULTS].reason, "920 more settings left out");
+}
+
+#[test]
 fn recorded_containers_become_the_registrations_of_the_transcripts() {
     datadriven::walk(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden"), |file| {
         file.run(|case| match case.directive.as_str() {

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use catalog::check::{Check, CheckSpec};
 use catalog::node::NodeSpec;
 use catalog::{Instance, Node, Picture, Service, ServiceSpec, Status};
+use prometheus::Registry;
 use prometheus::core::Collector;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, Format};
 use crate::config::{Config, Listener, Strategy};
 use crate::metrics::{Metrics, Scrape};
-use crate::table::{Ledger, Table};
+use crate::router::Router;
 use crate::worker::{Shared, Workers};
 
 /// Nothing here takes longer on a working balancer.
@@ -100,9 +100,7 @@ pub(super) struct Balancer {
     pub page: watch::Sender<Arc<str>>,
     pub log: Sink,
     pub metrics: Arc<Metrics>,
-    config: Arc<Config>,
-    table: Arc<ArcSwap<Table>>,
-    ledger: Ledger,
+    router: Router,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -124,7 +122,8 @@ impl Balancer {
         let config = Arc::new(config);
         let workers = Workers::claim(&config).unwrap();
         let (addr, _) = workers.bound().next().unwrap();
-        let table = Arc::new(ArcSwap::default());
+        let router = Router::new(config.clone(), watch::Sender::new(false), &Registry::new()).unwrap();
+        let table = router.live();
         let log = Sink::default();
         let access_log = config
             .access_log
@@ -134,22 +133,19 @@ impl Balancer {
         let (page, not_found) = watch::channel(Arc::from(""));
         let shared = Shared {
             config: config.clone(),
-            table: table.clone(),
+            table,
             not_found,
             metrics: metrics.clone(),
             access_log,
         };
         let stop = CancellationToken::new();
-        let ledger = Ledger::new(config.workers);
         let mut balancer = Self {
             addr,
             stop,
             page,
             log,
             metrics,
-            config,
-            table,
-            ledger,
+            router,
             thread: None,
         };
         balancer.route(routes);
@@ -173,9 +169,9 @@ impl Balancer {
         let picture: Picture = instances
             .map(|instance| (instance.key(), Arc::new(instance)))
             .collect();
-        let table = Table::of(&self.config, &picture, &mut self.ledger);
-        assert!(table.skipped().is_empty(), "{:?}", table.skipped());
-        self.table.store(Arc::new(table));
+        self.router.update(picture);
+        let table = self.router.live().load_full();
+        assert_eq!(table.skipped().next(), None);
     }
 
     pub fn connect(&self) -> Client {
@@ -336,6 +332,14 @@ impl Client {
 
     pub fn close_write(&mut self) {
         self.0.get_mut().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Leaves without a goodbye.
+    pub fn reset(self) {
+        let stream = self.0.into_inner();
+        socket2::SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
     }
 
     /// `None`: the connection ended without one.

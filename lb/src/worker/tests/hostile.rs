@@ -101,6 +101,22 @@ fn a_bad_chunk_size_is_400_and_the_server_is_unharmed() {
 }
 
 #[test]
+fn a_body_that_ends_early_is_400_to_a_client_that_still_listens() {
+    let server = Server::saying("whole");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    for rest in [
+        "Content-Length: 10\r\n\r\nhalf",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let mut client = balancer.connect();
+        client.write(&format!("POST / HTTP/1.1\r\nHost: a\r\n{rest}"));
+        client.close_write();
+        let answer = client.answer().expect("it still listens");
+        assert_eq!(answer.status(), 400, "{rest:?}");
+    }
+}
+
+#[test]
 fn a_host_name_of_ten_kilobytes_is_refused_by_name() {
     let server = Server::saying("");
     let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
@@ -117,6 +133,31 @@ fn a_head_too_large_is_431_and_too_many_headers_too() {
     assert_eq!(balancer.connect().ask(&large).status(), 431);
     let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(200));
     assert_eq!(balancer.connect().ask(&many).status(), 431);
+}
+
+#[test]
+fn what_hyper_refuses_is_counted() {
+    let balancer = Balancer::start(&[]);
+    for request in [
+        "\x16\x03\x01 hello\r\n\r\n",
+        "GET /\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+    ] {
+        assert_eq!(balancer.connect().ask(request).status(), 400, "{request:?}");
+    }
+    until("all are counted", || balancer.metric("bad_requests_total") == 3);
+}
+
+#[test]
+fn an_answer_framed_twice_reaches_the_client_framed_once() {
+    let server = Server::start(|_| {
+        let framing = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";
+        Some(format!("HTTP/1.1 200 OK\r\n{framing}\r\n5\r\nhello\r\n0\r\n\r\n"))
+    });
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let answer = balancer.get("a", "/");
+    assert_eq!(answer.body, "hello");
+    assert_eq!(answer.header("content-length"), [""; 0]);
 }
 
 #[test]
@@ -145,6 +186,8 @@ fn dots_do_not_lead_around_a_route() {
         "//in/x",
         "/./in/x",
         "/%69n/x",
+        "/open%2f..%2Fin/x",
+        "/open/x%2f..%2f%2e%2e/in/x",
     ] {
         assert_eq!(balancer.get("a", path).body, "inner", "{path}");
     }

@@ -78,6 +78,35 @@ fn a_redirect_is_answered_without_asking_a_server() {
 }
 
 #[test]
+fn a_redirect_that_leads_back_gives_way() {
+    let server = Server::saying("here");
+    let trusting = |config: &mut crate::Config| config.trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    let to = |tag| routed("go", server.addr, tag);
+    let balancer = Balancer::with(
+        trusting,
+        &[
+            routed("web", server.addr, "urlprefix-/"),
+            to("urlprefix-plain.com/ redirect=301,http://plain.com$path?seen"),
+            to("urlprefix-tls.com/ redirect=301,https://$host$path"),
+            to("urlprefix-up.com/ redirect=301,/"),
+            to("urlprefix-old.com/old strip=/old redirect=301,http://old.com$path"),
+        ],
+    );
+    let ask = |host: &str, path: &str, proto: &str| {
+        let headers = format!("Host: {host}\r\nX-Forwarded-Proto: {proto}\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\n{headers}\r\n");
+        balancer.connect().ask(&request).status()
+    };
+    assert_eq!(ask("plain.com", "/x", "http"), 200);
+    assert_eq!(ask("plain.com", "/x", "https"), 301);
+    assert_eq!(ask("tls.com", "/x", "http"), 301);
+    assert_eq!(ask("tls.com", "/x", "https"), 200);
+    assert_eq!(ask("up.com", "/x", "http"), 301);
+    assert_eq!(ask("up.com", "/", "http"), 200);
+    assert_eq!(ask("old.com", "/old/x", "http"), 301);
+}
+
+#[test]
 fn unknown_is_404_with_the_operators_page_and_known_but_unfit_is_503() {
     let server = Server::saying("");
     let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-a.com/")]);
@@ -165,6 +194,8 @@ fn bodies_stream_both_ways_with_trailers() {
         balancer.metric("route_tx_bytes_total") == 7
     });
     assert_eq!(balancer.metric("route_rx_bytes_total"), 7);
+    assert_eq!(balancer.metric("client_gone_total"), 0);
+    assert_eq!(server.connections(), 1, "trailers are an end like any other");
 }
 
 #[test]
@@ -212,6 +243,23 @@ fn every_request_leaves_one_line_in_the_log_and_one_count() {
     assert_eq!(balancer.metric("requests_seconds"), 1);
     assert_eq!(balancer.metric("route_seconds"), 1);
     assert_eq!(balancer.metric("http_status_total"), 1);
+}
+
+#[test]
+fn an_answer_of_ours_to_head_is_logged_as_what_it_is() {
+    let with_log = |config: &mut crate::Config| config.access_log = Some("$response_status".into());
+    let mut balancer = Balancer::with(with_log, &[]);
+    let mut client = balancer.connect();
+    client.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = client.head();
+    assert_eq!(
+        (answer.status(), answer.header("content-length")),
+        (404, vec!["9"])
+    );
+    balancer.end();
+    until("the log is written", || !balancer.log.text().is_empty());
+    assert_eq!(balancer.log.text(), "404\n");
+    assert_eq!(balancer.metric("client_gone_total"), 0);
 }
 
 #[test]

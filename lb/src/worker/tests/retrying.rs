@@ -1,6 +1,7 @@
 //! Servers that refuse, close, stall or talk nonsense, and what the client gets instead.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
@@ -27,6 +28,15 @@ fn a_refused_connection_goes_to_another_instance_whatever_the_method() {
         0,
         "nothing failed for a client"
     );
+}
+
+#[test]
+fn one_that_listens_is_found_among_many_that_do_not() {
+    let server = Server::saying("alive");
+    let mut routes: Vec<Routed> = (0..6).map(|_| routed("web", nobody(), "urlprefix-/")).collect();
+    routes.push(routed("web", server.addr, "urlprefix-/"));
+    let balancer = Balancer::start(&routes);
+    assert_eq!(balancer.get("a", "/").body, "alive");
 }
 
 #[test]
@@ -178,6 +188,30 @@ fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
     until("it is counted", || {
         balancer.metric("upstream_failures_total") == 1
     });
+}
+
+#[test]
+fn a_client_that_resets_while_it_waits_takes_its_request_along() {
+    let (gone, left) = std::sync::mpsc::channel();
+    let gone = Mutex::new(gone);
+    let server = Server::speaking(move |mut stream, _| {
+        let read = stream.read(&mut [0; 1024]).unwrap();
+        assert!(read > 0);
+        // Never an answer, only the end of the connection.
+        let end = stream.read(&mut [0; 1024]);
+        gone.lock()
+            .unwrap()
+            .send(end.is_ok_and(|read| read == 0))
+            .unwrap();
+    });
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    until("the server has it", || server.connections() == 1);
+    client.reset();
+    assert_eq!(left.recv_timeout(DEADLINE), Ok(true));
+    until("it is counted", || balancer.metric("client_gone_total") == 1);
+    until("nothing is left", || balancer.metric("connections") == 0);
 }
 
 #[test]

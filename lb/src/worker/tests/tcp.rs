@@ -71,3 +71,28 @@ fn a_silent_client_is_closed_after_the_read_timeout() {
     balancer.route(&[routed("db", server.addr, tag(&balancer))]);
     assert_eq!(balancer.connect().rest(), "");
 }
+
+#[test]
+fn one_that_listens_is_found_among_many_that_do_not() {
+    let server = reflector();
+    let mut balancer = Balancer::with(on_tcp, &[]);
+    let tag = tag(&balancer);
+    let mut routes: Vec<Routed> = (0..6).map(|_| routed("tcp", nobody(), tag.clone())).collect();
+    routes.push(routed("tcp", server.addr, tag));
+    balancer.route(&routes);
+    let mut client = balancer.connect();
+    client.write("hi");
+    client.close_write();
+    assert_eq!(client.rest(), "hi");
+    let retries = balancer.metric("retries_total");
+    assert_eq!(balancer.metric("upstream_failures_total"), retries);
+
+    routes.truncate(1);
+    balancer.route(&routes);
+    assert_eq!(balancer.connect().rest(), "");
+    assert_eq!(
+        balancer.metric("retries_total"),
+        retries,
+        "there was nobody else to ask"
+    );
+}

@@ -72,6 +72,20 @@ fn a_server_that_declines_an_upgrade_answers_as_usual() {
 }
 
 #[test]
+fn nobody_gets_a_connection_of_http_2_past_the_routes() {
+    let server = Server::saying("plain");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let headers = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
+    let answer = balancer
+        .connect()
+        .ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
+    assert_eq!(answer.body, "plain");
+    let seen = server.only();
+    assert_eq!(seen.header("upgrade"), [""; 0]);
+    assert_eq!(seen.header("http2-settings"), [""; 0]);
+}
+
+#[test]
 fn an_upgrade_nobody_asked_for_is_502() {
     let server = Server::start(|_| {
         Some("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n".into())
