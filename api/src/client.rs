@@ -9,6 +9,7 @@ mod verbs;
 use std::time::Duration;
 
 use bytes::Bytes;
+use catalog::duration;
 use catalog::{Answer, Index};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::http::request::Builder;
@@ -17,8 +18,6 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
-
-use crate::wire::duration;
 
 /// An answer larger than this is not a catalog but a mistake.
 const MAX_ANSWER: usize = 256 << 20;

@@ -8,7 +8,6 @@
 pub mod agent;
 pub mod body;
 pub mod check;
-pub mod duration;
 pub mod external;
 mod hash;
 pub mod health;

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use api::wire::body::BodyError;
-use api::wire::{duration, external, register};
+use api::wire::{external, register};
 use catalog::check::Probe;
 use catalog::command::Target;
+use catalog::duration;
 use catalog::{Command, Status};
 use proptest::prelude::*;
 

@@ -15,10 +15,12 @@
 //! | `kv.rs` | an entry: flags, prefixes, compare-and-set |
 //! | `command.rs` | every way truth may change, with its reply |
 //! | `state.rs` | the tables; `apply` dispatches, stamps indexes, collects topics |
+//! | `duration.rs` | times as Go spells them, in checks and options alike |
 //! | `topic.rs` | what a reader can wait for and a write can touch |
 
 pub mod check;
 pub mod command;
+pub mod duration;
 pub mod kv;
 pub mod node;
 pub mod service;

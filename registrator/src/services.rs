@@ -15,7 +15,6 @@ pub(crate) mod address;
 pub(crate) mod checks;
 pub(crate) mod metadata;
 pub(crate) mod naming;
-pub(crate) mod time;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -20,7 +20,7 @@ pub fn boolean(text: &str) -> Value<bool> {
 
 /// Go's durations.
 pub fn duration(text: &str) -> Value<Duration> {
-    api::wire::duration::parse(text)
+    catalog::duration::parse(text)
         .map_err(|_| "expected a number with its unit, for example 250ms, 1.5s or 1m30s".to_owned())
 }
 

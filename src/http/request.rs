@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::wire::duration;
 use bytes::Bytes;
+use catalog::duration;
 use catalog::{Answer, Index, Interest, State};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use catalog::duration;
 use serde_json::{Map, Value};
-
-use super::duration;
 
 /// Why a request body was refused; the text is the whole answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::check::{CheckSpec, Definition, Probe};
-use catalog::{Check, Index, Status};
+use catalog::{Check, Index, Status, duration};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::null_is_default;
 use super::service::Nothing;
-use super::{duration, null_is_default};
 
 /// A check as catalog and health routes show it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -203,40 +203,11 @@ fn address(name: &str, text: &str) -> Result<SocketAddr, BadValue> {
 
 /// A duration; 0 means none.
 fn timeout(key: &str, text: &str) -> Result<Option<Duration>, BadValue> {
-    let duration = parse_duration(text).ok_or_else(|| {
+    let duration = catalog::duration::parse(text).map_err(|_| {
         BadValue::new(
             format!("proxy.addr: {key}={text} is no duration"),
             "it is a number with its unit, for example 250ms, 5s or 1m30s",
         )
     })?;
     Ok((!duration.is_zero()).then_some(duration))
-}
-
-/// Go's duration text: `1m30s`, `250ms`, `1.5h`, `0`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    if text == "0" {
-        return Some(Duration::ZERO);
-    }
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        let unit = &rest[digits..];
-        let end = unit
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(unit.len());
-        let seconds = match &unit[..end] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
-        rest = &unit[end..];
-    }
-    (!text.is_empty()).then_some(total)
 }

@@ -9,7 +9,6 @@ use catalog::{Registration, ServiceSpec, Status};
 
 use super::Fault;
 use super::metadata::{Settings, unprintable};
-use super::time::duration;
 use crate::container::{Container, Health, Port, Protocol};
 
 /// Output longer than this helps nobody.
@@ -68,9 +67,15 @@ fn initial_status(settings: &Settings, faults: &mut Vec<Fault>) -> Option<Status
 
 /// After how long in critical state it wants to be forgotten.
 fn forgotten_after(settings: &Settings, faults: &mut Vec<Fault>) -> Option<Duration> {
-    let time = duration(settings.get("check_deregister_after")?);
+    let time = time_of(settings.get("check_deregister_after")?);
     time.map_err(|problem| faults.push(fault("check_deregister_after", problem)))
         .ok()
+}
+
+/// A time as Go writes it, which is how users of the original write theirs.
+fn time_of(text: &str) -> Result<Duration, String> {
+    catalog::duration::parse(text)
+        .map_err(|_| format!("{text:?} is no time; it is written like 10s or 1m30s"))
 }
 
 /// What a container's state says of its services.
@@ -147,7 +152,7 @@ fn probe(settings: &Settings, port: Port, service: &ServiceSpec, faults: &mut Ve
         return http(settings, scheme, &address, faults).map(Probe::Http);
     }
     if let Some(text) = settings.get("check_ttl") {
-        let ttl = duration(text).ok().filter(|ttl| !ttl.is_zero());
+        let ttl = time_of(text).ok().filter(|ttl| !ttl.is_zero());
         if ttl.is_none() {
             faults.push(fault(
                 "check_ttl",
@@ -189,7 +194,7 @@ fn http(settings: &Settings, scheme: &str, address: &str, faults: &mut Vec<Fault
 }
 
 fn time(settings: &Settings, key: &str, default: Duration, faults: &mut Vec<Fault>) -> Duration {
-    let problem = match settings.get(key).map(duration) {
+    let problem = match settings.get(key).map(time_of) {
         None => return default,
         Some(Ok(time)) if !time.is_zero() => return time,
         Some(Ok(_)) => "zero is no time".to_owned(),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::check::{Definition, HttpProbe, Probe};
+use catalog::duration;
 use serde::Serialize;
 
 use crate::wire::body::{self, BodyError, Fields};
-use crate::wire::duration;
 
 type Result<T> = std::result::Result<T, BodyError>;
 
