@@ -4,7 +4,7 @@
 //! the next. Entries of this node that nobody here vouches for are removed on a whole comparison,
 //! but for those that the leader keeps (service `consul`, check `serfHealth`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use catalog::check::{CheckSpec, SERF_HEALTH};
@@ -120,6 +120,13 @@ fn difference(stale: &Stale, state: &State, node: &NodeSpec) -> Vec<Command> {
             .check_at(&node.name, &check.id)
             .is_some_and(|known| known.spec == *check)
     };
+    // Grouped first: a whole comparison holds thousands of both.
+    let mut of_service = BTreeMap::<&Arc<str>, Vec<CheckSpec>>::new();
+    for check in stale.checks.iter().filter_map(|(_, check)| check.as_ref()) {
+        if let Some(id) = &check.service_id {
+            of_service.entry(id).or_default().push(check.clone());
+        }
+    }
     let mut commands = Vec::new();
     let mut carried = BTreeSet::new();
     for (id, wanted) in &stale.services {
@@ -128,11 +135,7 @@ fn difference(stale: &Stale, state: &State, node: &NodeSpec) -> Vec<Command> {
             commands.extend(recorded.map(|_| forget(node, Target::Service(id.clone()))));
             continue;
         };
-        let own = stale.checks.iter().filter_map(|(_, check)| check.as_ref());
-        let own: Vec<_> = own
-            .filter(|check| check.service_id.as_ref() == Some(id))
-            .cloned()
-            .collect();
+        let own = of_service.remove(id).unwrap_or_default();
         carried.extend(own.iter().map(|check| check.id.clone()));
         if recorded.is_none_or(|recorded| recorded.spec != **wanted) || !own.iter().all(same) {
             commands.push(record(node, Some(ServiceSpec::clone(wanted)), own));
