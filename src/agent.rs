@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+use crate::net;
 use crate::task::{Died, Task, Tasks};
 
 /// How long stopping may take beyond what the balancer needs to drain.
@@ -76,6 +77,16 @@ impl Agent {
         E: Display + Send + 'static,
     {
         self.parts.push(Box::new(move |tasks| tasks.spawn(task, start)));
+    }
+
+    /// Says where containers are registered when this process is in one with its own network.
+    fn note_container(&mut self, option: &str) {
+        if let Some(host) = net::gateway_out_of_container() {
+            self.notes.push(format!(
+                "in a container with a network of its own: ports that containers publish are registered at \
+                 {host}; {option} says where others reach this host"
+            ));
+        }
     }
 
     /// Adds the balancer, which every kind of agent but a lone registrator may have.

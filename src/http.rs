@@ -1,6 +1,6 @@
 //! The HTTP API: Consul's routes over one listener.
 //!
-//! A request passes the same stations whatever it asks for: is the name it was sent to one of ours,
+//! A request passes the same stations whatever it asks for: is it sent to a name of ours (asked on loopback only),
 //! is the path known, is the method allowed, is the body small enough, are the parameters sound;
 //! then its handler parses, asks the store or the local table, and shapes the answer. Owns the
 //! listener and its connections. Must not hold state of its own, nor know how anything is decided.
@@ -42,6 +42,8 @@ use crate::store::Store;
 
 /// A client has this long to finish the head of its request; who dawdles must not hold a socket.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Requests under way have this long to finish when the server stops.
+const DRAIN: Duration = Duration::from_secs(5);
 /// Pause after a connection could not be accepted: no file descriptor comes free any sooner by asking.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -145,7 +147,8 @@ pub async fn run(listener: TcpListener, context: Context, stop: CancellationToke
         });
     }
     drop(listener);
-    connections.shutdown().await;
+    // Whoever is late by then is cut off, or one slow client would hold up the whole stop.
+    let _late = tokio::time::timeout(DRAIN, connections.shutdown()).await;
     Ok(())
 }
 

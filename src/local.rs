@@ -7,7 +7,7 @@
 mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use catalog::check::{Definition, NODE_MAINTENANCE, Probe, SERVICE_MAINTENANCE_PREFIX};
 use catalog::{Registration, ServiceSpec, Status};
@@ -239,8 +239,7 @@ impl Local {
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
-        // Every method of the table leaves it whole, so a panic elsewhere while it is held harms nothing.
-        self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
+        crate::sync::lock(&self.inner.table)
     }
 }
 

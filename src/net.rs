@@ -35,27 +35,28 @@ pub fn host_address() -> Option<IpAddr> {
     gateway_out_of_container().map(IpAddr::V4).or_else(default_route)
 }
 
-/// The way from a container to its host; `None` on a host or in its network, where Docker's own
-/// bridges are to be seen.
+/// The way from a container to its host; `None` on a host or in its network, where the default
+/// route leaves by a device of the machine and not by one end of a pair.
 pub fn gateway_out_of_container() -> Option<Ipv4Addr> {
     let contained = Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists();
-    let among_bridges = Path::new("/sys/class/net/docker0").exists();
-    let routes = || std::fs::read_to_string("/proc/net/route").ok();
-    (contained && !among_bridges)
-        .then(routes)?
-        .as_deref()
-        .and_then(default_gateway)
+    let routes = std::fs::read_to_string("/proc/net/route")
+        .ok()
+        .filter(|_| contained)?;
+    let (device, gateway) = default_gateway(&routes)?;
+    let number = |of: &str| std::fs::read_to_string(format!("/sys/class/net/{device}/{of}")).ok();
+    (number("iflink")? != number("ifindex")?).then_some(gateway)
 }
 
-/// The gateway of the default route in the kernel's table: hexadecimal, lowest byte first.
-fn default_gateway(routes: &str) -> Option<Ipv4Addr> {
+/// Device and gateway of the default route in the kernel's table: hexadecimal, lowest byte first.
+fn default_gateway(routes: &str) -> Option<(&str, Ipv4Addr)> {
     let mut gateways = routes.lines().skip(1).filter_map(|line| {
-        let mut fields = line.split_ascii_whitespace().skip(1);
-        let (destination, gateway) = (fields.next()?, fields.next()?);
-        (destination == "00000000" && gateway != "00000000").then_some(gateway)
+        let mut fields = line.split_ascii_whitespace();
+        let (device, destination, gateway) = (fields.next()?, fields.next()?, fields.next()?);
+        (destination == "00000000" && gateway != "00000000").then_some((device, gateway))
     });
-    let bytes = u32::from_str_radix(gateways.next()?, 16).ok()?;
-    Some(Ipv4Addr::from(bytes.to_le_bytes()))
+    let (device, gateway) = gateways.next()?;
+    let bytes = u32::from_str_radix(gateway, 16).ok()?;
+    Some((device, Ipv4Addr::from(bytes.to_le_bytes())))
 }
 
 /// The host name of this machine, as the kernel has it; `localhost` when it has none.
@@ -78,7 +79,10 @@ mod tests {
         let table = "Iface\tDestination\tGateway \tFlags\n\
                      eth0\t000011AC\t00000000\t0001\n\
                      eth0\t00000000\t010011AC\t0003\n";
-        assert_eq!(default_gateway(table), Some(Ipv4Addr::new(172, 17, 0, 1)));
+        assert_eq!(
+            default_gateway(table),
+            Some(("eth0", Ipv4Addr::new(172, 17, 0, 1)))
+        );
         assert_eq!(default_gateway("Iface\tDestination\n"), None);
         assert_eq!(default_gateway("x\ny 00000000 zz 0\n"), None);
     }

@@ -42,6 +42,8 @@ impl Sync {
     }
 
     /// Writes what changed since the last time.
+    ///
+    /// Dropped before its turn, its marks stay for the next sync.
     pub async fn changed(&self, table: &Mutex<Table>) {
         let _turn = self.turn.lock().await;
         let stale = take_stale(&mut lock(table));
@@ -76,7 +78,8 @@ impl Sync {
     }
 }
 
-fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+/// The table, for a few lines.
+pub fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     // Every method of the table leaves it whole, so a panic elsewhere while it is held harms nothing.
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }

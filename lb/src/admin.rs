@@ -2,7 +2,7 @@
 //! that make no route, health, metrics. Only reads; nothing here can change a route.
 //!
 //! A page in somebody's browser could have its own name point at us (DNS rebinding) and read the table:
-//! requests for names that cannot be ours are refused.
+//! on loopback, requests for names that cannot be ours are refused.
 
 mod page;
 

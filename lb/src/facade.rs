@@ -156,11 +156,9 @@ impl Lb {
             Ok(())
         });
 
-        let (_not_found, not_found) = watch::channel(Arc::from(""));
         let shared = Shared {
             config: self.config.clone(),
             table: live,
-            not_found,
             metrics,
             access_log,
         };

@@ -53,7 +53,6 @@ const MAX_HEADERS: usize = 128;
 /// For clients that meet a service without a healthy instance.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// A client's connection.
@@ -283,10 +282,6 @@ impl Client {
     fn refuse(&self, refusal: &Refusal, exchange: Exchange) -> Response<AnswerBody> {
         let worker = &self.worker;
         let status = refusal.status(worker.config.no_route_status);
-        let page = match refusal {
-            Refusal::NoRoute => Some(worker.not_found.borrow().clone()).filter(|page| !page.is_empty()),
-            _ => None,
-        };
         match refusal {
             Refusal::NoRoute => worker.counters.not_found.add(1),
             Refusal::Unavailable => worker.counters.unavailable.add(1),
@@ -294,14 +289,8 @@ impl Client {
             _ => worker.counters.bad_requests.add(1),
         }
         tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
-        let mut answer = match &page {
-            Some(page) => text(status, Bytes::copy_from_slice(page.as_bytes()), exchange),
-            None => text(status, refusal.text(), exchange),
-        };
+        let mut answer = text(status, refusal.text(), exchange);
         let headers = answer.headers_mut();
-        if page.is_some() {
-            headers.insert(header::CONTENT_TYPE, HTML);
-        }
         if matches!(refusal, Refusal::Unavailable) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }

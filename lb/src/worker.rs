@@ -17,7 +17,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use socket2::Socket;
 use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -64,8 +64,6 @@ struct Port {
 pub(crate) struct Shared {
     pub config: Arc<Config>,
     pub table: Arc<ArcSwap<Table>>,
-    /// Page for requests that no route wants.
-    pub not_found: watch::Receiver<Arc<str>>,
     pub metrics: Arc<Metrics>,
     pub access_log: Option<AccessLog>,
 }
@@ -163,7 +161,6 @@ pub(crate) struct Worker {
     /// From 0; counters that are shared out by worker want it.
     pub number: usize,
     pub config: Arc<Config>,
-    pub not_found: watch::Receiver<Arc<str>>,
     pub counters: Arc<Counters>,
     pub upstream: Rc<Upstream>,
     pub log: Option<Lines>,
@@ -189,7 +186,6 @@ impl Worker {
             log: shared.access_log.map(|log| log.lines()),
             stop,
             table: RefCell::new(Cache::new(shared.table)),
-            not_found: shared.not_found,
             config: shared.config,
         }
     }

@@ -132,7 +132,7 @@ impl Registrator {
             connection,
         };
         // A task of its own: an engine drops events for a reader that is slow for a moment.
-        let following = AbortOnDropHandle::new(tokio::spawn(follower.run(stop.clone())));
+        let mut following = AbortOnDropHandle::new(tokio::spawn(follower.run(stop.clone())));
         let engine = Engine {
             mind: Mind::new(self.config, Instant::now()),
             registry: self.registry,
@@ -161,12 +161,17 @@ impl Registrator {
                 }
             }
         };
-        tokio::select! {
-            () = engine.run(stop.clone()) => {}
-            () = reporting => {}
+        let followed = tokio::select! {
+            () = engine.run(stop.clone()) => following.await,
+            () = reporting => following.await,
+            followed = &mut following => followed,
+        };
+        // Without its ears it would go on deaf: whoever runs us is to know.
+        if let Err(error) = followed
+            && error.is_panic()
+        {
+            std::panic::resume_unwind(error.into_panic());
         }
-        // It was told to stop too; an error would only say that it was aborted.
-        let _ = following.await;
         Ok(())
     }
 

@@ -63,6 +63,9 @@ impl Agent {
             consul.address()
         );
         let mut agent = Self::new(title, config.notes);
+        if config.registrator.ip.is_none() {
+            agent.note_container("-ip");
+        }
         let advertise = net::host_address().unwrap_or(IpAddr::from([127, 0, 0, 1]));
         let mut wanted = registrator_config(config.registrator, net::hostname(), advertise);
         wanted.retry_attempts = config

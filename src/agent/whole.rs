@@ -76,7 +76,7 @@ impl Agent {
         let context = http::Context::new(store, local, core.identity.clone(), core.metrics.clone());
         let context = context.map_err(|error| BuildError::of("http", &error))?;
         let dns = agent.dns(&config, &core).await?;
-        let registrator = agent.registrator(config.registrator, &core)?;
+        let registrator = agent.registrator(config.registrator, config.advertise, &core)?;
         let stopped = registrator
             .as_ref()
             .map_or_else(no_stopped, registrator::Registrator::stopped);
@@ -159,17 +159,18 @@ impl Agent {
     fn registrator(
         &mut self,
         config: Option<config::Containers>,
+        told: Option<IpAddr>,
         core: &Core,
     ) -> Result<Option<registrator::Registrator>, BuildError> {
         let Some(config) = config else { return Ok(None) };
-        if let Some(host) = net::gateway_out_of_container().filter(|_| config.ip.is_none()) {
-            self.notes.push(format!(
-                "in a container with a network of its own: ports that containers publish are registered at \
-                 {host}; -registrator.ip says where others reach this host"
-            ));
+        // With `-dev` the node itself is only known on loopback, but its containers are not.
+        let told = told.filter(|address| !address.is_loopback());
+        if told.is_none() && config.ip.is_none() {
+            self.note_container("-registrator.ip");
         }
+        let reachable = told.or_else(net::host_address).unwrap_or(core.identity.advertise);
         let node = core.identity.node.to_string();
-        let config = registrator_config(config, node, reachable(&core.identity));
+        let config = registrator_config(config, node, reachable);
         let registrator = config.build(Arc::new(Door::new(core.local.clone())));
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         registrator
@@ -209,13 +210,6 @@ fn identity(config: &config::Agent) -> Identity {
         advertise: config.advertise.unwrap_or_else(fallback),
         dev: config.dev,
     }
-}
-
-/// Where containers that publish on all addresses can be reached. With `-dev` the node itself is
-/// only known on loopback, but its containers are not.
-fn reachable(identity: &Identity) -> IpAddr {
-    let own = Some(identity.advertise).filter(|address| !address.is_loopback());
-    own.or_else(net::host_address).unwrap_or(identity.advertise)
 }
 
 fn at(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {

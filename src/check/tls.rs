@@ -1,4 +1,5 @@
-//! Whom an `https` check trusts: the system's authorities, or anybody where it says so.
+//! Whom an `https` check trusts: the system's authorities, Mozilla's where it has none, or anybody where
+//! the check says so.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ impl Trust {
         } else {
             (&self.system, trust_system)
         };
-        // A failure is not remembered: certificates may be installed while we run.
+        // What was chosen stays: authorities installed later count from the next start. A failure does not.
         let made = cell.get_or_try_init(|| async {
             let config = tokio::task::spawn_blocking(make).await;
             config

@@ -81,7 +81,7 @@ pub(crate) async fn send(
         };
         match upload.state() {
             Uploaded::Malformed => return Err(Refusal::Body),
-            Uploaded::Abandoned => return Err(Refusal::Gone),
+            Uploaded::CutShort => return Err(Refusal::CutShort),
             Uploaded::No | Uploaded::Begun | Uploaded::Done => {}
         }
         let Unanswered {

@@ -41,8 +41,8 @@ pub(crate) enum Uploaded {
     Done,
     /// The client broke the framing it announced.
     Malformed,
-    /// The client left.
-    Abandoned,
+    /// It ended before it was whole; the client may still listen.
+    CutShort,
 }
 
 impl Upload {
@@ -106,7 +106,7 @@ impl Body for RequestBody {
             Some(Ok(_)) if inner.is_end_stream() => upload.set(Uploaded::Done),
             Some(Ok(_)) => {}
             Some(Err(error)) if is_malformed(error) => upload.set(Uploaded::Malformed),
-            Some(Err(_)) => upload.set(Uploaded::Abandoned),
+            Some(Err(_)) => upload.set(Uploaded::CutShort),
         }
         Poll::Ready(frame)
     }

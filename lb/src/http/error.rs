@@ -24,7 +24,7 @@ pub(crate) enum Refusal {
     Body,
     /// The same: it ended before it was whole. Who only closed his sending half still reads this.
     #[error("request body ended early")]
-    Gone,
+    CutShort,
     /// No route wants it.
     #[error("no route")]
     NoRoute,
@@ -43,7 +43,7 @@ impl Refusal {
     /// `no_route` is the operator's choice for requests without a route.
     pub(crate) fn status(&self, no_route: u16) -> StatusCode {
         match self {
-            Self::Host(_) | Self::Path(_) | Self::Ambiguous | Self::Body | Self::Gone => {
+            Self::Host(_) | Self::Path(_) | Self::Ambiguous | Self::Body | Self::CutShort => {
                 StatusCode::BAD_REQUEST
             }
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
@@ -73,7 +73,7 @@ impl Refusal {
     pub(crate) fn ends_connection(&self) -> bool {
         matches!(
             self,
-            Self::Ambiguous | Self::Body | Self::Connect | Self::Gone | Self::Host(_)
+            Self::Ambiguous | Self::Body | Self::Connect | Self::CutShort | Self::Host(_)
         )
     }
 }

@@ -175,6 +175,8 @@ impl Mind {
         // Not even an empty listing removes anything: the engine must deny each container by id.
         missing.iter().for_each(|id| self.queue.add(id, false));
         self.listed_once = true;
+        // Without containers there is nothing to inspect, and all is known.
+        self.surveyed |= self.suspected.is_none() && self.queue.is_idle();
         failures
     }
 
@@ -216,6 +218,7 @@ impl Mind {
         let failures = self.reading.end(answer.is_some(), resync, now);
         let Some(answer) = answer else { return failures };
         self.ledger.listed(answer, &self.config);
+        self.forget_the_gone();
         // Entries of ours may stand for containers that no listing will ever show again.
         let strangers = self
             .ledger
@@ -231,9 +234,14 @@ impl Mind {
     /// A write ended. Returns how often in a row it has failed.
     pub(crate) fn wrote(&mut self, id: &Arc<str>, obeyed: bool, now: Instant) -> u32 {
         let failures = self.ledger.done(id, obeyed, now);
+        self.forget_the_gone();
+        failures
+    }
+
+    /// That a container is gone need only be known while an entry stands for it.
+    fn forget_the_gone(&mut self) {
         let recorded: BTreeSet<&str> = self.ledger.containers().collect();
         self.knowledge.bury(&recorded);
-        failures
     }
 
     /// Everything to be done now.

@@ -410,6 +410,16 @@ fn cleanup_also_removes_what_the_original_left_behind_for_this_host() {
 }
 
 #[test]
+fn cleanup_needs_no_container_to_know_that_none_is_there() {
+    let mut world = World::new(|config| config.cleanup = true);
+    let mut entry = Registration::default();
+    entry.service.id = "t1:dead:80".into();
+    world.registry.insert("t1:dead:80".into(), entry);
+    world.settle();
+    assert!(world.registry.is_empty());
+}
+
+#[test]
 fn an_id_that_somebody_else_uses_is_left_to_him_until_he_gives_it_up() {
     let mut world = World::new(|_| {});
     let mut theirs = Registration::default();

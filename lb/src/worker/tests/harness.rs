@@ -97,7 +97,6 @@ fn instance(number: usize, routed: &Routed) -> Instance {
 pub(super) struct Balancer {
     pub addr: SocketAddr,
     pub stop: CancellationToken,
-    pub page: watch::Sender<Arc<str>>,
     pub log: Sink,
     pub metrics: Arc<Metrics>,
     router: Router,
@@ -130,11 +129,9 @@ impl Balancer {
             .as_deref()
             .map(|format| AccessLog::start(Format::parse(format).unwrap(), log.clone()).unwrap());
         let metrics = Arc::new(Metrics::new(table.clone(), access_log.clone()));
-        let (page, not_found) = watch::channel(Arc::from(""));
         let shared = Shared {
             config: config.clone(),
             table,
-            not_found,
             metrics: metrics.clone(),
             access_log,
         };
@@ -142,7 +139,6 @@ impl Balancer {
         let mut balancer = Self {
             addr,
             stop,
-            page,
             log,
             metrics,
             router,
