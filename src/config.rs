@@ -241,13 +241,12 @@ impl Containers {
     fn read(read: &mut Reader) -> Self {
         let ttl = read.value("registrator.ttl", values::seconds);
         let ttl_refresh = read.value("registrator.ttl-refresh", values::seconds);
+        let (life, renewal) = (read.flag("registrator.ttl"), read.flag("registrator.ttl-refresh"));
         if ttl.is_zero() != ttl_refresh.is_zero() {
-            let text = "-ttl and -ttl-refresh must be specified together or not at all";
-            read.fault(Fault::Conflict(text.to_owned()));
+            let text = format!("{life} and {renewal} must be specified together or not at all");
+            read.fault(Fault::Conflict(text));
         } else if !ttl.is_zero() && ttl <= ttl_refresh {
-            read.fault(Fault::Conflict(
-                "-ttl must be greater than -ttl-refresh".to_owned(),
-            ));
+            read.fault(Fault::Conflict(format!("{life} must be greater than {renewal}")));
         }
         Self {
             ip: read.optional("registrator.ip", advertised),

@@ -49,6 +49,11 @@ impl Reader {
         })
     }
 
+    /// The flag of an option as this command spells it.
+    pub fn flag(&self, name: &'static str) -> String {
+        format!("-{}", self.row_of(name).flag(self.raw.command))
+    }
+
     /// Where these options were written, or else their flags: what to change when their values do
     /// not work out.
     pub fn asked(&self, names: &[&'static str]) -> String {
