@@ -97,7 +97,7 @@ impl Agent {
         metrics: &Registry,
     ) -> Result<(), BuildError> {
         self.stop_limit += config.grace + config.shutdown_wait;
-        let balancer = config.build(lb::Inputs { instances }, metrics);
+        let balancer = config.build(lb::Inputs::of(instances), metrics);
         let balancer = balancer.map_err(|error| BuildError::of("balancer", &error))?;
         for lb::Bound { what, addr } in balancer.bound() {
             match what {

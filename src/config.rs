@@ -289,7 +289,9 @@ fn balancer_section(read: &mut Reader) -> balancer::Config {
     let format = read.value("log.access.format", values::text);
     balancer::Config {
         listeners: read.value("proxy.addr", |text| explained(balancer::parse_listeners(text))),
-        admin: Some(read.value("ui.addr", |text| explained(balancer::parse_admin(text)))),
+        ui: Some(balancer::Ui::at(
+            read.value("ui.addr", |text| explained(balancer::parse_admin(text))),
+        )),
         strategy: read.value("proxy.strategy", |text| expected(balancer::parse_strategy(text))),
         matcher: read.value("proxy.matcher", |text| expected(balancer::parse_matcher(text))),
         no_route_status: read.value("proxy.noroutestatus", |text| {
@@ -312,7 +314,7 @@ fn balancer_section(read: &mut Reader) -> balancer::Config {
             expected(balancer::parse_checks_required(text))
         }),
         require_check: false,
-        access_log: target.map(|()| format),
+        access_log: target.map(|()| balancer::AccessLog::stdout(format)),
         trusted: read.value("proxy.trusted", |text| explained(balancer::parse_networks(text))),
         host_routes: read.value("proxy.hostroutes", |text| {
             expected(balancer::parse_host_routes(text))

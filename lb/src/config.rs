@@ -2,18 +2,32 @@
 //! agent's. The parsers here turn the text of single values, spelled as fabio spells them, into
 //! that meaning. Nothing here opens a socket or asks the machine anything.
 
+mod auth;
+mod certs;
+mod edge;
 mod kvlist;
 mod listener;
 mod net;
+mod observe;
+mod resilience;
+mod secret;
+mod ui;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Status;
 
+pub use auth::{AuthKind, AuthScheme};
+pub use certs::{Acme, CertKind, CertSource};
+pub use edge::{Edge, Gzip, Headers, Sts};
 pub use kvlist::{BadKvList, Item, kv_list};
-pub use listener::{Listener, Proto, parse_admin, parse_listeners};
+pub use listener::{Listener, Proto, Tls, parse_admin, parse_listeners};
 pub use net::IpNet;
+pub use observe::{AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces};
+pub use resilience::{Outliers, Retries};
+pub use secret::Secret;
+pub use ui::{Access, SourceLinks, Ui};
 
 /// A value that cannot be meant: which one, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,14 +48,24 @@ impl BadValue {
     }
 }
 
-/// How one of several targets is chosen (`proxy.strategy`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How one of several targets is chosen (`proxy.strategy`, `strategy=` of a route). fabio knows the first two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
-    /// At random, by weight.
+    /// `rnd`: at random, by weight.
     #[default]
     Rnd,
-    /// In turn, by weight.
+    /// `rr`: in turn, by weight.
     Rr,
+    /// `p2c`: the less loaded of two taken at random by weight.
+    P2c,
+    /// `least`: the one with the fewest requests under way for its weight.
+    Least,
+    /// `ip`: the same one for the same client address, as long as it is there.
+    Ip,
+    /// `cookie:<name>`: the same one for the same value of a cookie of the application's.
+    Cookie(Arc<str>),
+    /// `header:<name>`: the same one for the same value of a request header.
+    Header(Arc<str>),
 }
 
 /// How the path of a route is compared (`proxy.matcher`).
@@ -83,8 +107,12 @@ pub enum HostRoutes {
 pub struct Config {
     /// Where requests come in (`proxy.addr`).
     pub listeners: Vec<Listener>,
-    /// Where the routing table is shown (`ui.addr`); `None` switches it off.
-    pub admin: Option<SocketAddr>,
+    /// Where certificates come from (`proxy.cs`).
+    pub certs: Vec<CertSource>,
+    /// Who may come in (`proxy.auth`).
+    pub auth: Vec<AuthScheme>,
+    /// Where the routing table is shown (`ui.*`); `None` switches it off.
+    pub ui: Option<Ui>,
     /// Choice among targets.
     pub strategy: Strategy,
     /// Comparison of paths.
@@ -93,6 +121,22 @@ pub struct Config {
     pub no_route_status: u16,
     /// Time for a connection to a target to open.
     pub dial_timeout: Duration,
+    /// Host patterns are compared literally (`glob.matching.disabled`).
+    pub glob_disabled: bool,
+    /// Headers of every request and answer.
+    pub headers: Headers,
+    /// Compression of answers.
+    pub gzip: Gzip,
+    /// What one client may take.
+    pub edge: Edge,
+    /// Requests that are sent again.
+    pub retries: Retries,
+    /// Instances that fail.
+    pub outliers: Outliers,
+    /// TCP keep-alive probes to targets are this far apart (`proxy.keepalivetimeout`); `None`: the system's.
+    pub keep_alive: Option<Duration>,
+    /// How long a gRPC connection to a target that left goes on (`proxy.grpcshutdowntimeout`).
+    pub grpc_shutdown: Duration,
     /// Time for a target to send its response headers; `None` waits for ever.
     pub response_header_timeout: Option<Duration>,
     /// Idle connections to targets are closed after this long.
@@ -111,8 +155,14 @@ pub struct Config {
     pub checks_required: ChecksRequired,
     /// fabio's rule: an instance without a service check never gets traffic.
     pub require_check: bool,
-    /// Pattern of the access log (`log.access.format`); `None` writes none.
-    pub access_log: Option<String>,
+    /// The access log (`log.access.*`); `None` writes none.
+    pub access_log: Option<AccessLog>,
+    /// How changes of the table are logged.
+    pub routes_log: RoutesLog,
+    /// Where metrics go.
+    pub metrics: Metrics,
+    /// Where traces go.
+    pub traces: Traces,
     /// Peers whose forwarding headers are believed (`proxy.trusted`).
     pub trusted: Vec<IpNet>,
     /// Built-in host names.
@@ -131,11 +181,21 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listeners: vec![Listener::http(listener::any(9999))],
-            admin: Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9998)),
+            certs: Vec::new(),
+            auth: Vec::new(),
+            ui: Some(Ui::default()),
             strategy: Strategy::default(),
             matcher: Matcher::default(),
             no_route_status: 404,
             dial_timeout: Duration::from_secs(30),
+            glob_disabled: false,
+            headers: Headers::default(),
+            gzip: Gzip::default(),
+            edge: Edge::default(),
+            retries: Retries::default(),
+            outliers: Outliers::default(),
+            keep_alive: None,
+            grpc_shutdown: Duration::from_secs(2),
             response_header_timeout: None,
             idle_conn_timeout: Duration::from_secs(15),
             max_idle_per_target: 10_000,
@@ -146,6 +206,9 @@ impl Default for Config {
             checks_required: ChecksRequired::default(),
             require_check: false,
             access_log: None,
+            routes_log: RoutesLog::default(),
+            metrics: Metrics::default(),
+            traces: Traces::default(),
             trusted: Vec::new(),
             host_routes: HostRoutes::default(),
             domains: vec!["consul".to_owned()],

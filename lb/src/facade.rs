@@ -88,10 +88,14 @@ impl Config {
     /// Claims every port and starts nothing.
     pub fn build(self, inputs: Inputs, registry: &Registry) -> Result<Lb, BuildError> {
         let config = Arc::new(self);
-        let format = config.access_log.as_deref().map(Format::parse).transpose()?;
+        let format = config
+            .access_log
+            .as_ref()
+            .map(|log| Format::parse(&log.format))
+            .transpose()?;
         let workers = Workers::claim(&config)?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
-        let admin = config.admin.map(bind).transpose()?;
+        let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
         let (ready, _) = watch::channel(false);
         let router = Router::new(config.clone(), ready.clone(), registry)?;
         Ok(Lb {

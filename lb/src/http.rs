@@ -5,7 +5,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -17,9 +16,9 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::arrival::{Arrival, Stream};
 use crate::config::Listener;
 use crate::table::{Options, Redirect, Route};
 use crate::upstream::{Fault, Lease};
@@ -77,16 +76,15 @@ enum Outcome {
 
 /// Serves one connection until either side ends it, it idles too long, or the worker has stopped and its
 /// request is answered.
-pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: TcpStream, peer: SocketAddr) {
-    let local = stream.local_addr().unwrap_or(listener.addr);
+pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: impl Stream, arrival: Arrival) {
     let trusted = worker
         .config
         .trusted
         .iter()
-        .any(|network| network.contains(peer.ip()));
+        .any(|network| network.contains(arrival.peer.ip()));
     let stream = Watched::new(stream);
     let client = Rc::new(Client {
-        peer: Peer::new(peer, local, trusted),
+        peer: Peer::new(arrival.client, arrival.local, trusted),
         framing: stream.framing(),
         begun: Cell::new(0),
         answered: Rc::default(),
@@ -215,7 +213,7 @@ impl Client {
                 !leads_back(route, scheme, &host, &path.encoded)
             })
             .ok_or(Refusal::NoRoute)?;
-        let choice = route.choice(self.worker.config.strategy, self.worker.number, rand::random);
+        let choice = route.choice(&self.worker.config.strategy, self.worker.number, rand::random);
         let target = self
             .worker
             .pick(route, choice, &[])

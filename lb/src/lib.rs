@@ -10,19 +10,22 @@
 //! | `health.rs` | which instances may receive traffic; pure |
 //! | `table.rs` `table/*` | tags → definitions → routes; lookups; pure |
 //! | `router.rs` | the single writer of the table |
+//! | `kv.rs` | the door to the catalog's key-value store |
 //! | `admin.rs` `admin/*` | the table shown to people and programs |
 //! | `facade.rs` | `Config::build`, [`Lb`]: claim, run, drain |
-//! | `worker.rs` `listen.rs` | one thread, runtime and set of sockets per core |
+//! | `worker.rs` `listen.rs` `arrival.rs` | one thread, runtime and set of sockets per core; who arrives there |
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
 //! | `access_log.rs` `metrics.rs` `meter.rs` | what is written down and counted |
 
 mod access_log;
 pub mod admin;
+mod arrival;
 pub mod config;
 mod facade;
 pub mod health;
 mod http;
+mod kv;
 mod listen;
 mod meter;
 pub mod metrics;
@@ -32,15 +35,39 @@ mod tcp;
 mod upstream;
 mod worker;
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 pub use crate::access_log::FIELDS as ACCESS_LOG_FIELDS;
 pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
+pub use crate::kv::{Entry, Kv, KvError};
 
 /// What the balancer is told, always as whole pictures of now.
 #[derive(Clone, Debug)]
 pub struct Inputs {
     /// Every instance that could be routed. What it holds when [`Lb::run`] begins is the first picture.
     pub instances: watch::Receiver<catalog::Picture>,
+    /// Route commands that are applied after what the tags ask for, in fabio's language.
+    pub overrides: watch::Receiver<Arc<str>>,
+    /// HTML for requests that no route wants; empty: none.
+    pub no_route: watch::Receiver<Arc<str>>,
+    /// The catalog's key-value store: overrides are written to it, ACME keeps its account and certificates in it.
+    /// `None`: the source of the routes has none.
+    pub kv: Option<Arc<dyn Kv>>,
+}
+
+impl Inputs {
+    /// Instances alone: nothing overrides their tags, nothing can be written.
+    #[must_use]
+    pub fn of(instances: watch::Receiver<catalog::Picture>) -> Self {
+        // A watch without a sender stays as it is.
+        Self {
+            instances,
+            overrides: watch::channel(Arc::from("")).1,
+            no_route: watch::channel(Arc::from("")).1,
+            kv: None,
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod census;
 pub mod glob;
 mod matching;
 mod names;
+pub mod options;
 pub mod part;
 mod pick;
 pub mod redirect;
@@ -25,9 +26,10 @@ use catalog::InstanceKey;
 use imbl::{HashMap, OrdMap};
 
 pub use builder::Builder;
+pub use options::{HostHeader, Options};
 pub use part::Part;
 pub use redirect::Redirect;
-pub use route::{Choice, HostHeader, Options, Route, Target, Unfit};
+pub use route::{Choice, Route, Target, Unfit};
 pub use stats::{BUCKETS, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};
 

@@ -23,6 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Lines};
+use crate::arrival::Arrival;
 use crate::config::{Config, Listener, Proto};
 use crate::metrics::{Counters, Metrics, ServiceCounters};
 use crate::table::{Choice, Route, Table, Target};
@@ -248,8 +249,13 @@ impl Worker {
         let counters = self.counters.clone();
         let _open = counters.connections.enter();
         match listener.proto {
-            Proto::Http => http::serve(self, listener, stream, peer).await,
+            Proto::Http => {
+                let arrival = Arrival::plain(&stream, peer, listener.addr);
+                http::serve(self, listener, stream, arrival).await;
+            }
             Proto::Tcp => tcp::serve(&self, &listener, stream).await,
+            // The parser refuses them yet.
+            _ => {}
         }
     }
 

@@ -2,6 +2,7 @@
 //! written `[::]` here; whoever binds it uses both families, or IPv4 where the machine has no IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{BadValue, Item, kv_list};
@@ -28,22 +29,56 @@ const LATER_OPTIONS: [&str; 8] = [
     "refresh",
 ];
 
-/// What a listener speaks.
+/// What a listener speaks (`proto=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proto {
-    /// HTTP/1.1, routed by host and path.
+    /// HTTP/1.1 and, where a client begins so, HTTP/2 without TLS; routed by host and path.
     Http,
-    /// Bytes, routed by the port of the listener.
+    /// HTTP/1.1 and HTTP/2 over TLS.
+    Https,
+    /// Bytes, routed by the port of the listener; over TLS where the listener has a certificate source.
     Tcp,
+    /// TLS passed through unread, routed by the server name that the client asks for.
+    TcpSni,
+    /// As `Tcp`, on every port that a TCP route of the table names.
+    TcpDynamic,
+    /// TLS: passed through where the server name has a TCP route, else as `Https`.
+    HttpsTcpSni,
+    /// gRPC without TLS; HTTP is understood, too.
+    Grpc,
+    /// gRPC over TLS; HTTP is understood, too.
+    Grpcs,
+    /// Metrics for a scraper.
+    Prometheus,
 }
 
 impl Proto {
+    /// Every one, in the order of the documentation.
+    pub const ALL: [Self; 9] = [
+        Self::Http,
+        Self::Https,
+        Self::Tcp,
+        Self::TcpSni,
+        Self::TcpDynamic,
+        Self::HttpsTcpSni,
+        Self::Grpc,
+        Self::Grpcs,
+        Self::Prometheus,
+    ];
+
     /// fabio's word for it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::Https => "https",
             Self::Tcp => "tcp",
+            Self::TcpSni => "tcp+sni",
+            Self::TcpDynamic => "tcp-dynamic",
+            Self::HttpsTcpSni => "https+tcp+sni",
+            Self::Grpc => "grpc",
+            Self::Grpcs => "grpcs",
+            Self::Prometheus => "prometheus",
         }
     }
 }
@@ -61,6 +96,28 @@ pub struct Listener {
     pub write_timeout: Option<Duration>,
     /// `it`: time that a kept-alive connection may stay idle (HTTP only).
     pub idle_timeout: Option<Duration>,
+    /// How TLS is spoken; `None`: it is not.
+    pub tls: Option<Tls>,
+    /// `pxyproto`, `pxytimeout`: clients may begin with a PROXY header, which is waited for that long.
+    pub proxy_header: Option<Duration>,
+    /// `refresh` (tcp-dynamic): fabio's pause between two looks at the table. Ports follow the table at once here,
+    /// so it only bounds how often.
+    pub refresh: Option<Duration>,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// `cs`: name of the certificate source.
+    pub source: Arc<str>,
+    /// `strictmatch`: no fallback certificate for names that have none.
+    pub strict: bool,
+    /// `tlsmin`: oldest version, as on the wire (`0x0303` is 1.2); `None`: the library's.
+    pub min: Option<u16>,
+    /// `tlsmax`: newest version.
+    pub max: Option<u16>,
+    /// `tlsciphers`: cipher suites of TLS 1.2, as on the wire; empty: the library's.
+    pub ciphers: Vec<u16>,
 }
 
 impl Listener {
@@ -73,6 +130,9 @@ impl Listener {
             read_timeout: None,
             write_timeout: None,
             idle_timeout: None,
+            tls: None,
+            proxy_header: None,
+            refresh: None,
         }
     }
 

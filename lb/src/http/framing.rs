@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use crate::arrival::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// Of a line longer than this only the beginning is kept: enough for every header that frames a body.
@@ -104,15 +104,15 @@ impl Framing {
 
 /// A client's stream whose incoming bytes are looked at.
 #[derive(Debug)]
-pub(crate) struct Watched {
-    stream: TcpStream,
+pub(crate) struct Watched<S> {
+    stream: S,
     scanner: Scanner,
     /// Our half is closed; until when the client's is still read.
     lingering: Option<Pin<Box<Sleep>>>,
 }
 
-impl Watched {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+impl<S: Stream> Watched<S> {
+    pub(crate) fn new(stream: S) -> Self {
         Self {
             stream,
             scanner: Scanner::new(),
@@ -130,9 +130,8 @@ impl Watched {
 
     /// Sees a client that closed its half, or fails where it left.
     fn look_ahead(&self, cx: &mut Context<'_>) -> io::Result<()> {
-        let mut next = [0];
         if !self.half_closed().load(Relaxed)
-            && let Poll::Ready(0) = self.stream.poll_peek(cx, &mut ReadBuf::new(&mut next))?
+            && let Poll::Ready(0) = self.stream.poll_waiting(cx)?
         {
             self.half_closed().store(true, Relaxed);
         }
@@ -351,7 +350,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
     }
 }
 
-impl AsyncRead for Watched {
+impl<S: Stream> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -368,7 +367,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: Stream> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.count(polled)

@@ -11,8 +11,9 @@ use catalog::InstanceKey;
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use super::census::Census;
+use super::options::Options;
 use super::part::{Named, Part};
-use super::route::{Candidate, Options, Place, Route};
+use super::route::{Candidate, Place, Route};
 use super::{HTTP_PORT, alter};
 use crate::config::Config;
 

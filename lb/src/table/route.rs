@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::options::Options;
 use super::part::Part;
 use super::pick::{self, Shares};
-use super::redirect::Redirect;
 use super::stats::{TargetKey, TargetStats, Turns};
 use crate::config::Strategy;
 use crate::health::Verdict;
@@ -57,37 +57,6 @@ pub struct Target {
     pub share: f64,
     /// Its counters; the same in every table that has this target.
     pub stats: Arc<TargetStats>,
-}
-
-/// What the option part of a tag asks for.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Options {
-    /// Removed from the start of the path.
-    pub strip: Option<Box<str>>,
-    /// Put in front of the path, after `strip`.
-    pub prepend: Option<Box<str>>,
-    /// Host header for the target.
-    pub host: HostHeader,
-    /// Answer a redirect instead of asking the target.
-    pub redirect: Option<Redirect>,
-    /// Share asked for; 0 takes a part of what is left.
-    pub weight: f64,
-    /// Other tags of the service.
-    pub tags: Box<[Box<str>]>,
-    /// Options as written, but for `proto`, `weight` and a redirect's URL; unknown ones too.
-    pub shown: Box<[(Box<str>, Box<str>)]>,
-}
-
-/// Which Host header a target sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum HostHeader {
-    /// The client's.
-    #[default]
-    Client,
-    /// The target's own `host:port` (`host=dst`).
-    Target,
-    /// This one.
-    Name(Box<str>),
 }
 
 /// A number that selects a target; equal numbers select equal targets.
@@ -173,10 +142,12 @@ impl Route {
     }
 
     /// How the next request of this worker chooses. `random` is asked only where it is used.
-    pub fn choice(&self, strategy: Strategy, worker: usize, random: impl FnOnce() -> u64) -> Choice {
+    pub fn choice(&self, strategy: &Strategy, worker: usize, random: impl FnOnce() -> u64) -> Choice {
         match strategy {
             Strategy::Rnd => Choice::Random(random()),
             Strategy::Rr => Choice::Turn(self.turns.next(worker)),
+            // Not to be asked for yet.
+            _ => Choice::Random(random()),
         }
     }
 

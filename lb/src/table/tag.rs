@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::glob::{BadGlob, Glob};
 use super::matching::{MAX_HOST, is_pattern, split_port};
+use super::options::{HostHeader, Options};
 use super::redirect::{BadRedirect, Redirect};
-use super::route::{HostHeader, Options};
 use crate::config::{Config, Matcher};
 
 /// Longest tag worth reading; far above any real one.

@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::Table;
+use super::options::Options;
 use super::part::Part;
-use super::route::{Options, Route, Target, Unfit};
+use super::route::{Route, Target, Unfit};
 use super::tag::{Source, escape};
 
 /// Which weights a listing shows.

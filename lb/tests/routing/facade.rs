@@ -19,7 +19,7 @@ fn config() -> Config {
     let any = "127.0.0.1:0".parse().unwrap();
     Config {
         listeners: vec![Listener::http(any)],
-        admin: Some(any),
+        ui: Some(lb::config::Ui::at(any)),
         workers: 2,
         ..Config::default()
     }
@@ -62,7 +62,7 @@ async fn it_serves_from_the_first_table_on_and_ends_when_told() {
     let server = greeter().await;
     let services = format!("web {server} base=web cport=80\ndown {server} base=down cport=80 check=critical");
     let (_pictures, instances) = watch::channel(picture(&services));
-    let lb = config().build(Inputs { instances }, &Registry::new()).unwrap();
+    let lb = config().build(Inputs::of(instances), &Registry::new()).unwrap();
     let (http, ui) = (addr(&lb, "http"), addr(&lb, "ui"));
     // Claimed is not listening: nobody gets a 404 from a table that is not there yet.
     assert!(TcpStream::connect(http).await.is_err());
@@ -101,9 +101,7 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
     let addr = taken.local_addr().unwrap();
     let (_pictures, instances) = watch::channel(picture(""));
     let build = |config: Config| {
-        let inputs = Inputs {
-            instances: instances.clone(),
-        };
+        let inputs = Inputs::of(instances.clone());
         config.build(inputs, &Registry::new()).unwrap_err()
     };
     let error = build(Config {
@@ -115,7 +113,7 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
         "{error}"
     );
     let error = build(Config {
-        admin: Some(addr),
+        ui: Some(lb::config::Ui::at(addr)),
         ..config()
     });
     assert!(
@@ -125,7 +123,7 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
         "{error}"
     );
     let error = build(Config {
-        access_log: Some("$nonsense".to_owned()),
+        access_log: Some(lb::config::AccessLog::stdout("$nonsense")),
         ..config()
     });
     assert!(error.to_string().contains("$nonsense"), "{error}");

@@ -71,7 +71,7 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
         tx: 20,
     };
     route.targets[0].stats.record(0, served);
-    let choice = route.choice(lb::config::Strategy::Rr, 0, || 0);
+    let choice = route.choice(&lb::config::Strategy::Rr, 0, || 0);
     assert_eq!(choice, lb::table::Choice::Turn(0));
 
     router.update(picture("web 10.0.0.1:80\n  urlprefix-/"));
@@ -84,7 +84,7 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
     );
     assert_eq!(snapshot.buckets[2], 1);
     assert_eq!(
-        route.choice(lb::config::Strategy::Rr, 0, || 0),
+        route.choice(&lb::config::Strategy::Rr, 0, || 0),
         lb::table::Choice::Turn(1)
     );
 

@@ -126,8 +126,8 @@ impl Balancer {
         let log = Sink::default();
         let access_log = config
             .access_log
-            .as_deref()
-            .map(|format| AccessLog::start(Format::parse(format).unwrap(), log.clone()).unwrap());
+            .as_ref()
+            .map(|asked| AccessLog::start(Format::parse(&asked.format).unwrap(), log.clone()).unwrap());
         let metrics = Arc::new(Metrics::new(table.clone(), access_log.clone()));
         let shared = Shared {
             config: config.clone(),

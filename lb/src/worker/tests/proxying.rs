@@ -227,7 +227,8 @@ fn every_request_leaves_one_line_in_the_log_and_one_count() {
     let server = Server::saying("hello");
     let pattern =
         "$request|$request_host|$response_status|$response_body_size|$upstream_service|$header.X-Real-Ip";
-    let with_log = |config: &mut crate::Config| config.access_log = Some(pattern.into());
+    let with_log =
+        |config: &mut crate::Config| config.access_log = Some(crate::config::AccessLog::stdout(pattern));
     let mut balancer = Balancer::with(with_log, &[routed("web", server.addr, "urlprefix-a.com/")]);
     balancer.get("a.com", "/x?y");
     balancer.get("b.com", "/\"");
@@ -244,7 +245,9 @@ fn every_request_leaves_one_line_in_the_log_and_one_count() {
 
 #[test]
 fn an_answer_of_ours_to_head_is_logged_as_what_it_is() {
-    let with_log = |config: &mut crate::Config| config.access_log = Some("$response_status".into());
+    let with_log = |config: &mut crate::Config| {
+        config.access_log = Some(crate::config::AccessLog::stdout("$response_status"));
+    };
     let mut balancer = Balancer::with(with_log, &[]);
     let mut client = balancer.connect();
     client.write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
