@@ -25,6 +25,9 @@ pub enum AuthKind {
         realm: String,
         /// `refresh`: time between two looks at the file; `None`: read once.
         refresh: Option<Duration>,
+        /// `forward=true`: targets see the Authorization header that let the request in. fabio always sends it on,
+        /// which hands every password to every target (fabio #671).
+        forward: bool,
     },
     /// `external`: a GET to another server, whose 2xx lets the request in (fabio PR 1082).
     External {
