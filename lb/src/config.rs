@@ -341,6 +341,18 @@ fn duration(name: &str, key: &str, text: &str) -> Result<Duration, BadValue> {
     })
 }
 
+/// fabio takes exactly `true`, and everything else for false.
+fn truth(name: &str, key: &str, value: &str) -> Result<bool, BadValue> {
+    match value {
+        "true" => Ok(true),
+        "false" | "" => Ok(false),
+        _ => Err(BadValue::new(
+            format!("{name}: {key}={value} is neither true nor false"),
+            "it is true or false",
+        )),
+    }
+}
+
 fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|word| !word.is_empty())
 }

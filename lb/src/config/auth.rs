@@ -47,7 +47,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Looking at a file more often helps nobody.
 const LEAST_REFRESH: Duration = Duration::from_secs(1);
 
-/// `proxy.auth`: `name=<n>;type=basic;file=<htpasswd>[;realm=<r>][;refresh=<d>]` or
+/// `proxy.auth`: `name=<n>;type=basic;file=<htpasswd>[;realm=<r>][;refresh=<d>][;forward=true]` or
 /// `name=<n>;type=external;endpoint=<url>[;set-auth-headers=…][;append-auth-headers=…][;timeout=<d>]`, separated by
 /// commas; of two with one name the later counts.
 pub fn parse_auth(text: &str) -> Result<Vec<AuthScheme>, Vec<BadValue>> {
@@ -92,8 +92,9 @@ fn scheme(item: &Item) -> Result<AuthScheme, BadValue> {
                 file: needs("file")?.to_owned(),
                 realm: get("realm").unwrap_or(name).to_owned(),
                 refresh: time(get("refresh"), "refresh")?.map(|refresh| refresh.max(LEAST_REFRESH)),
+                forward: super::truth("proxy.auth", "forward", get("forward").unwrap_or_default())?,
             },
-            &["file", "realm", "refresh"],
+            &["file", "realm", "refresh", "forward"],
         ),
         "external" => (
             AuthKind::External {

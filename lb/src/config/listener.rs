@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BadValue, CertKind, CertSource, Item, items, tls};
+use super::{BadValue, CertKind, CertSource, Item, items, tls, truth};
 
 /// Every option, for those who misspell one.
 const OPTIONS: &str =
@@ -348,18 +348,6 @@ impl Draft {
         // Any other certificate would be one that was ordered for somebody else.
         self.tls.strict |= matches!(source.kind, CertKind::VaultPki(_));
         Ok(Some(self.tls))
-    }
-}
-
-/// fabio takes exactly `true`, and everything else for false.
-fn truth(name: &str, key: &str, value: &str) -> Result<bool, BadValue> {
-    match value {
-        "true" => Ok(true),
-        "false" | "" => Ok(false),
-        _ => Err(BadValue::new(
-            format!("{name}: {key}={value} is neither true nor false"),
-            "it is true or false",
-        )),
     }
 }
 

@@ -311,6 +311,7 @@ fn authentication_schemes_are_read_in_fabios_words() {
         file: "/htpasswd".to_owned(),
         realm: "a".to_owned(),
         refresh: Some(Duration::from_secs(1)),
+        forward: false,
     };
     assert_eq!(schemes[0].kind, basic);
     let external = AuthKind::External {
