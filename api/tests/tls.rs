@@ -1,5 +1,7 @@
 //! The client over TLS: whom it trusts and what it shows, against a real handshake.
 
+#![allow(clippy::unwrap_used, reason = "in tests a panic is the report")]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
