@@ -45,8 +45,8 @@ pub struct Config {
     pub datacenter: Option<String>,
     /// Asked about and written to, where the server knows namespaces (Consul Enterprise).
     pub namespace: Option<String>,
-    /// Only used with `https://`.
-    pub tls: Tls,
+    /// Only used with `https://`; `None`: as by default.
+    pub tls: Option<Box<Tls>>,
     /// For connecting, and for an answer beyond the time it may be held.
     pub timeout: Duration,
 }
@@ -59,7 +59,7 @@ impl Config {
             token: None,
             datacenter: None,
             namespace: None,
-            tls: Tls::default(),
+            tls: None,
             timeout: Duration::from_secs(10),
         }
     }
@@ -425,7 +425,7 @@ fn with_tls(
             ..Tls::default()
         }
     } else {
-        config.tls.clone()
+        config.tls.as_deref().cloned().unwrap_or_default()
     };
     let tls = tls.config().map_err(|source| ClientError::Tls {
         address: config.address.clone(),

@@ -99,7 +99,7 @@ async fn consul(server: &Authority, clients: Option<&Authority>) -> SocketAddr {
 
 async fn leader(address: SocketAddr, tls: Tls) -> Result<String, ClientError> {
     let config = Config {
-        tls,
+        tls: Some(Box::new(tls)),
         timeout: Duration::from_secs(5),
         ..Config::new(format!("https://localhost:{}", address.port()))
     };
@@ -163,7 +163,7 @@ async fn a_file_that_cannot_be_used_is_named() {
     let not_pem = authority.file("odd.pem", "no certificate");
     for path in [Path::new("/does/not/exist.pem"), &not_pem] {
         let config = Config {
-            tls: trusting(path),
+            tls: Some(Box::new(trusting(path))),
             ..Config::new("https://localhost:8501")
         };
         let error = Client::new(&config).unwrap_err().to_string();
