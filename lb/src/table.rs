@@ -38,7 +38,7 @@ pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
 pub use redirect::Redirect;
 pub use route::{Route, Target, Unfit};
-pub use stats::{BUCKETS, Served, Snapshot, TargetKey, TargetStats};
+pub use stats::{Layout, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};
 
 use census::Census;

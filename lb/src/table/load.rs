@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
+use crate::histogram::bump;
+
 /// What one target has under way.
 #[derive(Debug)]
 pub struct Load {
@@ -41,7 +43,7 @@ impl Load {
 
     /// One more, until what is returned is dropped. Only worker `worker` may pass its own number.
     pub fn enter(self: &Arc<Self>, worker: usize) -> UnderWay {
-        add(&self.shard(worker).0, 1);
+        bump(&self.shard(worker).0, 1);
         UnderWay {
             load: self.clone(),
             worker,
@@ -63,13 +65,8 @@ impl Load {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        add(&self.load.shard(self.worker).0, u64::MAX);
+        bump(&self.load.shard(self.worker).0, u64::MAX);
     }
-}
-
-/// Adds to a number that only the calling worker writes, so no locked instruction is needed.
-fn add(number: &AtomicU64, by: u64) {
-    number.store(number.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
 #[cfg(test)]

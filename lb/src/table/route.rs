@@ -11,7 +11,7 @@ use super::load::Load;
 use super::options::Options;
 use super::part::Part;
 use super::pick::{self, Shares};
-use super::stats::{TargetKey, TargetStats, Turns};
+use super::stats::{Layout, TargetKey, TargetStats, Turns};
 use super::tag::Source;
 use crate::config::Strategy;
 use crate::health::Verdict;
@@ -145,7 +145,7 @@ impl Route {
         place: &Place,
         candidates: &[&Candidate],
         before: Option<&Self>,
-        workers: usize,
+        layout: &Layout,
     ) -> Self {
         let mut seen = HashSet::new();
         let chosen: Vec<&Candidate> = candidates
@@ -172,8 +172,8 @@ impl Route {
                 addr: part.addr.clone(),
                 options: candidate.options.clone(),
                 share: *share,
-                stats: stats.unwrap_or_else(|| Arc::new(TargetStats::new(workers))),
-                load: load.unwrap_or_else(|| Arc::new(Load::new(workers))),
+                stats: stats.unwrap_or_else(|| Arc::new(TargetStats::new(layout))),
+                load: load.unwrap_or_else(|| Arc::new(Load::new(layout.workers))),
                 seed: hash(part.addr.as_bytes()),
             })
         };
@@ -190,7 +190,7 @@ impl Route {
                 .collect(),
             strategy: chosen.iter().find_map(|each| each.options.strategy.clone()),
             shares: Shares::new(&shares),
-            turns: before.map_or_else(|| Arc::new(Turns::new(workers)), |route| route.turns.clone()),
+            turns: before.map_or_else(|| Arc::new(Turns::new(layout)), |route| route.turns.clone()),
         }
     }
 

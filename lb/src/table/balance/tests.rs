@@ -1,10 +1,11 @@
 //! Strategies on targets without a table around them.
 
 use super::*;
+use crate::config::Config;
 use crate::table::asker::hash;
 use crate::table::load::Load;
 use crate::table::pick::effective;
-use crate::table::stats::TargetStats;
+use crate::table::stats::{Layout, TargetStats};
 
 /// Targets of these weights, and how they share.
 fn route(weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
@@ -17,7 +18,7 @@ fn route(weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
             node: "n1".into(),
             options: Arc::default(),
             share: *share,
-            stats: Arc::new(TargetStats::new(1)),
+            stats: Arc::new(TargetStats::new(&Layout::of(&Config::default()))),
             load: Arc::new(Load::new(1)),
             seed: hash(addr.as_bytes()),
             addr: addr.into(),
