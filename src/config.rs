@@ -287,11 +287,27 @@ fn balancer_section(read: &mut Reader) -> balancer::Config {
         _ => Err("expected stdout, or nothing to write none".to_owned()),
     });
     let format = read.value("log.access.format", values::text);
+    let certs = read.parts("proxy.cs", balancer::parse_certs).unwrap_or_default();
+    let around = balancer::Around {
+        certs: &certs,
+        read_timeout: read.value("proxy.readtimeout", values::patience),
+        write_timeout: read.value("proxy.writetimeout", values::patience),
+        ..balancer::Around::nothing()
+    };
+    let listeners = read.parts("proxy.addr", |text| balancer::parse_listeners(text, &around));
+    // Its time limits are for traffic; the admin server has its own.
+    let around = balancer::Around {
+        certs: &certs,
+        ..balancer::Around::nothing()
+    };
+    let ui = balancer::Ui {
+        listener: read.value("ui.addr", |text| explained(balancer::parse_admin(text, &around))),
+        ..balancer::Ui::default()
+    };
     balancer::Config {
-        listeners: read.value("proxy.addr", |text| explained(balancer::parse_listeners(text))),
-        ui: Some(balancer::Ui::at(
-            read.value("ui.addr", |text| explained(balancer::parse_admin(text))),
-        )),
+        listeners: listeners.unwrap_or_default(),
+        ui: Some(ui),
+        auth: read.parts("proxy.auth", balancer::parse_auth).unwrap_or_default(),
         strategy: read.value("proxy.strategy", |text| expected(balancer::parse_strategy(text))),
         matcher: read.value("proxy.matcher", |text| expected(balancer::parse_matcher(text))),
         no_route_status: read.value("proxy.noroutestatus", |text| {
@@ -323,6 +339,7 @@ fn balancer_section(read: &mut Reader) -> balancer::Config {
         workers: read
             .optional("proxy.workers", values::number_from(1))
             .map_or(defaults.workers, |count| count.try_into().unwrap_or(usize::MAX)),
+        certs,
         ..defaults
     }
 }

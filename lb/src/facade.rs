@@ -154,9 +154,20 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
+        let mut known = self.inputs.known;
         let run = self.router.run(self.inputs.instances, behind.clone());
-        tasks.spawn(async {
-            run.await;
+        let end = behind.clone();
+        tasks.spawn(async move {
+            // A sender that is gone leaves the source unknown for good.
+            let source_known = async { known.wait_for(|known| *known).await.is_ok() };
+            let go = tokio::select! {
+                go = source_known => go,
+                () = end.cancelled() => false,
+            };
+            if go {
+                run.await;
+            }
+            end.cancelled().await;
             Ok(())
         });
 

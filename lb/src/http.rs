@@ -78,10 +78,11 @@ enum Outcome {
 /// request is answered.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: impl Stream, arrival: Arrival) {
     let trusted = worker
-        .config
+        .config()
         .trusted
         .iter()
         .any(|network| network.contains(arrival.peer.ip()));
+    let stop = arrival.stop.clone();
     let stream = Watched::new(stream);
     let client = Rc::new(Client {
         peer: Peer::new(arrival.client, arrival.local, trusted),
@@ -107,7 +108,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
         tokio::select! {
             // In this order, so that no answer is written after the stop without saying that it is the last.
             biased;
-            () = client.worker.stop.cancelled(), if !draining => {
+            () = stop.cancelled(), if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -213,7 +214,7 @@ impl Client {
                 !leads_back(route, scheme, &host, &path.encoded)
             })
             .ok_or(Refusal::NoRoute)?;
-        let choice = route.choice(&self.worker.config.strategy, self.worker.number, rand::random);
+        let choice = route.choice(&self.worker.config().strategy, self.worker.number, rand::random);
         let target = self
             .worker
             .pick(route, choice, &[])
@@ -279,7 +280,7 @@ impl Client {
 
     fn refuse(&self, refusal: &Refusal, exchange: Exchange) -> Response<AnswerBody> {
         let worker = &self.worker;
-        let status = refusal.status(worker.config.no_route_status);
+        let status = refusal.status(worker.config().no_route_status);
         match refusal {
             Refusal::NoRoute => worker.counters.not_found.add(1),
             Refusal::Unavailable => worker.counters.unavailable.add(1),

@@ -40,7 +40,7 @@ mod worker;
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use crate::access_log::FIELDS as ACCESS_LOG_FIELDS;
 pub use crate::config::Config;
@@ -59,7 +59,16 @@ pub struct Inputs {
     /// The catalog's key-value store: overrides are written to it, ACME keeps its account and certificates in it.
     /// `None`: the source of the routes has none.
     pub kv: Option<Arc<dyn Kv>>,
+    /// True once the pictures above are of the source and not of a beginning: before, no table is made and no listener
+    /// opens, or a restart would answer 404 to everybody.
+    pub known: watch::Receiver<bool>,
+    /// Where somebody who wants the configuration read again says so; `None`: nobody reads it again.
+    pub reload: Option<ReloadRequest>,
 }
+
+/// Takes those who want the configuration read again. The answer: one line for everything that changed, or all that is
+/// wrong, in which case nothing did.
+pub type ReloadRequest = mpsc::Sender<oneshot::Sender<Result<Vec<String>, String>>>;
 
 impl Inputs {
     /// Instances alone: nothing overrides their tags, nothing can be written.
@@ -71,6 +80,8 @@ impl Inputs {
             overrides: watch::channel(Arc::from("")).1,
             no_route: watch::channel(Arc::from("")).1,
             kv: None,
+            known: watch::channel(true).1,
+            reload: None,
         }
     }
 }

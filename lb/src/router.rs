@@ -25,6 +25,7 @@ pub type Live = Arc<ArcSwap<Table>>;
 pub struct Router {
     config: Arc<Config>,
     live: Live,
+    swapped: watch::Sender<()>,
     ready: watch::Sender<bool>,
     picture: Picture,
     builder: Builder,
@@ -54,6 +55,7 @@ impl Router {
     ) -> Result<Self, prometheus::Error> {
         Ok(Self {
             live: Live::default(),
+            swapped: watch::Sender::new(()),
             ready,
             picture: Picture::new(),
             builder: Builder::new(config.clone()),
@@ -66,6 +68,12 @@ impl Router {
     #[must_use]
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// Changes with every table that takes effect.
+    #[must_use]
+    pub fn swapped(&self) -> watch::Receiver<()> {
+        self.swapped.subscribe()
     }
 
     /// Follows pictures until `stop`. What the watch holds at the start is the first picture.
@@ -161,6 +169,7 @@ impl Router {
         self.gauges.skipped.set(count(table.skipped().count()));
         self.gauges.swaps.inc();
         self.live.store(Arc::new(table));
+        self.swapped.send_replace(());
     }
 
     fn warn_of<'a>(&self, skipped: impl Iterator<Item = &'a Skipped>) {

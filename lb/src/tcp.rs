@@ -76,7 +76,7 @@ impl Drop for Tally<'_> {
 
 /// Dials targets of `route` until one accepts.
 async fn connect(worker: &Worker, route: &Route) -> Option<(Arc<Target>, TcpStream)> {
-    let choice = route.choice(&worker.config.strategy, worker.number, rand::random);
+    let choice = route.choice(&worker.config().strategy, worker.number, rand::random);
     let mut tried = Vec::new();
     let mut attempts = 0;
     while attempts < ATTEMPTS {

@@ -180,7 +180,7 @@ fn values(invocation: &Invocation) -> Vec<String> {
 }
 
 fn balancer(lines: &mut Vec<String>, lb: &lb::Config) {
-    fields!(lines, "lb.", lb, listeners ui strategy matcher no_route_status dial_timeout
+    fields!(lines, "lb.", lb, listeners certs auth ui strategy matcher no_route_status dial_timeout
         response_header_timeout idle_conn_timeout max_idle_per_target shutdown_wait grace tag_prefix accepted
         checks_required require_check access_log trusted host_routes domains node datacenter workers);
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use lb::config::BadValue;
+
 use super::fault::{Fault, Origin};
 use super::options::{self, Kind, Row};
 use super::raw::{Raw, Written};
@@ -36,6 +38,31 @@ impl Reader {
         }
         // A test reads every default, so this cannot meet a user.
         parse(row.default_for(command)).unwrap_or_else(|why| panic!("default of {name}: {why}"))
+    }
+
+    /// The meaning of an option of several parts, each of which may be wrong in its own way.
+    pub fn parts<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, Vec<BadValue>>,
+    ) -> Option<T> {
+        let row = self.row(name);
+        let command = self.raw.command;
+        let Some(written) = self.raw.written(name) else {
+            let default = parse(row.default_for(command));
+            return Some(default.unwrap_or_else(|why| panic!("default of {name}: {why:?}")));
+        };
+        let text = written.items.join(",");
+        let faults = match parse(&text) {
+            Ok(value) => return Some(value),
+            Err(faults) => faults,
+        };
+        let faults = faults
+            .into_iter()
+            .map(|bad| invalid(row, written, text.clone(), bad.to_string()));
+        let faults: Vec<Fault> = faults.collect();
+        self.raw.faults.extend(faults);
+        None
     }
 
     /// The meaning of an option that has no default; an empty text is as good as none.

@@ -36,12 +36,32 @@ pub const ROWS: &[Row] = &[
     row("proxy.addr").is(
         Kind::List,
         ":9999",
-        "Addresses to serve: [host]:port[;proto=http|tcp][;more options], separated by commas.",
+        "Addresses to serve: [host]:port[;proto=…][;more options], separated by commas.",
+    ),
+    row("proxy.cs").is(
+        Kind::List,
+        "",
+        "Certificate sources: cs=<name>;type=<type>;cert=<where>[;more options], separated by commas.",
+    ),
+    row("proxy.auth").is(
+        Kind::List,
+        "",
+        "Authentication schemes: name=<name>;type=basic|external[;more options], separated by commas.",
+    ),
+    row("proxy.readtimeout").is(
+        Kind::Duration,
+        "0s",
+        "Time for a whole request to arrive where a listener has no rt; 0: any.",
+    ),
+    row("proxy.writetimeout").is(
+        Kind::Duration,
+        "0s",
+        "Time for a whole answer to leave where a listener has no wt; 0: any.",
     ),
     row("proxy.strategy").is(
-        Kind::OneOf(&["rnd", "rr"]),
+        Kind::Text,
         "rnd",
-        "How a target is picked among equals.",
+        "How a target is picked among equals: rnd, rr, p2c, least, ip, cookie:<name> or header:<name>.",
     ),
     row("proxy.matcher").is(
         Kind::OneOf(&["prefix", "glob", "iprefix"]),
@@ -143,12 +163,8 @@ pub const ROWS: &[Row] = &[
 
 /// Known to fabio, not to this version; the default is what this version does instead.
 pub const LATER: &[Row] = &[
-    later("proxy.cs", Kind::List, ""),
-    later("proxy.auth", Kind::List, ""),
     later("proxy.localip", Kind::Ip, ""),
     later("proxy.keepalivetimeout", Kind::Duration, "0s"),
-    later("proxy.readtimeout", Kind::Duration, "0s"),
-    later("proxy.writetimeout", Kind::Duration, "0s"),
     later("proxy.flushinterval", Kind::Duration, "1s"),
     later("proxy.globalflushinterval", Kind::Duration, "0s"),
     later("proxy.gzip.contenttype", Kind::Text, ""),
