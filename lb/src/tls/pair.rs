@@ -95,7 +95,7 @@ impl Pair {
         provider: &CryptoProvider,
     ) -> Result<Self, BadPair> {
         let leaf = chain.first().ok_or(BadPair::NoCertificate)?;
-        let (names, not_before, not_after) = facts(leaf)?;
+        let facts = facts(leaf)?;
         let key = provider
             .key_provider
             .load_private_key(key)
@@ -110,9 +110,9 @@ impl Pair {
         Ok(Self {
             label: label.into(),
             key: Arc::new(key),
-            names,
-            not_before,
-            not_after,
+            names: facts.names,
+            not_before: facts.not_before,
+            not_after: facts.not_after,
         })
     }
 
@@ -141,8 +141,14 @@ fn sections(pem: &[u8]) -> Result<Vec<(SectionKind, Vec<u8>)>, BadPair> {
         .map_err(|error| BadPair::Pem(error.to_string()))
 }
 
+struct Facts {
+    names: Box<[Box<str>]>,
+    not_before: i64,
+    not_after: i64,
+}
+
 /// Names and times of a certificate.
-fn facts(der: &[u8]) -> Result<(Box<[Box<str>]>, i64, i64), BadPair> {
+fn facts(der: &[u8]) -> Result<Facts, BadPair> {
     let (_, leaf) =
         X509Certificate::from_der(der).map_err(|error| BadPair::Certificate(error.to_string()))?;
     let mut names: Vec<Box<str>> = Vec::new();
@@ -164,11 +170,11 @@ fn facts(der: &[u8]) -> Result<(Box<[Box<str>]>, i64, i64), BadPair> {
         }
     }
     let validity = leaf.validity();
-    Ok((
-        names.into(),
-        validity.not_before.timestamp(),
-        validity.not_after.timestamp(),
-    ))
+    Ok(Facts {
+        names: names.into(),
+        not_before: validity.not_before.timestamp(),
+        not_after: validity.not_after.timestamp(),
+    })
 }
 
 /// A name as names are compared: lower case, no dot at the end.
