@@ -164,6 +164,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where traces go.
     pub traces: Traces,
+    /// Where overrides are in the key-value store (`registry.consul.kvpath`), without a slash at either end.
+    pub kv_path: String,
     /// Peers whose forwarding headers are believed (`proxy.trusted`).
     pub trusted: Vec<IpNet>,
     /// Built-in host names.
@@ -210,6 +212,7 @@ impl Default for Config {
             routes_log: RoutesLog::default(),
             metrics: Metrics::default(),
             traces: Traces::default(),
+            kv_path: "fabio/config".to_owned(),
             trusted: Vec::new(),
             host_routes: HostRoutes::default(),
             domains: vec!["consul".to_owned()],

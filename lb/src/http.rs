@@ -170,12 +170,13 @@ impl Client {
             Ok(Outcome::Answer(answer, lease)) => {
                 exchange.answered(answer.status());
                 let (mut parts, body) = answer.into_parts();
+                exchange.said(&parts.headers);
                 headers::drop_hop_by_hop(&mut parts.headers);
                 parts.version = Version::HTTP_11;
                 Response::from_parts(parts, AnswerBody::relay(body, lease, exchange))
             }
             Ok(Outcome::Redirect(status, location)) => {
-                self.worker.counters.redirects.add(1);
+                self.worker.counters.redirected(status.as_u16());
                 let mut answer = text(
                     status,
                     status.canonical_reason().unwrap_or("Redirect").into(),
@@ -282,7 +283,7 @@ impl Client {
         let worker = &self.worker;
         let status = refusal.status(worker.config().no_route_status);
         match refusal {
-            Refusal::NoRoute => worker.counters.not_found.add(1),
+            Refusal::NoRoute => exchange.unrouted(),
             Refusal::Unavailable => worker.counters.unavailable.add(1),
             Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
             _ => worker.counters.bad_requests.add(1),

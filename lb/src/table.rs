@@ -30,7 +30,7 @@ pub use options::{HostHeader, Options};
 pub use part::Part;
 pub use redirect::Redirect;
 pub use route::{Choice, Route, Target, Unfit};
-pub use stats::{BUCKETS, Served, Snapshot, TargetKey, TargetStats};
+pub use stats::{Layout, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};
 
 use census::Census;

@@ -114,6 +114,14 @@ pub enum MetricsTarget {
     Prometheus,
 }
 
+impl MetricsTarget {
+    /// We send, rather than being asked.
+    #[must_use]
+    pub fn is_pushed(self) -> bool {
+        self != Self::Prometheus
+    }
+}
+
 /// Traces (`tracing.*`), with fabio's names of up to 1.6 where they still mean something.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {

@@ -9,6 +9,7 @@ use catalog::{InstanceKey, Picture};
 use super::names::Groups;
 use super::part::Part;
 use super::route::{Candidate, Place, Route};
+use super::stats::Layout;
 use super::tag::Source;
 use super::{Table, alter};
 use crate::config::{Config, Matcher};
@@ -17,6 +18,7 @@ use crate::config::{Config, Matcher};
 #[derive(Debug)]
 pub struct Builder {
     config: Arc<Config>,
+    layout: Layout,
     parts: BTreeMap<InstanceKey, Arc<Part>>,
     /// Who asks for a route: by instance, and by number of the tag where one asks twice.
     tagged: BTreeMap<Source, BTreeMap<(InstanceKey, usize), Candidate>>,
@@ -34,6 +36,7 @@ impl Builder {
         let mut table = Table::default();
         table.names.answer_for(&config);
         Self {
+            layout: Layout::of(&config),
             config,
             parts: BTreeMap::new(),
             tagged: BTreeMap::new(),
@@ -137,7 +140,7 @@ impl Builder {
             place,
             &candidates,
             self.table.route(place),
-            self.config.workers,
+            &self.layout,
         ))
     }
 
@@ -162,7 +165,7 @@ impl Builder {
         }
         for head in self.named.take_changed() {
             let before = self.table.names.route(&head).cloned();
-            let route = self.named.route(&head, before.as_deref(), self.config.workers);
+            let route = self.named.route(&head, before.as_deref(), &self.layout);
             self.table.names.set(head, route.map(Arc::new));
         }
         self.table.clone()

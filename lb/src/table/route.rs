@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::options::Options;
 use super::part::Part;
 use super::pick::{self, Shares};
-use super::stats::{TargetKey, TargetStats, Turns};
+use super::stats::{Layout, TargetKey, TargetStats, Turns};
 use crate::config::Strategy;
 use crate::health::Verdict;
 
@@ -97,7 +97,7 @@ impl Route {
         place: &Place,
         candidates: &[&Candidate],
         before: Option<&Self>,
-        workers: usize,
+        layout: &Layout,
     ) -> Self {
         let mut seen = HashSet::new();
         let chosen: Vec<&Candidate> = candidates
@@ -122,7 +122,7 @@ impl Route {
                 addr: part.addr.clone(),
                 options: candidate.options.clone(),
                 share: *share,
-                stats: stats.unwrap_or_else(|| Arc::new(TargetStats::new(workers))),
+                stats: stats.unwrap_or_else(|| Arc::new(TargetStats::new(layout))),
             })
         };
         let service = candidates.iter().map(|each| &each.part.service).min();
@@ -137,7 +137,7 @@ impl Route {
                 .filter_map(|candidate| unfit(&candidate.part))
                 .collect(),
             shares: Shares::new(&shares),
-            turns: before.map_or_else(|| Arc::new(Turns::new(workers)), |route| route.turns.clone()),
+            turns: before.map_or_else(|| Arc::new(Turns::new(layout)), |route| route.turns.clone()),
         }
     }
 
