@@ -59,6 +59,7 @@ struct Client {
     worker: Rc<Worker>,
     peer: Peer,
     framing: Framing,
+    tls: bool,
     /// Requests begun.
     begun: Cell<u64>,
     /// Requests whose answer has ended.
@@ -87,6 +88,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
     let client = Rc::new(Client {
         peer: Peer::new(arrival.client, arrival.local, trusted),
         framing: stream.framing(),
+        tls: arrival.tls.is_some(),
         begun: Cell::new(0),
         answered: Rc::default(),
         tunnel: RefCell::new(None),
@@ -166,6 +168,9 @@ impl Client {
         let (parts, body) = request.into_parts();
         let mut exchange =
             Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.answered.clone());
+        if self.tls {
+            exchange.over_tls();
+        }
         match self.forward(number, parts, body, &mut exchange).await {
             Ok(Outcome::Answer(answer, lease)) => {
                 exchange.answered(answer.status());
