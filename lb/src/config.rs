@@ -21,14 +21,19 @@ use catalog::Status;
 
 pub use auth::{AuthKind, AuthScheme, parse_auth};
 pub use certs::{Acme, CertKind, CertSource, parse_certs};
-pub use edge::{Edge, Gzip, Headers, Sts};
+pub use edge::{
+    Edge, Gzip, Headers, Sts, parse_bytes, parse_gzip, parse_header, parse_header_name, parse_header_value,
+};
 pub use kvlist::{BadKvList, Item, kv_list};
 pub use listener::{Around, Listener, Proto, Tls, parse_admin, parse_listeners};
 pub use net::IpNet;
-pub use observe::{AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces};
+pub use observe::{
+    AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces, parse_buckets, parse_collector,
+    parse_log_format, parse_log_target, parse_metrics_targets, parse_remote,
+};
 pub use resilience::{Outliers, Retries};
 pub use secret::Secret;
-pub use ui::{Access, SourceLinks, Ui};
+pub use ui::{Access, SourceLinks, Ui, parse_access, parse_ui_path};
 
 /// A value that cannot be meant: which one, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::arrival::{Arrival, Stream};
 use crate::config::Listener;
-use crate::table::{Options, Redirect, Route};
+use crate::table::{Asker, Options, Redirect, Route};
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
 
@@ -58,6 +58,8 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 struct Client {
     worker: Rc<Worker>,
     peer: Peer,
+    /// Its requests come over TLS.
+    tls: bool,
     framing: Framing,
     tls: bool,
     /// Requests begun.
@@ -87,6 +89,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
     let stream = Watched::new(stream);
     let client = Rc::new(Client {
         peer: Peer::new(arrival.client, arrival.local, trusted),
+        tls: arrival.tls.is_some(),
         framing: stream.framing(),
         tls: arrival.tls.is_some(),
         begun: Cell::new(0),
@@ -216,11 +219,17 @@ impl Client {
         let table = self.worker.table();
         let scheme = || headers::scheme(&request.headers, &self.peer);
         let route = table
-            .http_where(&host, &path.decoded, |route| {
+            .http_where(&host, &path.decoded, self.tls, |route| {
                 !leads_back(route, scheme, &host, &path.encoded)
             })
             .ok_or(Refusal::NoRoute)?;
-        let choice = route.choice(&self.worker.config().strategy, self.worker.number, rand::random);
+        let asker = Asker {
+            worker: self.worker.number,
+            client: self.peer.addr.ip(),
+            headers: Some(&request.headers),
+            random: &rand::random::<u64>,
+        };
+        let choice = route.choice(&self.worker.config().strategy, &asker);
         let target = self
             .worker
             .pick(route, choice, &[])

@@ -15,6 +15,7 @@
 //! | `facade.rs` | `Config::build`, [`Lb`]: claim, run, drain |
 //! | `worker.rs` `listen.rs` `arrival.rs` | one thread, runtime and set of sockets per core; who arrives there |
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
+//! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
 //! | `access_log.rs` `metrics.rs` `histogram.rs` `meter.rs` | what is written down and counted |
 
@@ -33,6 +34,8 @@ pub mod metrics;
 pub mod router;
 pub mod table;
 mod tcp;
+#[allow(dead_code, unused_imports, reason = "listeners and upstreams ask for it next")]
+mod tls;
 mod upstream;
 mod worker;
 

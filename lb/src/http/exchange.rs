@@ -14,7 +14,7 @@ use hyper::http::{HeaderMap, Method, StatusCode, Uri, header};
 use crate::access_log::{Record, Upstreamed};
 use crate::http::body::Upload;
 use crate::meter::Meter;
-use crate::table::{Served, Target};
+use crate::table::{Served, Target, UnderWay};
 use crate::worker::Worker;
 
 /// Status in log and metrics of a client that left before its answer was complete.
@@ -38,6 +38,8 @@ pub(crate) struct Exchange {
     bytes: u64,
     end: End,
     target: Option<Arc<Target>>,
+    /// Counts as load of the target.
+    under_way: Option<UnderWay>,
     upload: Option<Upload>,
     /// A gRPC call, and how it ended, once that was said.
     call: Option<Option<u16>>,
@@ -82,6 +84,7 @@ impl Exchange {
             bytes: 0,
             end: End::ClientGone,
             target: None,
+            under_way: None,
             upload: None,
             call: is_grpc(&request.headers).then_some(None),
             tunnel: None,
@@ -126,6 +129,7 @@ impl Exchange {
     /// It is being sent there; the last one counts.
     pub(crate) fn sent(&mut self, target: &Arc<Target>, uri: &Uri, upload: &Upload) {
         self.target = Some(target.clone());
+        self.under_way = Some(target.load.enter(self.worker.number));
         self.upload = Some(upload.clone());
         if let Some(record) = &mut self.record {
             record.upstream = Some(Upstreamed {

@@ -13,7 +13,7 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use super::census::Census;
 use super::options::Options;
 use super::part::{Named, Part};
-use super::route::{Candidate, Place, Route};
+use super::route::{Candidate, Kind, Place, Route};
 use super::stats::Layout;
 use super::{HTTP_PORT, alter};
 use crate::config::Config;
@@ -191,7 +191,7 @@ impl Groups {
         let place = Place {
             host: format!("{head}.*").into(),
             path: "/".into(),
-            built_in: true,
+            kind: Kind::BuiltIn,
         };
         let candidates: Vec<&Candidate> = candidates.iter().collect();
         Some(Route::of(&place, &candidates, before, layout))
