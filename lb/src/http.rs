@@ -61,7 +61,6 @@ struct Client {
     /// Its requests come over TLS.
     tls: bool,
     framing: Framing,
-    tls: bool,
     /// Requests begun.
     begun: Cell<u64>,
     /// Requests whose answer has ended.
@@ -91,7 +90,6 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
         peer: Peer::new(arrival.client, arrival.local, trusted),
         tls: arrival.tls.is_some(),
         framing: stream.framing(),
-        tls: arrival.tls.is_some(),
         begun: Cell::new(0),
         answered: Rc::default(),
         tunnel: RefCell::new(None),
