@@ -169,6 +169,9 @@ impl Client {
         let (parts, body) = request.into_parts();
         let mut exchange =
             Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.answered.clone());
+        if self.tls {
+            exchange.over_tls();
+        }
         match self.forward(number, parts, body, &mut exchange).await {
             Ok(Outcome::Answer(answer, lease)) => {
                 exchange.answered(answer.status());
