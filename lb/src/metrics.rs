@@ -93,6 +93,12 @@ pub const METRICS: &[Row] = &[
         "Open client connections.",
     ),
     row(
+        "lictor_lb_http2_floods_total",
+        Kind::Counter,
+        &[],
+        "HTTP/2 connections ended because their frames only made work.",
+    ),
+    row(
         "lictor_lb_http_redirect_count_total",
         Kind::Counter,
         &[],
@@ -276,6 +282,7 @@ impl Collector for Scrape {
         families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
         families.number("client_gone_total", sum(|worker| &worker.client_gone));
         families.number("connections", open(|worker| worker.connections.get()));
+        families.number("http2_floods_total", sum(|worker| &worker.http2_floods));
         families.number("http_redirect_count_total", sum(|worker| &worker.redirects));
         families.number("notfound_total", sum(|worker| &worker.not_found));
         families.number("panics_total", sum(|worker| &worker.panics));

@@ -63,6 +63,7 @@ pub(crate) struct Counters {
     pub not_found: Count,
     pub unavailable: Count,
     pub bad_requests: Count,
+    pub http2_floods: Count,
     pub client_gone: Count,
     pub retries: Count,
     pub upstream_failures: Count,
