@@ -137,7 +137,7 @@ impl Lb {
         let live = self.router.live();
         let sink = |format| AccessLog::start(format, io::stdout()).map_err(RunError::AccessLog);
         let access_log = self.format.map(sink).transpose()?;
-        let metrics = Arc::new(Metrics::new(live.clone(), access_log.clone()));
+        let metrics = Arc::new(Metrics::new(&self.config, live.clone(), access_log.clone()));
         self.registry.register(Box::new(Scrape(metrics.clone())))?;
 
         // These two outlive the traffic: the table stays true while requests finish.

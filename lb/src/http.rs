@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
 use crate::config::Listener;
-use crate::table::{Options, Redirect, Route, Table};
+use crate::table::{Asker, Options, Redirect, Route, Table};
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
 
@@ -138,6 +138,9 @@ impl Client {
     /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`.
     async fn answer(&self, admitted: Result<(), Refusal>, parts: Parts, body: Incoming) -> Answered {
         let mut exchange = Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.tally.clone());
+        if self.arrival.tls.is_some() {
+            exchange.over_tls();
+        }
         let is_call = grpc::is_call(parts.version, &parts.headers);
         let version = parts.version;
         let outcome = match admitted {
@@ -171,7 +174,13 @@ impl Client {
         exchange.host(&wanted.host);
         let table = self.worker.table();
         let route = self.lookup(&table, &wanted, &request.headers)?;
-        let choice = route.choice(&self.worker.config().strategy, self.worker.number, rand::random);
+        let asker = Asker {
+            worker: self.worker.number,
+            client: self.peer.addr.ip(),
+            headers: Some(&request.headers),
+            random: &rand::random::<u64>,
+        };
+        let choice = route.choice(&self.worker.config().strategy, &asker);
         let target = self
             .worker
             .pick(route, choice, &[])
@@ -218,9 +227,12 @@ impl Client {
     ) -> Result<&'a Arc<Route>, Refusal> {
         let scheme = || headers::scheme(headers, &self.peer);
         table
-            .http_where(&wanted.host, &wanted.path.decoded, |route| {
-                !leads_back(route, scheme, &wanted.host, &wanted.path.encoded)
-            })
+            .http_where(
+                &wanted.host,
+                &wanted.path.decoded,
+                self.arrival.tls.is_some(),
+                |route| !leads_back(route, scheme, &wanted.host, &wanted.path.encoded),
+            )
             .ok_or(Refusal::NoRoute)
     }
 
@@ -241,7 +253,7 @@ impl Client {
         location: HeaderValue,
         exchange: Exchange,
     ) -> Response<AnswerBody> {
-        self.worker.counters.redirects.add(1);
+        self.worker.counters.redirected(status.as_u16());
         let reason = status.canonical_reason().unwrap_or("Redirect");
         let mut answer = text(status, reason.into(), exchange);
         answer.headers_mut().insert(header::LOCATION, location);
@@ -252,7 +264,7 @@ impl Client {
         let worker = &self.worker;
         let status = refusal.status(worker.config().no_route_status);
         match refusal {
-            Refusal::NoRoute => worker.counters.not_found.add(1),
+            Refusal::NoRoute => exchange.unrouted(),
             Refusal::Unavailable => worker.counters.unavailable.add(1),
             Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
             _ => worker.counters.bad_requests.add(1),
@@ -287,6 +299,7 @@ fn host_of(request: &Parts) -> Result<String, Refusal> {
 fn relay(answer: Response<Incoming>, lease: Lease, mut exchange: Exchange) -> Response<AnswerBody> {
     exchange.answered(answer.status());
     let (mut parts, body) = answer.into_parts();
+    exchange.said(&parts.headers);
     headers::drop_hop_by_hop(&mut parts.headers);
     Response::from_parts(parts, AnswerBody::relay(body, lease, exchange))
 }
@@ -323,11 +336,13 @@ fn switch(
 /// In log and metrics it has the status that it would have had without gRPC.
 fn refuse_call(refusal: &Refusal, status: StatusCode, mut exchange: Exchange) -> Response<AnswerBody> {
     exchange.answered(status);
-    let mut answer = Response::new(AnswerBody::text(Bytes::new(), exchange));
-    let headers = answer.headers_mut();
+    let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, grpc::APPLICATION);
     headers.insert(grpc::STATUS, u16::from(grpc::code(refusal, status)).into());
     headers.insert(grpc::MESSAGE, grpc::message(refusal));
+    exchange.said(&headers);
+    let mut answer = Response::new(AnswerBody::text(Bytes::new(), exchange));
+    *answer.headers_mut() = headers;
     answer
 }
 

@@ -244,11 +244,14 @@ impl Body for AnswerBody {
                 frame
             }
         };
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            this.bytes += data.len() as u64;
-            this.waiting = this.exchange.as_ref().map(Exchange::waits);
+        if let Some(Ok(frame)) = &frame {
+            if let Some(data) = frame.data_ref() {
+                this.bytes += data.len() as u64;
+                this.waiting = this.exchange.as_ref().map(Exchange::waits);
+            }
+            if let (Some(trailers), Some(exchange)) = (frame.trailers_ref(), &mut this.exchange) {
+                exchange.said(trailers);
+            }
         }
         Poll::Ready(frame)
     }
