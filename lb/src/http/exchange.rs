@@ -88,6 +88,7 @@ impl Exchange {
                 method: request.method.clone(),
                 uri: request.uri.clone(),
                 version: request.version,
+                scheme: "http",
                 host: String::new(),
                 headers: Vec::new(),
                 upstream: None,
@@ -95,6 +96,7 @@ impl Exchange {
                 bytes: 0,
                 ended: SystemTime::UNIX_EPOCH,
                 took: std::time::Duration::ZERO,
+                trace: None,
             })
         });
         let mut exchange = Self {
@@ -114,6 +116,13 @@ impl Exchange {
         };
         exchange.headers(&request.headers);
         exchange
+    }
+
+    /// It came over TLS.
+    pub(crate) fn over_tls(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.scheme = "https";
+        }
     }
 
     /// The canonical host, once it is known.
@@ -148,6 +157,11 @@ impl Exchange {
         if let Some(record) = &mut self.record {
             record.upstream = Some(Upstreamed {
                 service: target.service.clone(),
+                scheme: if target.options.scheme.is_tls() {
+                    "https"
+                } else {
+                    "http"
+                },
                 authority: target.addr.clone(),
                 uri: uri.clone(),
             });
