@@ -171,7 +171,9 @@ impl Lb {
         {
             tasks.spawn(async { log.reopen_when_told().await.map_err(RunError::AccessLog) });
         }
-        let run = self.router.run(self.inputs.instances, behind.clone());
+        let run = self
+            .router
+            .run(self.inputs.instances, self.inputs.overrides, behind.clone());
         let end = behind.clone();
         tasks.spawn(async move {
             // A sender that is gone leaves the source unknown for good.
