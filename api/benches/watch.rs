@@ -35,7 +35,7 @@ fn busy() -> Duration {
 /// The catalog under test.
 enum Server {
     Scripted(scripted::Consul),
-    Real(Client),
+    Real(Box<Client>),
 }
 
 impl Server {
@@ -133,7 +133,7 @@ fn main() {
     let (server, address) = behind.block_on(async {
         match address {
             Some(address) => (
-                Server::Real(Client::new(&Config::new(address.clone())).unwrap()),
+                Server::Real(Box::new(Client::new(&Config::new(address.clone())).unwrap())),
                 address,
             ),
             None => {
@@ -152,7 +152,7 @@ fn main() {
     let ask = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
         std::thread::scope(|scope| {
             scope.spawn(|| behind.block_on(task)).join().unwrap();
-        })
+        });
     };
     here.block_on(async {
         let (out, mut pictures) = latest::channel(Picture::new());

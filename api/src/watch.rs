@@ -88,7 +88,7 @@ pub enum Question {
 pub async fn watch(
     config: Config,
     out: &watch::Sender<Picture>,
-    told: impl Fn(Question, Result<(), &ClientError>),
+    told: impl Fn(Question, Option<&ClientError>),
 ) {
     let client = &config.client;
     let heard = Mutex::new(Ears::default());
@@ -138,7 +138,7 @@ pub async fn watch(
 fn take(
     question: Question,
     answer: Heard<Bytes>,
-    told: &impl Fn(Question, Result<(), &ClientError>),
+    told: &impl Fn(Question, Option<&ClientError>),
     mut hear: impl FnMut(catalog::Index, Bytes) -> Result<(), ClientError>,
 ) -> bool {
     let outcome = match answer {
@@ -146,7 +146,7 @@ fn take(
         Heard::Same => Ok(()),
         Heard::Failed(error) => Err(error),
     };
-    told(question, outcome.as_ref().map(|()| ()));
+    told(question, outcome.as_ref().err());
     outcome.is_ok()
 }
 

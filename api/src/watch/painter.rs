@@ -109,7 +109,7 @@ impl<'a> Painter<'a> {
     pub(super) async fn look(
         &mut self,
         out: &watch::Sender<Picture>,
-        told: &impl Fn(Question, Result<(), &ClientError>),
+        told: &impl Fn(Question, Option<&ClientError>),
     ) {
         if !self.knows {
             self.sweep_at = Instant::now() + self.config.slow_sweep;
@@ -148,7 +148,7 @@ impl<'a> Painter<'a> {
     }
 
     /// Reads the services that are marked. What cannot be read stays marked, and stays in the picture as it was.
-    async fn read_stale(&mut self, told: &impl Fn(Question, Result<(), &ClientError>)) {
+    async fn read_stale(&mut self, told: &impl Fn(Question, Option<&ClientError>)) {
         let mut waiting = std::mem::take(&mut self.stale).into_iter();
         let mut reading = JoinSet::new();
         loop {
@@ -163,11 +163,11 @@ impl<'a> Painter<'a> {
             match reading.join_next().await {
                 None => break,
                 Some(Ok((name, Ok(answer)))) => {
-                    told(Question::Service, Ok(()));
+                    told(Question::Service, None);
                     self.redraw(&name, answer.rows);
                 }
                 Some(Ok((name, Err(error)))) => {
-                    told(Question::Service, Err(&error));
+                    told(Question::Service, Some(&error));
                     self.stale.insert(name);
                 }
                 // Only a panic in the client ends a task early, and that is not ours to hide.

@@ -43,8 +43,8 @@ impl Watching {
         let (out, pictures) = latest::channel(Picture::new());
         let (tell, told) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
-            let tell = move |question, outcome: Result<(), &api::ClientError>| {
-                let _ = tell.send((question, outcome.err().map(ToString::to_string)));
+            let tell = move |question, trouble: Option<&api::ClientError>| {
+                let _ = tell.send((question, trouble.map(ToString::to_string)));
             };
             watch(config, &out, tell).await;
         });
@@ -188,7 +188,7 @@ async fn a_server_that_hangs_is_left_and_asked_anew() {
     let consul = Consul::start().await;
     consul.change(|catalog| catalog.service("web", "w1", 80));
     let mut watching = Watching::start(&consul, |config| {
-        config.query.wait = Some(Duration::from_millis(300))
+        config.query.wait = Some(Duration::from_millis(300));
     });
     watching.until(&[("w1", 80)]).await;
     consul.change(|catalog| {

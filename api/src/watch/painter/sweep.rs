@@ -29,18 +29,18 @@ pub(super) struct Node {
 
 impl Painter<'_> {
     /// Marks what differs. What could not be asked is asked at the next comparison, which then comes soon.
-    pub(super) async fn sweep(&mut self, told: &impl Fn(Question, Result<(), &ClientError>)) {
+    pub(super) async fn sweep(&mut self, told: &impl Fn(Question, Option<&ClientError>)) {
         let started = Instant::now();
         self.last_sweep = Some(started);
         let whole = match self.config.client.nodes(&self.fresh()).await {
             Ok(nodes) => {
-                told(Question::Service, Ok(()));
+                told(Question::Service, None);
                 let nodes = nodes.rows.into_iter();
                 self.take_nodes(nodes.map(|node| (node.name, node.modify_index)).collect());
                 self.compare(told).await
             }
             Err(error) => {
-                told(Question::Service, Err(&error));
+                told(Question::Service, Some(&error));
                 false
             }
         };
@@ -77,7 +77,7 @@ impl Painter<'_> {
     }
 
     /// Whether every node answered.
-    async fn compare(&mut self, told: &impl Fn(Question, Result<(), &ClientError>)) -> bool {
+    async fn compare(&mut self, told: &impl Fn(Question, Option<&ClientError>)) -> bool {
         let names: Vec<_> = self.nodes.keys().cloned().collect();
         let mut waiting = names.into_iter();
         let mut asking = JoinSet::new();
@@ -98,7 +98,7 @@ impl Painter<'_> {
             };
             let outcome = answer.and_then(|answer| self.mark_changed(&name, answer));
             whole &= outcome.is_ok();
-            told(Question::Service, outcome.as_ref().map(|()| ()));
+            told(Question::Service, outcome.as_ref().err());
         }
     }
 
