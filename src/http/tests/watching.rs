@@ -26,9 +26,9 @@ async fn a_watched_catalog_is_drawn_and_redrawn_only_where_it_changed() {
     config.sweep_gap = Duration::from_millis(20);
     let watching = tokio::spawn(async move {
         watch(config, &out, |_, trouble| {
-            assert!(trouble.is_none(), "{trouble:?}")
+            assert!(trouble.is_none(), "{trouble:?}");
         })
-        .await
+        .await;
     });
     let mut expect = async |what: &str| {
         let found = tokio::time::timeout(SOON, drawn.wait_for(|drawn| agrees(drawn, &server))).await;
