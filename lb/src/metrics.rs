@@ -117,6 +117,12 @@ pub const METRICS: &[Row] = &[
         "gRPC calls by status, as text.",
     ),
     row(
+        "lictor_lb_http2_floods_total",
+        Kind::Counter,
+        &[],
+        "HTTP/2 connections ended because their frames only made work.",
+    ),
+    row(
         "lictor_lb_http_redirect_count_total",
         Kind::Counter,
         &["code"],
@@ -127,6 +133,18 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &["service", "code"],
         "Requests sent to a service, by status of the answer.",
+    ),
+    row(
+        "lictor_lb_noted_tags",
+        Kind::Gauge,
+        &[],
+        "Options of tags now that have no effect, or not the one that was meant.",
+    ),
+    row(
+        "lictor_lb_noted_tags_total",
+        Kind::Counter,
+        &[],
+        "Options of tags that were found to have no effect, or not the one that was meant.",
     ),
     row(
         "lictor_lb_notfound_total",
