@@ -1,0 +1,4 @@
+//! `auth=`: who lets requests in.
+
+pub(crate) mod htpasswd;
+mod known;
