@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, BadFormat, Format};
 use crate::admin::{Admin, View};
 use crate::metrics::{Metrics, Scrape};
+use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
 use crate::worker::{Shared, Unclaimable, Workers};
 use crate::{Config, Inputs};
@@ -46,6 +47,9 @@ pub enum BuildError {
     /// The pattern of the access log is none.
     #[error("log.access.format: {0}")]
     AccessLog(#[from] BadFormat),
+    /// What is asked of requests cannot be asked.
+    #[error(transparent)]
+    Policy(#[from] BadPolicy),
     /// Another balancer counts into the same registry.
     #[error("metrics of the balancer: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -82,6 +86,7 @@ pub struct Lb {
     admin: Option<Admin>,
     router: Router,
     ready: watch::Sender<bool>,
+    policy: Arc<Policy>,
 }
 
 impl Config {
@@ -93,6 +98,7 @@ impl Config {
             .as_ref()
             .map(|log| Format::parse(&log.format))
             .transpose()?;
+        let policy = Arc::new(Policy::new(&config)?);
         let workers = Workers::claim(&config)?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
         let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
@@ -107,6 +113,7 @@ impl Config {
             admin,
             router,
             ready,
+            policy,
         })
     }
 }
@@ -154,6 +161,11 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
+        let looks = self.policy.clone().run(metrics.of_a_worker(), behind.clone());
+        tasks.spawn(async {
+            looks.await;
+            Ok(())
+        });
         let mut known = self.inputs.known;
         let run = self.router.run(self.inputs.instances, behind.clone());
         let end = behind.clone();
@@ -176,6 +188,8 @@ impl Lb {
             table: live,
             metrics,
             access_log,
+            policy: self.policy,
+            no_route: self.inputs.no_route,
         };
         let halt = CancellationToken::new();
         let first_table = self.ready.subscribe();

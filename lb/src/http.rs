@@ -10,7 +10,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use hyper::http::{HeaderValue, Method, StatusCode, Version, header};
+use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -20,6 +20,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::arrival::{Arrival, Stream};
 use crate::config::Listener;
+use crate::policy::gzip::{self, Wish};
+use crate::policy::origin::Origin;
+use crate::policy::{Gate, Visit, page, rewrite};
 use crate::table::{Asker, Options, Redirect, Route};
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
@@ -40,7 +43,7 @@ use body::{AnswerBody, RequestBody};
 use error::Refusal;
 use exchange::Exchange;
 use framing::{Framing, Watched};
-use headers::Peer;
+use headers::{Hop, Peer};
 use path::Path;
 use patience::{Patience, Progress, Verdict};
 use upgrade::Tunnel;
@@ -59,7 +62,6 @@ struct Client {
     worker: Rc<Worker>,
     peer: Peer,
     /// Its requests come over TLS.
-    tls: bool,
     framing: Framing,
     /// Requests begun.
     begun: Cell<u64>,
@@ -71,7 +73,7 @@ struct Client {
 
 /// What became of a request that was not refused.
 enum Outcome {
-    Answer(Response<Incoming>, Lease),
+    Answer(Response<Incoming>, Lease, Wish),
     Redirect(StatusCode, HeaderValue),
     Switch(Response<Incoming>, OnUpgrade),
 }
@@ -83,12 +85,13 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
         .config()
         .trusted
         .iter()
-        .any(|network| network.contains(arrival.peer.ip()));
+        // Not the peer: a PROXY header has named somebody else, whose word may count for less.
+        .any(|network| network.contains(arrival.client.ip()));
+    let gate = worker.gate();
     let stop = arrival.stop.clone();
     let stream = Watched::new(stream);
     let client = Rc::new(Client {
-        peer: Peer::new(arrival.client, arrival.local, trusted),
-        tls: arrival.tls.is_some(),
+        peer: Peer::new(&arrival, trusted, &gate.policy.stamp),
         framing: stream.framing(),
         begun: Cell::new(0),
         answered: Rc::default(),
@@ -170,24 +173,8 @@ impl Client {
         let mut exchange =
             Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.answered.clone());
         match self.forward(number, parts, body, &mut exchange).await {
-            Ok(Outcome::Answer(answer, lease)) => {
-                exchange.answered(answer.status());
-                let (mut parts, body) = answer.into_parts();
-                exchange.said(&parts.headers);
-                headers::drop_hop_by_hop(&mut parts.headers);
-                parts.version = Version::HTTP_11;
-                Response::from_parts(parts, AnswerBody::relay(body, lease, exchange))
-            }
-            Ok(Outcome::Redirect(status, location)) => {
-                self.worker.counters.redirected(status.as_u16());
-                let mut answer = text(
-                    status,
-                    status.canonical_reason().unwrap_or("Redirect").into(),
-                    exchange,
-                );
-                answer.headers_mut().insert(header::LOCATION, location);
-                answer
-            }
+            Ok(Outcome::Answer(answer, lease, wish)) => self.relay(answer, lease, wish, exchange),
+            Ok(Outcome::Redirect(status, location)) => self.redirect(status, location, exchange),
             Ok(Outcome::Switch(answer, client)) => self.switch(answer, client, exchange),
             Err(refusal) => self.refuse(&refusal, exchange),
         }
@@ -214,30 +201,46 @@ impl Client {
         let table = self.worker.table();
         let scheme = || headers::scheme(&request.headers, &self.peer);
         let route = table
-            .http_where(&host, &path.decoded, self.tls, |route| {
+            .http_where(&host, &path.decoded, self.peer.is_tls, |route| {
                 !leads_back(route, scheme, &host, &path.encoded)
             })
             .ok_or(Refusal::NoRoute)?;
+        let config = self.worker.config();
+        let origin = Origin::of(self.peer.addr.ip(), &config.trusted, &request.headers);
         let asker = Asker {
             worker: self.worker.number,
-            client: self.peer.addr.ip(),
+            client: origin.or(self.peer.addr.ip()),
             headers: Some(&request.headers),
             random: &rand::random::<u64>,
         };
-        let choice = route.choice(&self.worker.config().strategy, &asker);
+        let choice = route.choice(&config.strategy, &asker);
         let target = self
             .worker
             .pick(route, choice, &[])
             .ok_or(Refusal::Unavailable)?
             .clone();
+        // Here the request is known to be wanted, and by whom; nothing of it was changed or sent yet.
+        let gate = self.worker.gate();
+        let upgrade = self.prepare(&mut request, &gate, origin, &host);
+        exchange.headers(&request.headers);
+        let wish = Wish::of(&request.method, &request.headers);
+        let visit = Visit {
+            route,
+            options: &target.options,
+            origin,
+            peer: self.peer.addr.ip(),
+            method: &request.method,
+            uri: &uri,
+            headers: &mut request.headers,
+            body: config.edge.body,
+        };
+        let admitted = gate.admit(visit).await?;
+        exchange.holds(admitted.in_flight);
         if let Some(redirect) = &target.options.redirect {
             let there = attempt::rewritten(&uri, &path.encoded, &target)?;
             return to(redirect, &host, there.path(), uri.query());
         }
 
-        let upgrade = headers::drop_hop_by_hop(&mut request.headers);
-        headers::forward(&mut request.headers, &self.peer, &host);
-        exchange.headers(&request.headers);
         let client = request
             .extensions
             .remove::<OnUpgrade>()
@@ -246,7 +249,7 @@ impl Client {
             headers::set_upgrade(&mut request.headers, protocol);
         }
         let path = path.encoded.into_owned();
-        let (body, upload) = RequestBody::new(body);
+        let (body, upload) = RequestBody::new(body, admitted.body);
         let call = Call {
             method: request.method,
             uri,
@@ -257,12 +260,81 @@ impl Client {
         };
         let (answer, lease) = attempt::send(&self.worker, (route, choice, target), call, exchange).await?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(Outcome::Answer(answer, lease));
+            return Ok(Outcome::Answer(answer, lease, wish));
         }
         // The lease ends here: this connection never goes back to the pool.
         drop(lease);
         let client = client.ok_or(Refusal::Upstream(Fault::Switched))?;
         Ok(Outcome::Switch(answer, client))
+    }
+
+    /// Makes the headers those of a request of ours, but for what depends on the target. Returns the protocol that it
+    /// asks to upgrade to.
+    fn prepare(&self, request: &mut Parts, gate: &Gate, origin: Origin, host: &str) -> Option<HeaderValue> {
+        let stamp = &gate.policy.stamp;
+        let headers = &mut request.headers;
+        let upgrade = headers::drop_hop_by_hop(headers, stamp.names());
+        headers::drop_lookalikes(headers, stamp.names());
+        let client = origin.or(self.peer.addr.ip());
+        let hop = Hop {
+            peer: &self.peer,
+            version: request.version,
+            websocket: headers::is_websocket(upgrade.as_ref()),
+            client,
+        };
+        headers::forward(headers, hop, host);
+        stamp.request(headers, client, self.peer.is_tls, uuid::Uuid::new_v4);
+        upgrade
+    }
+
+    /// A server's answer, as it goes to the client.
+    fn relay(
+        &self,
+        answer: Response<Incoming>,
+        lease: Lease,
+        wish: Wish,
+        mut exchange: Exchange,
+    ) -> Response<AnswerBody> {
+        exchange.answered(answer.status());
+        let (mut parts, body) = answer.into_parts();
+        exchange.said(&parts.headers);
+        headers::drop_hop_by_hop(&mut parts.headers, &[]);
+        parts.version = Version::HTTP_11;
+        self.stamp(&mut parts.headers);
+        if let Some(options) = exchange.options() {
+            rewrite::apply(&mut parts.headers, &options.response_headers);
+        }
+        let config = self.worker.config();
+        let types = config.gzip.types.as_ref();
+        let compress =
+            types.is_some_and(|types| gzip::prepare(types, wish, parts.status, &mut parts.headers));
+        let body = AnswerBody::relay(body, lease, exchange);
+        Response::from_parts(parts, if compress { body.compressed() } else { body })
+    }
+
+    /// What every answer says, ours and others'.
+    fn stamp(&self, headers: &mut HeaderMap) {
+        self.worker.gate().policy.stamp.answer(headers, self.peer.is_tls);
+    }
+
+    fn redirect(
+        &self,
+        status: StatusCode,
+        location: HeaderValue,
+        exchange: Exchange,
+    ) -> Response<AnswerBody> {
+        self.worker.counters.redirected(status.as_u16());
+        let body = if exchange.is_read() {
+            page::redirect(status, location.to_str().unwrap_or_default())
+        } else {
+            String::new()
+        };
+        let mut answer = text(status, body.into(), exchange);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, page::HTML);
+        headers.insert(header::LOCATION, location);
+        self.stamp(headers);
+        answer
     }
 
     /// Agrees to an upgrade in the server's words; bytes flow once hyper has let go of both connections.
@@ -281,7 +353,7 @@ impl Client {
             exchange,
         });
         let (mut parts, _) = answer.into_parts();
-        if let Some(protocol) = headers::drop_hop_by_hop(&mut parts.headers) {
+        if let Some(protocol) = headers::drop_hop_by_hop(&mut parts.headers, &[]) {
             headers::set_upgrade(&mut parts.headers, protocol);
         }
         parts.version = Version::HTTP_11;
@@ -294,14 +366,28 @@ impl Client {
         match refusal {
             Refusal::NoRoute => exchange.unrouted(),
             Refusal::Unavailable => worker.counters.unavailable.add(1),
+            Refusal::Denied(denial) => denial.count(&worker.counters),
             Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
             _ => worker.counters.bad_requests.add(1),
         }
         tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
-        let mut answer = text(status, refusal.text(), exchange);
+        let page =
+            Some(worker.no_route()).filter(|page| matches!(refusal, Refusal::NoRoute) && !page.is_empty());
+        let body = page
+            .as_ref()
+            .map_or_else(|| refusal.text(), |page| Bytes::from(page.to_string()));
+        let mut answer = text(status, body, exchange);
         let headers = answer.headers_mut();
-        if matches!(refusal, Refusal::Unavailable) {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        self.stamp(headers);
+        match refusal {
+            Refusal::Unavailable => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            Refusal::Denied(denial) => denial.head(headers),
+            _ if page.is_some() => {
+                headers.insert(header::CONTENT_TYPE, page::HTML);
+            }
+            _ => {}
         }
         if refusal.ends_connection() {
             headers.insert(header::CONNECTION, CLOSE);
@@ -333,16 +419,17 @@ fn to(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> Resul
 /// Would following the redirect of this route ask for the same again? A query makes no difference, and what
 /// names no host stays on this one.
 fn leads_back(route: &Route, scheme: impl Fn() -> HeaderValue, host: &str, path: &str) -> bool {
+    let options = route.targets.first().map(|target| &*target.options);
     let Some(Options {
         redirect: Some(redirect),
-        strip,
-        prepend,
         ..
-    }) = route.targets.first().map(|target| &*target.options)
+    }) = options
     else {
         return false;
     };
-    let rewritten = path::rewrite(path, strip.as_deref(), prepend.as_deref());
+    let Some(rewritten) = options.and_then(|options| attempt::path_for(path, options).ok()) else {
+        return false;
+    };
     let location = redirect.location(host, &rewritten, None);
     let there = location.split_once('?').map_or(&*location, |(there, _)| there);
     let there = match there.split_once("://") {

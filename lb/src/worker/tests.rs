@@ -5,6 +5,7 @@ mod harness;
 
 mod drain;
 mod hostile;
+mod policy;
 mod proxying;
 mod retrying;
 mod tcp;
