@@ -172,6 +172,9 @@ impl Client {
         let (parts, body) = request.into_parts();
         let mut exchange =
             Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.answered.clone());
+        if self.peer.is_tls {
+            exchange.over_tls();
+        }
         match self.forward(number, parts, body, &mut exchange).await {
             Ok(Outcome::Answer(answer, lease, wish)) => self.relay(answer, lease, wish, exchange),
             Ok(Outcome::Redirect(status, location)) => self.redirect(status, location, exchange),

@@ -70,6 +70,7 @@ impl Exchange {
                 method: request.method.clone(),
                 uri: request.uri.clone(),
                 version: request.version,
+                scheme: "http",
                 host: String::new(),
                 headers: Vec::new(),
                 upstream: None,
@@ -77,6 +78,7 @@ impl Exchange {
                 bytes: 0,
                 ended: SystemTime::UNIX_EPOCH,
                 took: std::time::Duration::ZERO,
+                trace: None,
             })
         });
         let mut exchange = Self {
@@ -98,6 +100,13 @@ impl Exchange {
         };
         exchange.headers(&request.headers);
         exchange
+    }
+
+    /// It came over TLS.
+    pub(crate) fn over_tls(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.scheme = "https";
+        }
     }
 
     /// The canonical host, once it is known.
@@ -147,6 +156,11 @@ impl Exchange {
         if let Some(record) = &mut self.record {
             record.upstream = Some(Upstreamed {
                 service: target.service.clone(),
+                scheme: if target.options.scheme.is_tls() {
+                    "https"
+                } else {
+                    "http"
+                },
                 authority: target.addr.clone(),
                 uri: uri.clone(),
             });
