@@ -171,10 +171,7 @@ impl Lb {
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
         let looks = self.policy.clone().run(metrics.of_a_worker(), behind.clone());
-        tasks.spawn(async {
-            looks.await;
-            Ok(())
-        });
+        tasks.spawn(unfailing(looks));
         let mut known = self.inputs.known;
         let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
         if let Some(log) = access_log
@@ -239,6 +236,11 @@ fn access_log(log: &config::AccessLog, node: &str) -> Result<(Format, Sink), Bui
         source,
     })?;
     Ok((format, sink))
+}
+
+async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {
+    task.await;
+    Ok(())
 }
 
 /// The workers, from the first table on.
