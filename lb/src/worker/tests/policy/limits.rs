@@ -41,30 +41,30 @@ fn each_client_behind_a_trusted_proxy_has_its_own_limit() {
 fn no_more_are_under_way_than_a_route_wants() {
     let (go, wait) = mpsc::channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
-    let server = Server::start(move |_| {
-        wait.lock().unwrap().recv().ok()?;
+    let server = Server::start(move |request| {
+        if request.head.starts_with("GET /held ") {
+            wait.lock().unwrap().recv().ok()?;
+        }
         Some(ok("done"))
     });
     let balancer = Balancer::start(&[routed("a", server.addr, "urlprefix-/ maxinflight=1")]);
+    let held = "GET /held HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut first = balancer.connect();
-    first.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    first.write(held);
     until("the first is under way", || server.seen().len() == 1);
     let second = balancer.get("a", "/");
     assert_eq!((second.status(), second.header("retry-after")), (503, vec!["1"]));
     go.send(()).unwrap();
     assert_eq!(first.answer().unwrap().body, "done");
-    go.send(()).unwrap();
     assert_eq!(first.ask("GET / HTTP/1.1\r\nHost: a\r\n\r\n").status(), 200);
 
     // One whose client leaves makes room, too.
     let mut third = balancer.connect();
-    third.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    third.write(held);
     until("the third is under way", || server.seen().len() == 3);
+    assert_eq!(balancer.get("a", "/").status(), 503);
     third.reset();
-    until("its place is free", || {
-        go.send(()).unwrap();
-        balancer.get("a", "/").status() == 200
-    });
+    until("its place is free", || balancer.get("a", "/").status() == 200);
 }
 
 #[test]
