@@ -172,7 +172,6 @@ impl Lb {
         }
         let looks = self.policy.clone().run(metrics.of_a_worker(), behind.clone());
         tasks.spawn(unfailing(looks));
-        let mut known = self.inputs.known;
         let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
         if let Some(log) = access_log
             .clone()
@@ -183,20 +182,7 @@ impl Lb {
         let run = self
             .router
             .run(self.inputs.instances, self.inputs.overrides, behind.clone());
-        let end = behind.clone();
-        tasks.spawn(async move {
-            // A sender that is gone leaves the source unknown for good.
-            let source_known = async { known.wait_for(|known| *known).await.is_ok() };
-            let go = tokio::select! {
-                go = source_known => go,
-                () = end.cancelled() => false,
-            };
-            if go {
-                run.await;
-            }
-            end.cancelled().await;
-            Ok(())
-        });
+        tasks.spawn(unfailing(once_known(self.inputs.known, run, behind.clone())));
 
         let shared = Shared {
             config: self.config.clone(),
@@ -238,6 +224,19 @@ fn access_log(log: &config::AccessLog, node: &str) -> Result<(Format, Sink), Bui
         source,
     })?;
     Ok((format, sink))
+}
+
+/// The router, from when its source is known. A sender that is gone leaves the source unknown for good.
+async fn once_known(mut known: watch::Receiver<bool>, run: impl Future<Output = ()>, end: CancellationToken) {
+    let source_known = async { known.wait_for(|known| *known).await.is_ok() };
+    let go = tokio::select! {
+        go = source_known => go,
+        () = end.cancelled() => false,
+    };
+    if go {
+        run.await;
+    }
+    end.cancelled().await;
 }
 
 async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {
