@@ -17,7 +17,7 @@ use crate::access_log::{AccessLog, BadFormat, Format};
 use crate::admin::{Admin, View};
 use crate::metrics::{Metrics, Scrape};
 use crate::router::Router;
-use crate::worker::{Shared, Unclaimable, Workers};
+use crate::worker::{Reloader, Shared, Unclaimable, Workers};
 use crate::{Config, Inputs};
 
 /// A port that was claimed, and for what.
@@ -132,11 +132,18 @@ impl Lb {
         self.ready.subscribe()
     }
 
+    /// For whoever may have another configuration while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.workers.reloader()
+    }
+
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let live = self.router.live();
         let sink = |format| AccessLog::start(format, io::stdout()).map_err(RunError::AccessLog);
         let access_log = self.format.map(sink).transpose()?;
+        let swapped = self.router.swapped();
         let metrics = Arc::new(Metrics::new(live.clone(), access_log.clone()));
         self.registry.register(Box::new(Scrape(metrics.clone())))?;
 
@@ -149,7 +156,7 @@ impl Lb {
                 config: self.config.clone(),
                 live: live.clone(),
                 ready: self.ready.subscribe(),
-                registry: self.registry,
+                registry: self.registry.clone(),
             };
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
@@ -176,10 +183,11 @@ impl Lb {
             table: live,
             metrics,
             access_log,
+            registry: self.registry,
         };
         let halt = CancellationToken::new();
         let first_table = self.ready.subscribe();
-        let traffic = traffic(self.workers, shared, first_table, halt.clone());
+        let traffic = traffic(self.workers, shared, (first_table, swapped), halt.clone());
         tokio::pin!(traffic);
         tokio::select! {
             ended = &mut traffic => return ended,
@@ -202,7 +210,7 @@ impl Lb {
 async fn traffic(
     workers: Workers,
     shared: Shared,
-    mut first_table: watch::Receiver<bool>,
+    (mut first_table, swapped): (watch::Receiver<bool>, watch::Receiver<()>),
     halt: CancellationToken,
 ) -> Result<(), RunError> {
     tokio::select! {
@@ -210,5 +218,5 @@ async fn traffic(
         // The sender lives as long as the balancer runs.
         _ = first_table.wait_for(|ready| *ready) => {}
     }
-    workers.run(shared, halt).await.map_err(RunError::Worker)
+    workers.run(shared, swapped, halt).await.map_err(RunError::Worker)
 }

@@ -43,6 +43,7 @@ pub use crate::access_log::FIELDS as ACCESS_LOG_FIELDS;
 pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
 pub use crate::kv::{Entry, Kv, KvError};
+pub use crate::worker::{ReloadError, Reloader};
 
 /// What the balancer is told, always as whole pictures of now.
 #[derive(Clone, Debug)]

@@ -15,9 +15,11 @@ use crate::access_log::AccessLog;
 use crate::table::{BUCKETS, Table};
 
 mod counters;
+mod doors;
 
-use counters::{Count, Observed};
-pub(crate) use counters::{Counters, ServiceCounters};
+use counters::Observed;
+pub(crate) use counters::{Count, Counters, ServiceCounters};
+use doors::Ports;
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,12 @@ const ROUTE: &[&str] = &["service", "host", "path", "target"];
 /// All of them, in alphabetical order.
 pub const METRICS: &[Row] = &[
     row(
+        "lictor_lb_accept_errors_total",
+        Kind::Counter,
+        &[],
+        "Failures to accept connections: no file descriptors, no memory.",
+    ),
+    row(
         "lictor_lb_access_log_dropped_total",
         Kind::Counter,
         &[],
@@ -93,6 +101,12 @@ pub const METRICS: &[Row] = &[
         "Open client connections.",
     ),
     row(
+        "lictor_lb_connections_refused_total",
+        Kind::Counter,
+        &[],
+        "Connections closed since their client has as many as proxy.limit.conns.",
+    ),
+    row(
         "lictor_lb_http_redirect_count_total",
         Kind::Counter,
         &[],
@@ -105,6 +119,13 @@ pub const METRICS: &[Row] = &[
         "Requests sent to a service, by status of the answer.",
     ),
     row(
+        "lictor_lb_listener_failures_total",
+        Kind::Counter,
+        &[],
+        "Attempts to open a port of a TCP route that failed.",
+    ),
+    row("lictor_lb_listeners", Kind::Gauge, &[], "Addresses listened on."),
+    row(
         "lictor_lb_notfound_total",
         Kind::Counter,
         &[],
@@ -115,6 +136,18 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Connections lost to a fault of the balancer.",
+    ),
+    row(
+        "lictor_lb_proxy_header_distrusted_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for a PROXY header of a peer that is not in proxy.trusted.",
+    ),
+    row(
+        "lictor_lb_proxy_header_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for a PROXY header that is malformed or late.",
     ),
     row(
         "lictor_lb_requests_seconds",
@@ -189,10 +222,46 @@ pub const METRICS: &[Row] = &[
         "TCP connections for which no target could be reached.",
     ),
     row(
+        "lictor_lb_tcp_denied_total",
+        Kind::Counter,
+        &[],
+        "TCP connections closed by the rules of their target.",
+    ),
+    row(
+        "lictor_lb_tcp_hello_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for lack of a TLS ClientHello with a server name.",
+    ),
+    row(
         "lictor_lb_tcp_noroute_total",
         Kind::Counter,
         &[],
         "TCP connections without a route or a healthy target.",
+    ),
+    row(
+        "lictor_lb_tcp_sni_conn_total",
+        Kind::Counter,
+        &[],
+        "Connections passed on by server name.",
+    ),
+    row(
+        "lictor_lb_tcp_sni_connfail_total",
+        Kind::Counter,
+        &[],
+        "Connections by server name for which no target could be reached.",
+    ),
+    row(
+        "lictor_lb_tcp_sni_noroute_total",
+        Kind::Counter,
+        &[],
+        "Connections by server name without a route or a healthy target.",
+    ),
+    row(
+        "lictor_lb_tls_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed since their TLS handshake failed.",
     ),
     row(
         "lictor_lb_unavailable_total",
@@ -232,6 +301,8 @@ pub(crate) struct Metrics {
     workers: Mutex<Vec<Arc<Counters>>>,
     table: Arc<ArcSwap<Table>>,
     access_log: Option<AccessLog>,
+    /// Written by the owner of the listeners.
+    pub(crate) ports: Ports,
 }
 
 impl Metrics {
@@ -240,6 +311,7 @@ impl Metrics {
             workers: Mutex::default(),
             table,
             access_log,
+            ports: Ports::default(),
         }
     }
 
@@ -269,6 +341,7 @@ impl Collector for Scrape {
         let mut families = Families::default();
         let sum = |count: fn(&Counters) -> &Count| workers.iter().map(|worker| count(worker).get()).sum();
         let open = |inside: fn(&Counters) -> u64| workers.iter().map(|worker| inside(worker)).sum();
+        families.number("accept_errors_total", sum(|worker| &worker.doors.accept_errors));
         families.number(
             "access_log_dropped_total",
             self.0.access_log.as_ref().map_or(0, AccessLog::dropped),
@@ -289,10 +362,33 @@ impl Collector for Scrape {
         families.number("upstream_idle_connections", sum(|worker| &worker.upstream_idle));
         families.number("upstream_timeouts_total", sum(|worker| &worker.upstream_timeouts));
         families.number("ws_conn", open(|worker| worker.tunnels.get()));
+        doors(&workers, &mut families);
+        families.number("listeners", self.0.ports.open.get());
+        families.number("listener_failures_total", self.0.ports.failures.get());
         services(&workers, &mut families);
         routes(&self.0.table.load(), &mut families);
         families.done()
     }
+}
+
+/// What happened to connections before they had a route.
+fn doors(workers: &[Arc<Counters>], families: &mut Families) {
+    let mut number = |name, count: fn(&Counters) -> &Count| {
+        families.number(name, workers.iter().map(|worker| count(worker).get()).sum());
+    };
+    number("connections_refused_total", |worker| &worker.doors.over_limit);
+    number("proxy_header_distrusted_total", |worker| {
+        &worker.doors.proxy_distrusted
+    });
+    number("proxy_header_errors_total", |worker| &worker.doors.proxy_broken);
+    number("tcp_denied_total", |worker| &worker.doors.tcp_denied);
+    number("tcp_hello_errors_total", |worker| &worker.doors.hello_refused);
+    number("tcp_sni_conn_total", |worker| &worker.tcp_sni_accepted);
+    number("tcp_sni_connfail_total", |worker| {
+        &worker.tcp_sni_connect_failures
+    });
+    number("tcp_sni_noroute_total", |worker| &worker.tcp_sni_no_route);
+    number("tls_errors_total", |worker| &worker.doors.tls_failed);
 }
 
 fn services(workers: &[Arc<Counters>], families: &mut Families) {

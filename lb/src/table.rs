@@ -91,6 +91,21 @@ impl Table {
         self.tcp.get(&port)
     }
 
+    /// The TCP route of connections whose TLS ClientHello asks for `name`, lower case.
+    #[must_use]
+    pub fn sni(&self, name: &str) -> Option<&Arc<Route>> {
+        let is_tcp = |route: &Route| {
+            let schemes = route.targets.iter().map(|target| target.options.scheme);
+            schemes.into_iter().all(|scheme| scheme == options::Scheme::Tcp)
+        };
+        self.hosts.named(&Wanted::new(name, 443), "/", &is_tcp)
+    }
+
+    /// Ports that TCP routes name.
+    pub fn tcp_ports(&self) -> impl Iterator<Item = u16> {
+        self.tcp.keys().copied()
+    }
+
     /// Every route: hosts ascending, their paths descending, then the built-in ones.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         let tagged = self.tagged.values().flat_map(|paths| paths.values().rev());

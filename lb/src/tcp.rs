@@ -1,56 +1,231 @@
-//! TCP: a listener's port is the route. Each side may close its half when it likes.
+//! TCP: a listener's port, or the name that a client asks for in its ClientHello, is the route. Bytes go through
+//! unread, and each side may close its half when it likes.
+//!
+//! A connection lives on when its target leaves the table: the target may be draining, and nobody but its two ends
+//! knows what they are in the middle of.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
+use crate::arrival::{Arrival, Socket, proxy};
 use crate::config::Listener;
 use crate::meter::{Meter, Metered};
-use crate::table::{Route, Served, Target};
+use crate::metrics::Count;
+use crate::table::options::Access;
+use crate::table::{Route, Served, Table, Target};
+use crate::upstream::Fault;
 use crate::worker::Worker;
 
-/// Buffer of each direction.
-const BUFFER: usize = 32 * 1024;
+mod pump;
+
+pub(crate) use pump::Spares;
+
+/// Buffer of each direction of a connection over TLS.
+const BUFFER: usize = 16 * 1024;
 /// Targets that one connection may try, not counting those that refuse at once.
 const ATTEMPTS: usize = 3;
 
-/// Carries one connection until both halves are closed, or closes it where it leads nowhere.
-pub(crate) async fn serve(worker: &Worker, listener: &Listener, client: TcpStream) {
-    let started = Instant::now();
-    let counters = &worker.counters;
-    counters.tcp_accepted.add(1);
-    let _open = counters.tcp_connections.enter();
-    let table = worker.table();
-    let Some(route) = table
-        .tcp(listener.addr.port())
-        .filter(|route| !route.targets.is_empty())
-    else {
-        counters.tcp_no_route.add(1);
-        tracing::debug!(addr = %listener.addr, "no route for a TCP connection");
-        return;
-    };
-    let Some((target, mut server)) = connect(worker, route).await else {
-        counters.tcp_connect_failures.add(1);
-        return;
-    };
-    let tally = Tally {
-        worker,
-        target,
-        started,
-        meter: Meter::default(),
-    };
-    let mut client = Metered::new(client, tally.meter.clone());
-    tokio::select! {
-        ended = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER) => {
-            if let Err(error) = ended {
-                tracing::debug!(target = %tally.target.addr, %error, "TCP connection broke off");
+/// A client whose bytes are carried.
+pub(crate) enum Client {
+    /// As they come, TLS or not.
+    Plain(Socket),
+    /// Out of the TLS that ended here.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// What chooses the route.
+#[derive(Clone, Debug)]
+pub(crate) enum Key {
+    /// The port, or address and port, that the client came to.
+    Port,
+    /// The name that it asked for.
+    Name(Box<str>),
+}
+
+/// One connection on its way to a target.
+pub(crate) struct Visit<'a> {
+    pub worker: &'a Worker,
+    pub listener: &'a Listener,
+    pub arrival: &'a Arrival,
+    pub key: Key,
+}
+
+/// Where kinds of connections are counted apart.
+struct Counts<'a> {
+    accepted: &'a Count,
+    failed: &'a Count,
+    no_route: &'a Count,
+}
+
+impl Visit<'_> {
+    /// Carries the connection until both halves are closed, or closes it where it leads nowhere.
+    pub(crate) async fn serve(&self, client: Client) {
+        let started = Instant::now();
+        let counters = &self.worker.counters;
+        let counts = self.counts();
+        counts.accepted.add(1);
+        let _open = counters.tcp_connections.enter();
+        let table = self.worker.table();
+        let Some(route) = self.route(&table).filter(|route| !route.targets.is_empty()) else {
+            counts.no_route.add(1);
+            tracing::debug!(client = %self.arrival.client, addr = %self.arrival.local, key = ?self.key,
+                "no route for a TCP connection");
+            return;
+        };
+        let Some((target, server)) = self.connect(route).await else {
+            counts.failed.add(1);
+            return;
+        };
+        drop(table);
+        let tally = Tally {
+            worker: self.worker,
+            target,
+            started,
+            meter: Meter::default(),
+        };
+        let target = &tally.target;
+        tokio::select! {
+            ended = self.carry(client, server, &tally.target, &tally.meter) => {
+                if let Err(error) = ended {
+                    tracing::debug!(target = %target.addr, %error, "TCP connection broke off");
+                }
+            }
+            () = tally.meter.silence(self.listener.read_timeout, self.listener.write_timeout) => {
+                tracing::debug!(target = %target.addr, "TCP connection closed after silence");
             }
         }
-        () = tally.meter.silence(listener.read_timeout, listener.write_timeout) => {
-            tracing::debug!(target = %tally.target.addr, "TCP connection closed after silence");
+    }
+
+    fn route<'t>(&self, table: &'t Table) -> Option<&'t Arc<Route>> {
+        match &self.key {
+            Key::Port => table.tcp(self.arrival.local.port()),
+            Key::Name(name) => table.sni(name),
         }
+    }
+
+    fn counts(&self) -> Counts<'_> {
+        let counters = &self.worker.counters;
+        match self.key {
+            Key::Port => Counts {
+                accepted: &counters.tcp_accepted,
+                failed: &counters.tcp_connect_failures,
+                no_route: &counters.tcp_no_route,
+            },
+            Key::Name(_) => Counts {
+                accepted: &counters.tcp_sni_accepted,
+                failed: &counters.tcp_sni_connect_failures,
+                no_route: &counters.tcp_sni_no_route,
+            },
+        }
+    }
+
+    /// Dials targets of `route` until one accepts.
+    async fn connect(&self, route: &Route) -> Option<(Arc<Target>, TcpStream)> {
+        let worker = self.worker;
+        let choice = route.choice(&worker.config().strategy, worker.number, rand::random);
+        let mut tried = Vec::new();
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            let target = worker.pick(route, choice, &tried)?.clone();
+            if !admits(&target.options.access, self.arrival) {
+                worker.counters.doors.tcp_denied.add(1);
+                tracing::debug!(client = %self.arrival.client, target = %target.addr, "TCP client is not let in");
+                return None;
+            }
+            worker.counters.retries.add(u64::from(!tried.is_empty()));
+            match worker.upstream.dial(&target.addr).await {
+                Ok(stream) => return Some((target, stream)),
+                Err(fault) => {
+                    self.note(&target, &fault);
+                    attempts += usize::from(!fault.is_refusal());
+                    tried.push(target);
+                }
+            }
+        }
+        None
+    }
+
+    fn note(&self, target: &Target, fault: &Fault) {
+        tracing::warn!(service = %target.service, target = %target.addr, %fault, "TCP target refused");
+        self.worker.counters.upstream_failures.add(1);
+    }
+
+    async fn carry(
+        &self,
+        client: Client,
+        mut server: TcpStream,
+        target: &Target,
+        meter: &Meter,
+    ) -> std::io::Result<()> {
+        if let Some(version) = target.options.send_proxy {
+            let header = proxy::header(version, self.arrival.client, self.arrival.local);
+            server.write_all(&header).await?;
+        }
+        match client {
+            Client::Plain(socket) => {
+                let (client, seen) = socket.into_parts();
+                let (up, down) = (FromClient(meter), ToClient(meter));
+                let spares = &self.worker.spares;
+                let sent = async {
+                    up.0.came(seen.len());
+                    pump::write_all(&server, &seen, &up).await?;
+                    drop(seen);
+                    pump::pump(&client, &server, spares, &up).await
+                };
+                let answered = pump::pump(&server, &client, spares, &down);
+                tokio::try_join!(sent, answered)?;
+            }
+            Client::Tls(stream) => {
+                let mut client = Metered::new(stream, meter.clone());
+                copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the rules of a target let this client in; rules that cannot be meant let in nobody.
+fn admits(rules: &Access, arrival: &Arrival) -> bool {
+    let listed = |networks: &[crate::config::IpNet]| {
+        networks
+            .iter()
+            .any(|network| network.contains(arrival.client.ip()))
+    };
+    match rules {
+        Access::Open => true,
+        Access::Allow(networks) => listed(networks),
+        Access::Deny(networks) => !listed(networks),
+        Access::Closed(_) => false,
+    }
+}
+
+struct FromClient<'a>(&'a Meter);
+
+impl pump::Watch for FromClient<'_> {
+    fn read(&self, bytes: usize) {
+        self.0.came(bytes);
+    }
+    fn waits(&self) {
+        self.0.awaits();
+    }
+    fn wrote(&self, _: usize) {}
+    fn stalls(&self) {}
+}
+
+struct ToClient<'a>(&'a Meter);
+
+impl pump::Watch for ToClient<'_> {
+    fn read(&self, _: usize) {}
+    fn waits(&self) {}
+    fn wrote(&self, bytes: usize) {
+        self.0.went(bytes);
+    }
+    fn stalls(&self) {
+        self.0.stalls();
     }
 }
 
@@ -72,25 +247,4 @@ impl Drop for Tally<'_> {
         };
         self.target.stats.record(self.worker.number, served);
     }
-}
-
-/// Dials targets of `route` until one accepts.
-async fn connect(worker: &Worker, route: &Route) -> Option<(Arc<Target>, TcpStream)> {
-    let choice = route.choice(&worker.config().strategy, worker.number, rand::random);
-    let mut tried = Vec::new();
-    let mut attempts = 0;
-    while attempts < ATTEMPTS {
-        let target = worker.pick(route, choice, &tried)?.clone();
-        worker.counters.retries.add(u64::from(!tried.is_empty()));
-        match worker.upstream.dial(&target.addr).await {
-            Ok(stream) => return Some((target, stream)),
-            Err(fault) => {
-                tracing::warn!(service = %target.service, target = %target.addr, %fault, "TCP target refused");
-                worker.counters.upstream_failures.add(1);
-                attempts += usize::from(!fault.is_refusal());
-                tried.push(target);
-            }
-        }
-    }
-    None
 }

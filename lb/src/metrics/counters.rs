@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::doors::Doors;
 use crate::table::BUCKETS;
 
 /// A number that grows, or one that is set.
@@ -60,6 +61,11 @@ pub(crate) struct Counters {
     pub tcp_accepted: Count,
     pub tcp_connect_failures: Count,
     pub tcp_no_route: Count,
+    /// Of listeners that pass on by server name.
+    pub tcp_sni_accepted: Count,
+    pub tcp_sni_connect_failures: Count,
+    pub tcp_sni_no_route: Count,
+    pub doors: Doors,
     pub not_found: Count,
     pub unavailable: Count,
     pub bad_requests: Count,

@@ -122,7 +122,7 @@ impl Balancer {
         let workers = Workers::claim(&config).unwrap();
         let (addr, _) = workers.bound().next().unwrap();
         let router = Router::new(config.clone(), watch::Sender::new(false), &Registry::new()).unwrap();
-        let table = router.live();
+        let (table, swapped) = (router.live(), router.swapped());
         let log = Sink::default();
         let access_log = config
             .access_log
@@ -134,6 +134,7 @@ impl Balancer {
             table,
             metrics: metrics.clone(),
             access_log,
+            registry: Registry::new(),
         };
         let stop = CancellationToken::new();
         let mut balancer = Self {
@@ -151,7 +152,7 @@ impl Balancer {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(workers.run(shared, stop))
+            runtime.block_on(workers.run(shared, swapped, stop))
         }));
         balancer
     }
