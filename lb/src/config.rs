@@ -21,14 +21,19 @@ use catalog::Status;
 
 pub use auth::{AuthKind, AuthScheme, parse_auth};
 pub use certs::{Acme, CertKind, CertSource, parse_certs};
-pub use edge::{Edge, Gzip, Headers, Sts};
+pub use edge::{
+    Edge, Gzip, Headers, Sts, parse_bytes, parse_gzip, parse_header, parse_header_name, parse_header_value,
+};
 pub use kvlist::{BadKvList, Item, kv_list};
 pub use listener::{Around, Listener, Proto, Tls, parse_admin, parse_listeners};
 pub use net::IpNet;
-pub use observe::{AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces};
+pub use observe::{
+    AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces, parse_buckets, parse_collector,
+    parse_log_format, parse_log_target, parse_metrics_targets, parse_remote,
+};
 pub use resilience::{Outliers, Retries};
 pub use secret::Secret;
-pub use ui::{Access, SourceLinks, Ui};
+pub use ui::{Access, SourceLinks, Ui, parse_access, parse_ui_path};
 
 /// A value that cannot be meant: which one, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +169,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where traces go.
     pub traces: Traces,
+    /// Where overrides are in the key-value store (`registry.consul.kvpath`), without a slash at either end.
+    pub kv_path: String,
     /// Peers whose forwarding headers are believed (`proxy.trusted`).
     pub trusted: Vec<IpNet>,
     /// Built-in host names.
@@ -210,6 +217,7 @@ impl Default for Config {
             routes_log: RoutesLog::default(),
             metrics: Metrics::default(),
             traces: Traces::default(),
+            kv_path: "fabio/config".to_owned(),
             trusted: Vec::new(),
             host_routes: HostRoutes::default(),
             domains: vec!["consul".to_owned()],

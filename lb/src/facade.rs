@@ -17,7 +17,8 @@ use crate::access_log::{AccessLog, BadFormat, Format};
 use crate::admin::{Admin, View};
 use crate::metrics::{Metrics, Scrape};
 use crate::router::Router;
-use crate::worker::{Reloader, Shared, Unclaimable, Workers};
+use crate::tls::{Stores, TlsError};
+use crate::worker::{ListenError, Reloader, Shared, Workers};
 use crate::{Config, Inputs};
 
 /// A port that was claimed, and for what.
@@ -32,9 +33,12 @@ pub struct Bound {
 /// Why the balancer cannot be had as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A listener's port cannot be had.
+    /// A listener cannot be had.
     #[error(transparent)]
-    Listener(#[from] Unclaimable),
+    Listener(#[from] ListenError),
+    /// A certificate source cannot be had.
+    #[error("proxy.cs: {0}")]
+    Certificates(#[from] TlsError),
     /// The admin port cannot be had.
     #[error("ui.addr: cannot listen on {addr}: {source}")]
     Admin {
@@ -81,6 +85,7 @@ pub struct Lb {
     workers: Workers,
     admin: Option<Admin>,
     router: Router,
+    stores: Stores,
     ready: watch::Sender<bool>,
 }
 
@@ -93,11 +98,12 @@ impl Config {
             .as_ref()
             .map(|log| Format::parse(&log.format))
             .transpose()?;
-        let workers = Workers::claim(&config)?;
-        let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
-        let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
         let (ready, _) = watch::channel(false);
         let router = Router::new(config.clone(), ready.clone(), registry)?;
+        let stores = Stores::build(&config.certs, inputs.kv.as_ref(), &router.live())?;
+        let workers = Workers::claim(&config, &stores)?;
+        let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
+        let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
         Ok(Lb {
             config,
             inputs,
@@ -106,6 +112,7 @@ impl Config {
             workers,
             admin,
             router,
+            stores,
             ready,
         })
     }
@@ -144,7 +151,7 @@ impl Lb {
         let sink = |format| AccessLog::start(format, io::stdout()).map_err(RunError::AccessLog);
         let access_log = self.format.map(sink).transpose()?;
         let swapped = self.router.swapped();
-        let metrics = Arc::new(Metrics::new(live.clone(), access_log.clone()));
+        let metrics = Arc::new(Metrics::new(&self.config, live.clone(), access_log.clone()));
         self.registry.register(Box::new(Scrape(metrics.clone())))?;
 
         // These two outlive the traffic: the table stays true while requests finish.
@@ -161,6 +168,13 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
+        let certificates = self.stores.clone().run(behind.clone());
+        let end = behind.clone();
+        tasks.spawn(async move {
+            certificates.await;
+            end.cancelled().await;
+            Ok(())
+        });
         let mut known = self.inputs.known;
         let run = self.router.run(self.inputs.instances, behind.clone());
         let end = behind.clone();
@@ -184,6 +198,7 @@ impl Lb {
             metrics,
             access_log,
             registry: self.registry,
+            stores: self.stores,
         };
         let halt = CancellationToken::new();
         let first_table = self.ready.subscribe();

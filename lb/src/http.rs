@@ -20,7 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::arrival::{Arrival, Stream};
 use crate::config::Listener;
-use crate::table::{Options, Redirect, Route};
+use crate::table::{Asker, Options, Redirect, Route};
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
 
@@ -58,6 +58,8 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 struct Client {
     worker: Rc<Worker>,
     peer: Peer,
+    /// Its requests come over TLS.
+    tls: bool,
     framing: Framing,
     /// Requests begun.
     begun: Cell<u64>,
@@ -86,6 +88,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
     let stream = Watched::new(stream);
     let client = Rc::new(Client {
         peer: Peer::new(arrival.client, arrival.local, trusted),
+        tls: arrival.tls.is_some(),
         framing: stream.framing(),
         begun: Cell::new(0),
         answered: Rc::default(),
@@ -170,12 +173,13 @@ impl Client {
             Ok(Outcome::Answer(answer, lease)) => {
                 exchange.answered(answer.status());
                 let (mut parts, body) = answer.into_parts();
+                exchange.said(&parts.headers);
                 headers::drop_hop_by_hop(&mut parts.headers);
                 parts.version = Version::HTTP_11;
                 Response::from_parts(parts, AnswerBody::relay(body, lease, exchange))
             }
             Ok(Outcome::Redirect(status, location)) => {
-                self.worker.counters.redirects.add(1);
+                self.worker.counters.redirected(status.as_u16());
                 let mut answer = text(
                     status,
                     status.canonical_reason().unwrap_or("Redirect").into(),
@@ -210,11 +214,17 @@ impl Client {
         let table = self.worker.table();
         let scheme = || headers::scheme(&request.headers, &self.peer);
         let route = table
-            .http_where(&host, &path.decoded, |route| {
+            .http_where(&host, &path.decoded, self.tls, |route| {
                 !leads_back(route, scheme, &host, &path.encoded)
             })
             .ok_or(Refusal::NoRoute)?;
-        let choice = route.choice(&self.worker.config().strategy, self.worker.number, rand::random);
+        let asker = Asker {
+            worker: self.worker.number,
+            client: self.peer.addr.ip(),
+            headers: Some(&request.headers),
+            random: &rand::random::<u64>,
+        };
+        let choice = route.choice(&self.worker.config().strategy, &asker);
         let target = self
             .worker
             .pick(route, choice, &[])
@@ -282,7 +292,7 @@ impl Client {
         let worker = &self.worker;
         let status = refusal.status(worker.config().no_route_status);
         match refusal {
-            Refusal::NoRoute => worker.counters.not_found.add(1),
+            Refusal::NoRoute => exchange.unrouted(),
             Refusal::Unavailable => worker.counters.unavailable.add(1),
             Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
             _ => worker.counters.bad_requests.add(1),

@@ -15,8 +15,9 @@
 //! | `facade.rs` | `Config::build`, [`Lb`]: claim, run, drain |
 //! | `worker.rs` `listen.rs` `arrival.rs` | one thread, runtime and set of sockets per core; who arrives there |
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
+//! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
-//! | `access_log.rs` `metrics.rs` `meter.rs` | what is written down and counted |
+//! | `access_log.rs` `metrics.rs` `histogram.rs` `meter.rs` | what is written down and counted |
 
 mod access_log;
 pub mod admin;
@@ -24,6 +25,7 @@ mod arrival;
 pub mod config;
 mod facade;
 pub mod health;
+mod histogram;
 mod http;
 mod kv;
 mod listen;
@@ -32,6 +34,8 @@ pub mod metrics;
 pub mod router;
 pub mod table;
 mod tcp;
+#[allow(dead_code, unused_imports, reason = "listeners and upstreams ask for it next")]
+mod tls;
 mod upstream;
 mod worker;
 
@@ -42,8 +46,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use crate::access_log::FIELDS as ACCESS_LOG_FIELDS;
 pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
+pub use crate::histogram::{Bounds, Observed};
 pub use crate::kv::{Entry, Kv, KvError};
-pub use crate::worker::{ReloadError, Reloader};
+pub use crate::worker::{ListenError, ReloadError, Reloader, Unclaimable};
 
 /// What the balancer is told, always as whole pictures of now.
 #[derive(Clone, Debug)]

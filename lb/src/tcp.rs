@@ -12,11 +12,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::arrival::{Arrival, Socket, proxy};
-use crate::config::Listener;
+use crate::config::{Listener, Proto};
 use crate::meter::{Meter, Metered};
 use crate::metrics::Count;
 use crate::table::options::Access;
-use crate::table::{Route, Served, Table, Target};
+use crate::table::{Asker, Route, Served, Table, Target, UnderWay};
 use crate::upstream::Fault;
 use crate::worker::Worker;
 
@@ -61,6 +61,12 @@ struct Counts<'a> {
     no_route: &'a Count,
 }
 
+/// Why no target got a connection.
+enum Unserved {
+    Denied,
+    Failed,
+}
+
 impl Visit<'_> {
     /// Carries the connection until both halves are closed, or closes it where it leads nowhere.
     pub(crate) async fn serve(&self, client: Client) {
@@ -76,13 +82,15 @@ impl Visit<'_> {
                 "no route for a TCP connection");
             return;
         };
-        let Some((target, server)) = self.connect(route).await else {
-            counts.failed.add(1);
-            return;
+        let (target, server) = match self.connect(route).await {
+            Ok(connected) => connected,
+            Err(Unserved::Denied) => return counters.doors.tcp_denied.add(1),
+            Err(Unserved::Failed) => return counts.failed.add(1),
         };
         drop(table);
         let tally = Tally {
             worker: self.worker,
+            _under_way: target.load.enter(self.worker.number),
             target,
             started,
             meter: Meter::default(),
@@ -102,8 +110,12 @@ impl Visit<'_> {
 
     fn route<'t>(&self, table: &'t Table) -> Option<&'t Arc<Route>> {
         match &self.key {
-            Key::Port => table.tcp(self.arrival.local.port()),
-            Key::Name(name) => table.sni(name),
+            Key::Port if self.listener.proto == Proto::Tcp => table.tcp(self.listener.addr.port()),
+            Key::Port => table.tcp_at(self.arrival.local),
+            Key::Name(name) if self.listener.proto == Proto::TcpSni => {
+                table.sni(name, self.listener.addr.port())
+            }
+            Key::Name(name) => table.pass_through(name, self.listener.addr.port()),
         }
     }
 
@@ -124,21 +136,28 @@ impl Visit<'_> {
     }
 
     /// Dials targets of `route` until one accepts.
-    async fn connect(&self, route: &Route) -> Option<(Arc<Target>, TcpStream)> {
+    async fn connect(&self, route: &Route) -> Result<(Arc<Target>, TcpStream), Unserved> {
         let worker = self.worker;
-        let choice = route.choice(&worker.config().strategy, worker.number, rand::random);
+        let asker = Asker {
+            worker: worker.number,
+            client: self.arrival.client.ip(),
+            headers: None,
+            random: &rand::random::<u64>,
+        };
+        let choice = route.choice(&worker.config().strategy, &asker);
         let mut tried = Vec::new();
         let mut attempts = 0;
         while attempts < ATTEMPTS {
-            let target = worker.pick(route, choice, &tried)?.clone();
+            let Some(target) = worker.pick(route, choice, &tried).cloned() else {
+                break;
+            };
             if !admits(&target.options.access, self.arrival) {
-                worker.counters.doors.tcp_denied.add(1);
                 tracing::debug!(client = %self.arrival.client, target = %target.addr, "TCP client is not let in");
-                return None;
+                return Err(Unserved::Denied);
             }
             worker.counters.retries.add(u64::from(!tried.is_empty()));
             match worker.upstream.dial(&target.addr).await {
-                Ok(stream) => return Some((target, stream)),
+                Ok(stream) => return Ok((target, stream)),
                 Err(fault) => {
                     self.note(&target, &fault);
                     attempts += usize::from(!fault.is_refusal());
@@ -146,7 +165,7 @@ impl Visit<'_> {
                 }
             }
         }
-        None
+        Err(Unserved::Failed)
     }
 
     fn note(&self, target: &Target, fault: &Fault) {
@@ -199,6 +218,7 @@ fn admits(rules: &Access, arrival: &Arrival) -> bool {
         Access::Open => true,
         Access::Allow(networks) => listed(networks),
         Access::Deny(networks) => !listed(networks),
+        Access::AllowExcept { allow, deny } => listed(allow) && !listed(deny),
         Access::Closed(_) => false,
     }
 }
@@ -233,6 +253,7 @@ impl pump::Watch for ToClient<'_> {
 struct Tally<'a> {
     worker: &'a Worker,
     target: Arc<Target>,
+    _under_way: UnderWay,
     started: Instant,
     meter: Meter,
 }

@@ -10,12 +10,14 @@
 //! | --- | --- |
 //! | `worker/ports.rs` | the single owner of what listens: claims, opens, changes, closes |
 //! | `worker/crew.rs` | the threads, and the orders they take |
+//! | `worker/scrape.rs` | `proto=prometheus` |
 //! | `worker/door.rs` `guests.rs` | one listener on one worker: from an accepted socket to what serves it |
 
 mod crew;
 mod door;
 mod guests;
 mod ports;
+mod scrape;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -33,11 +35,12 @@ use crate::config::Config;
 use crate::metrics::{Counters, Metrics, ServiceCounters};
 use crate::table::{Choice, Route, Table, Target};
 use crate::tcp::Spares;
+use crate::tls::Stores;
 use crate::upstream::{Limits, Upstream};
 
 use guests::Guests;
 pub(crate) use ports::Workers;
-pub use ports::{ReloadError, Reloader, Unclaimable};
+pub use ports::{ListenError, ReloadError, Reloader, Unclaimable};
 
 /// How often a worker hands over log lines and closes idle connections to servers.
 const CHORES: Duration = Duration::from_millis(250);
@@ -51,6 +54,7 @@ pub(crate) struct Shared {
     pub access_log: Option<AccessLog>,
     /// What `proto=prometheus` shows.
     pub registry: Registry,
+    pub stores: Stores,
 }
 
 /// What the connections of one worker share.
@@ -66,6 +70,9 @@ pub(crate) struct Worker {
     pub spares: Spares,
     guests: Guests,
     registry: Registry,
+    /// Certificates, those for targets among them.
+    #[allow(dead_code, reason = "read once targets are spoken to over TLS")]
+    pub stores: Stores,
     /// This worker's own copy, so that no core waits for another's reference count.
     config: RefCell<Rc<Config>>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -91,6 +98,7 @@ impl Worker {
             spares: Spares::default(),
             guests: Guests::default(),
             registry: shared.registry,
+            stores: shared.stores,
             table: RefCell::new(Cache::new(shared.table)),
             config: RefCell::new(Rc::new((*shared.config).clone())),
         }

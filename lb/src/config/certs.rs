@@ -189,7 +189,7 @@ fn draft(item: &Item) -> Result<Draft, BadValue> {
             "clientca" => draft.client_ca = some(value),
             "caupgcn" => draft.ca_upgrade_cn = some(value),
             "refresh" => draft.refresh = Some(super::duration("proxy.cs", key, value)?),
-            "hdr" => draft.header = Some(header(value)?),
+            "hdr" => draft.header = Some(super::parse_header(value)?),
             "vaultfetchtoken" => draft.vault_fetch_token = fetch_token(value)?,
             "email" => draft.email = some(value),
             "ca" => draft.trust = some(value),
@@ -218,22 +218,6 @@ fn draft(item: &Item) -> Result<Draft, BadValue> {
             "it goes with type=acme only",
         )),
         None => Ok(draft),
-    }
-}
-
-fn header(text: &str) -> Result<(String, Secret), BadValue> {
-    let bad = || BadValue::new(format!("invalid header {text}"), "it is written 'Name: value'");
-    let (name, value) = text.split_once(':').ok_or_else(bad)?;
-    let (name, value) = (name.trim(), value.trim());
-    let named = hyper::header::HeaderName::from_bytes(name.as_bytes()).is_ok();
-    if named && hyper::header::HeaderValue::from_str(value).is_ok() {
-        Ok((name.to_owned(), Secret::new(value)))
-    } else {
-        // The value may be what must not be shown.
-        Err(BadValue::new(
-            format!("invalid header {name}"),
-            "it is written 'Name: value'",
-        ))
     }
 }
 

@@ -156,8 +156,8 @@ pub(super) fn any(port: u16) -> SocketAddr {
 
 /// What the text of a listener leaves open.
 pub struct Around<'a> {
-    /// The certificate sources that there are.
-    pub certs: &'a [CertSource],
+    /// The certificate sources that there are; `None`: they cannot be read, so any name may be right.
+    pub certs: Option<&'a [CertSource]>,
     /// `rt` where the text has none (`proxy.readtimeout`).
     pub read_timeout: Option<Duration>,
     /// `wt` where the text has none (`proxy.writetimeout`).
@@ -171,7 +171,7 @@ impl Around<'_> {
     #[must_use]
     pub fn nothing() -> Self {
         Self {
-            certs: &[],
+            certs: Some(&[]),
             read_timeout: None,
             write_timeout: None,
             address: &|text| Ok(text.to_owned()),
@@ -306,7 +306,7 @@ impl Draft {
     }
 
     /// fabio's rules of what goes with what.
-    fn tls(mut self, proto: Proto, certs: &[CertSource]) -> Result<Option<Tls>, BadValue> {
+    fn tls(mut self, proto: Proto, certs: Option<&[CertSource]>) -> Result<Option<Tls>, BadValue> {
         if self.tls.source.is_empty() {
             return match (proto, self.needs_tls) {
                 (Proto::Https | Proto::Grpcs, _) => Err(BadValue::new(
@@ -326,6 +326,9 @@ impl Draft {
                 format!("not '{}'", proto.as_str()),
             ));
         }
+        let Some(certs) = certs else {
+            return Ok(Some(self.tls));
+        };
         let Some(source) = certs.iter().find(|known| known.name == self.tls.source) else {
             let known: Vec<&str> = certs.iter().map(|known| &*known.name).collect();
             let right = match known.as_slice() {

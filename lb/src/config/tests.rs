@@ -21,7 +21,7 @@ fn faults<T: std::fmt::Debug>(result: Result<T, Vec<BadValue>>) -> String {
 fn listeners(text: &str) -> Result<Vec<Listener>, Vec<BadValue>> {
     let certs = parse_certs("cs=main;type=file;cert=a.pem,cs=pki;type=vault-pki;cert=pki/issue/web").unwrap();
     let around = Around {
-        certs: &certs,
+        certs: Some(&certs),
         ..Around::nothing()
     };
     parse_listeners(text, &around)

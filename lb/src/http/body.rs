@@ -240,10 +240,11 @@ impl Body for AnswerBody {
                 frame
             }
         };
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            this.bytes += data.len() as u64;
+        if let Some(Ok(frame)) = &frame {
+            this.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if let (Some(trailers), Some(exchange)) = (frame.trailers_ref(), &mut this.exchange) {
+                exchange.said(trailers);
+            }
         }
         Poll::Ready(frame)
     }

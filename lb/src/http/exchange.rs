@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use hyper::http::request::Parts;
-use hyper::http::{HeaderMap, Method, StatusCode, Uri};
+use hyper::http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::access_log::{Record, Upstreamed};
 use crate::http::body::Upload;
 use crate::meter::Meter;
-use crate::table::{Served, Target};
+use crate::table::{Served, Target, UnderWay};
 use crate::worker::Worker;
 
 /// Status in log and metrics of a client that left before its answer was complete.
@@ -38,7 +38,11 @@ pub(crate) struct Exchange {
     bytes: u64,
     end: End,
     target: Option<Arc<Target>>,
+    /// Counts as load of the target.
+    under_way: Option<UnderWay>,
     upload: Option<Upload>,
+    /// A gRPC call, and how it ended, once that was said.
+    call: Option<Option<u16>>,
     /// Of the tunnel it became.
     tunnel: Option<Meter>,
     /// Exchanges of this connection that are over.
@@ -78,7 +82,9 @@ impl Exchange {
             bytes: 0,
             end: End::ClientGone,
             target: None,
+            under_way: None,
             upload: None,
+            call: is_grpc(&request.headers).then_some(None),
             tunnel: None,
             over,
             record,
@@ -114,6 +120,7 @@ impl Exchange {
     /// It is being sent there; the last one counts.
     pub(crate) fn sent(&mut self, target: &Arc<Target>, uri: &Uri, upload: &Upload) {
         self.target = Some(target.clone());
+        self.under_way = Some(target.load.enter(self.worker.number));
         self.upload = Some(upload.clone());
         if let Some(record) = &mut self.record {
             record.upstream = Some(Upstreamed {
@@ -127,6 +134,24 @@ impl Exchange {
     /// Its answer begins.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = status.as_u16();
+    }
+
+    /// No route wants it.
+    pub(crate) fn unrouted(&self) {
+        let counters = &self.worker.counters;
+        counters.not_found.add(1);
+        if self.call.is_some() {
+            counters.grpc.no_route.add(1);
+        }
+    }
+
+    /// The head or the trailers of its answer, which may say how a gRPC call ended.
+    pub(crate) fn said(&mut self, headers: &HeaderMap) {
+        if let Some(status) = &mut self.call
+            && let Some(said) = headers.get("grpc-status")
+        {
+            *status = said.to_str().ok().and_then(|said| said.parse().ok());
+        }
     }
 
     /// It became a tunnel; from here on every end is a good one.
@@ -169,6 +194,9 @@ impl Drop for Exchange {
             target.stats.record(self.worker.number, served);
             self.worker.service(&target.service).count(self.status, took);
         }
+        if let Some(said) = self.call {
+            counters.grpc_call(said.unwrap_or_else(|| grpc_status(self.status)), took);
+        }
         if let (Some(mut record), Some(log)) = (self.record.take(), &self.worker.log) {
             record.status = self.status;
             record.bytes = self.bytes;
@@ -176,5 +204,28 @@ impl Drop for Exchange {
             record.took = took;
             log.write(&record);
         }
+    }
+}
+
+/// gRPC itself, not its dialect for browsers, whose status is in the body.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], |kind| kind.as_bytes());
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+/// What a client makes of an answer without a status of gRPC, by that of HTTP (gRPC's
+/// `http-grpc-status-mapping`), and of having left itself.
+fn grpc_status(status: u16) -> u16 {
+    match status {
+        CLIENT_GONE => 1,
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
     }
 }

@@ -80,6 +80,18 @@ pub enum Scheme {
 }
 
 impl Scheme {
+    /// Of a destination's URL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "grpc",
+            Self::H2 => "grpcs",
+            Self::Tcp => "tcp",
+        }
+    }
+
     /// Whether TLS is spoken.
     #[must_use]
     pub fn is_tls(self) -> bool {
@@ -125,6 +137,13 @@ pub enum Access {
     Allow(Box<[IpNet]>),
     /// All but these.
     Deny(Box<[IpNet]>),
+    /// Those allowed that are not denied, where both are said. fabio lets everybody in then.
+    AllowExcept {
+        /// Who may come in.
+        allow: Box<[IpNet]>,
+        /// Who of those may not.
+        deny: Box<[IpNet]>,
+    },
     /// None, since the rules are broken; the text says how.
     Closed(Box<str>),
 }

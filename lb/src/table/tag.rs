@@ -3,11 +3,12 @@
 //! Whoever may register a service writes these tags, so nothing here trusts them: a tag that
 //! cannot be meant is refused with a reason and harms only itself.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::glob::{BadGlob, Glob};
 use super::matching::{MAX_HOST, is_pattern, split_port};
-use super::options::{HostHeader, Options};
+use super::options::{HostHeader, Options, Scheme};
 use super::redirect::{BadRedirect, Redirect};
 use crate::config::{Config, Matcher};
 
@@ -48,8 +49,10 @@ pub enum Source {
         /// Starts with `/`, or is a pattern.
         path: Arc<str>,
     },
-    /// Connections to the listener on this port.
-    Tcp(u16),
+    /// TLS connections that ask for this name, passed through unread (`proto=tcp` with a host).
+    Sni(Arc<str>),
+    /// Connections to this port of ours, or of this address of ours.
+    Tcp(Option<IpAddr>, u16),
 }
 
 /// Why a tag makes no route.
@@ -76,8 +79,8 @@ pub enum BadTag {
     /// A port that is none.
     #[error("'{0}' is no port")]
     Port(String),
-    /// A path where only a port makes sense.
-    #[error("proto=tcp needs a source ':port', not '{0}'")]
+    /// A path where there is none.
+    #[error("proto=tcp needs a source ':port', 'ip:port' or 'host', not '{0}'")]
     TcpSource(String),
     /// A protocol that is known and not spoken yet.
     #[error("proto={0} is not supported yet")]
@@ -128,9 +131,12 @@ fn definition(config: &Config, rest: &str, others: &[&str]) -> Result<Definition
     if let Some((later, _)) = words.iter().find(|(key, _)| LATER_OPTIONS.contains(key)) {
         return Err(BadTag::LaterOption((*later).to_owned()));
     }
-    let options = options(&words, others)?;
+    let mut options = options(&words, others)?;
     let source = self::source(config, source, proto == Some("tcp"))?;
-    if matches!(source, Source::Tcp(_)) && options.redirect.is_some() {
+    if !matches!(source, Source::Http { .. }) {
+        options.scheme = Scheme::Tcp;
+    }
+    if !matches!(source, Source::Http { .. }) && options.redirect.is_some() {
         return Err(BadTag::TcpRedirect);
     }
     Ok(Definition {
@@ -145,11 +151,14 @@ fn source(config: &Config, text: &str, tcp: bool) -> Result<Source, BadTag> {
     {
         return match port.parse() {
             Ok(0) | Err(_) => Err(BadTag::Port(port.to_owned())),
-            Ok(port) => Ok(Source::Tcp(port)),
+            Ok(port) => Ok(Source::Tcp(None, port)),
         };
     }
-    if tcp {
-        return Err(BadTag::TcpSource(shorten(text)));
+    if tcp && let Ok(local) = text.trim_end_matches('/').parse::<SocketAddr>() {
+        return match local.port() {
+            0 => Err(BadTag::Port("0".to_owned())),
+            port => Ok(Source::Tcp(Some(local.ip().to_canonical()), port)),
+        };
     }
     let (host, path) = match text.find('/') {
         Some(slash) => (
@@ -168,8 +177,14 @@ fn source(config: &Config, text: &str, tcp: bool) -> Result<Source, BadTag> {
         (name, None | Some("*")) => name.trim_end_matches('.').to_owned(),
         (name, Some(port)) => format!("{}:{port}", name.trim_end_matches('.')),
     };
-    let (host, path) = (host.into(), path.into());
-    Ok(Source::Http { host, path })
+    match (tcp, &*path) {
+        (true, "/") if !host.is_empty() => Ok(Source::Sni(host.into())),
+        (true, _) => Err(BadTag::TcpSource(shorten(text))),
+        (false, _) => Ok(Source::Http {
+            host: host.into(),
+            path: path.into(),
+        }),
+    }
 }
 
 /// A host may be empty (every host), a name, an address or a pattern, with or without a port.

@@ -11,8 +11,9 @@ use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
+use super::ports::Offer;
 use super::{Shared, Worker};
-use crate::config::{Config, Listener};
+use crate::config::Config;
 use crate::listen;
 
 /// Orders that a worker may have before it.
@@ -22,8 +23,8 @@ const ORDERS: usize = 16;
 pub(super) enum Order {
     /// Accept connections on this socket.
     Open(Opening),
-    /// Other options for the connections to come of a listener.
-    Change(u64, Arc<Listener>),
+    /// Another offer to the connections to come of a listener.
+    Change(u64, Arc<Offer>),
     /// Another configuration for the requests to come.
     Configure(Arc<Config>),
 }
@@ -32,7 +33,7 @@ pub(super) enum Order {
 pub(super) struct Opening {
     /// What it is called from now on.
     pub id: u64,
-    pub listener: Arc<Listener>,
+    pub offer: Arc<Offer>,
     /// It listens already.
     pub socket: Socket,
     /// Closes it.
@@ -138,7 +139,7 @@ fn carry_out(
         Order::Open(opening) => {
             let tcp = listen::take(opening.socket)?;
             let door = Rc::new(Door {
-                listener: Rc::new((*opening.listener).clone()).into(),
+                offer: Rc::new((*opening.offer).clone()).into(),
                 halt: opening.halt.child_token(),
             });
             doors.insert(opening.id, door.clone());
@@ -148,9 +149,9 @@ fn carry_out(
                 id
             });
         }
-        Order::Change(id, listener) => {
+        Order::Change(id, offer) => {
             if let Some(door) = doors.get(&id) {
-                door.listener.replace(Rc::new((*listener).clone()));
+                door.offer.replace(Rc::new((*offer).clone()));
             }
         }
         Order::Configure(config) => worker.configure(&config),

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -17,20 +18,25 @@ use tokio_util::sync::CancellationToken;
 
 use super::Worker;
 use super::guests::Guest;
-use crate::arrival::{Arrival, Refused, Socket, proxy_header, server_name};
-use crate::config::{Listener, Proto};
+use super::ports::Offer;
+use super::scrape;
+use crate::arrival::{Arrival, Refused, Socket, Stream, proxy_header, server_name};
+use crate::config::Proto;
 use crate::metrics::Counters;
 use crate::tcp::{Client, Key, Visit};
-use crate::{http, listen};
+use crate::{http, listen, tls};
 
 /// Time that connections have at the stop even where `proxy.shutdownwait` grants none: an answer that is already
 /// written may leave.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// For a handshake that may take as long as it likes.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// See the module.
 pub(super) struct Door {
     /// What holds for the next connection.
-    pub listener: RefCell<Rc<Listener>>,
+    pub offer: RefCell<Rc<Offer>>,
     /// Accept no more.
     pub halt: CancellationToken,
 }
@@ -75,19 +81,19 @@ impl Door {
             bury(&worker.counters, ended);
         }
         if !connections.is_empty() {
-            let (addr, left) = (self.listener.borrow().addr, connections.len());
+            let (addr, left) = (self.offer.borrow().listener.addr, connections.len());
             tracing::info!(%addr, left, "connections cut at the end of proxy.shutdownwait");
         }
     }
 
     async fn connection(self: Rc<Self>, worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
         let _open = worker.counters.clone().connections.enter();
-        let listener = self.listener.borrow().clone();
+        let offer = self.offer.borrow().clone();
         let mut visitor = Visitor {
-            arrival: Arrival::plain(&stream, peer, listener.addr, self.halt.clone()),
+            arrival: Arrival::plain(&stream, peer, offer.listener.addr, self.halt.clone()),
             trusted: trusts(&worker, peer.ip()),
             worker,
-            listener,
+            offer,
             _guests: Vec::new(),
         };
         // A proxy of ours brings connections of many.
@@ -111,7 +117,7 @@ fn trusts(worker: &Worker, peer: IpAddr) -> bool {
 /// A client between the door and what serves it.
 struct Visitor {
     worker: Rc<Worker>,
-    listener: Rc<Listener>,
+    offer: Rc<Offer>,
     arrival: Arrival,
     /// Its other end of the socket is a proxy that is believed.
     trusted: bool,
@@ -136,7 +142,7 @@ impl Visitor {
 
     /// Learns who the client is. `false`: the connection is over, and counted.
     async fn introduced(&mut self, socket: &mut Socket) -> Result<bool, Refused> {
-        let Some(wait) = self.listener.proxy_header else {
+        let Some(wait) = self.offer.listener.proxy_header else {
             return Ok(true);
         };
         let Some(named) = proxy_header(socket, wait).await? else {
@@ -155,30 +161,77 @@ impl Visitor {
     }
 
     async fn serve(self, socket: Socket) {
-        match self.listener.proto {
-            Proto::Http | Proto::Grpc => {
-                http::serve(self.worker, self.listener, socket, self.arrival).await;
-            }
-            Proto::Tcp | Proto::TcpDynamic => self.carry(Client::Plain(socket), Key::Port).await,
-            Proto::TcpSni => self.by_name(socket).await,
-            Proto::Https | Proto::Grpcs | Proto::HttpsTcpSni | Proto::Prometheus => {}
+        match self.offer.listener.proto {
+            Proto::TcpSni | Proto::HttpsTcpSni => self.by_name(socket).await,
+            _ => self.unwrapped(socket).await,
         }
     }
 
-    /// Passes a connection on by the name in its ClientHello.
+    /// Passes a connection on by the name in its ClientHello, or ends its TLS here.
     async fn by_name(self, mut socket: Socket) {
         let limit = self.worker.config().edge.header_timeout;
+        let listener = &self.offer.listener;
+        let ends_here = listener.proto == Proto::HttpsTcpSni;
         match server_name(&mut socket, limit).await {
-            Ok(Some(name)) => self.carry(Client::Plain(socket), Key::Name(name)).await,
+            Ok(Some(name)) => {
+                let port = listener.addr.port();
+                if ends_here && self.worker.table().pass_through(&name, port).is_none() {
+                    return self.unwrapped(socket).await;
+                }
+                self.carry(Client::Plain(socket), Key::Name(name)).await;
+            }
+            Ok(None) if ends_here => self.unwrapped(socket).await,
             Ok(None) => self.refuse(&Refused::Nameless),
             Err(refused) => self.refuse(&refused),
+        }
+    }
+
+    /// Serves what is inside the TLS, where there is one.
+    async fn unwrapped(mut self, socket: Socket) {
+        let Some(acceptor) = &self.offer.acceptor else {
+            return match self.offer.listener.proto {
+                Proto::Tcp | Proto::TcpDynamic => self.carry(Client::Plain(socket), Key::Port).await,
+                _ => self.spoken(socket).await,
+            };
+        };
+        let limit = self.worker.config().edge.header_timeout.unwrap_or(NEVER);
+        match acceptor.accept(socket, limit).await {
+            Ok((stream, facts)) => {
+                self.arrival.tls = Some(Arc::new(facts));
+                match self.offer.listener.proto {
+                    Proto::Tcp | Proto::TcpDynamic => {
+                        self.carry(Client::Tls(Box::new(stream)), Key::Port).await;
+                    }
+                    _ => self.spoken(stream).await,
+                }
+            }
+            // No fault: that was all there was to say.
+            Err(tls::Refused::Challenge) => {}
+            Err(refused) => {
+                self.worker.counters.doors.tls_failed.add(1);
+                let (peer, addr) = (self.arrival.peer, self.arrival.local);
+                tracing::debug!(%peer, %addr, %refused, "TLS connection refused");
+            }
+        }
+    }
+
+    async fn spoken(self, stream: impl Stream) {
+        match self.offer.listener.proto {
+            Proto::Prometheus => scrape::serve(&self.worker, stream, &self.arrival).await,
+            proto => {
+                if matches!(proto, Proto::Grpc | Proto::Grpcs) {
+                    self.worker.counters.grpc.accepted.add(1);
+                }
+                let listener = Rc::new(self.offer.listener.clone());
+                http::serve(self.worker, listener, stream, self.arrival).await;
+            }
         }
     }
 
     async fn carry(&self, client: Client, key: Key) {
         let visit = Visit {
             worker: &self.worker,
-            listener: &self.listener,
+            listener: &self.offer.listener,
             arrival: &self.arrival,
             key,
         };

@@ -17,6 +17,7 @@ use super::crew::{Crew, Opening, Order};
 use crate::config::{Config, Listener, Proto};
 use crate::listen;
 use crate::table::Table;
+use crate::tls::{Acceptor, Alpn, Stores, TlsError};
 
 mod changes;
 
@@ -35,12 +36,23 @@ pub struct Unclaimable {
     pub source: io::Error,
 }
 
+/// Why listeners cannot be had as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// A port cannot be had.
+    #[error(transparent)]
+    Port(#[from] Unclaimable),
+    /// TLS cannot be spoken as asked for.
+    #[error("proxy.addr: {0}")]
+    Tls(#[from] TlsError),
+}
+
 /// Why another configuration does not hold. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// A new listener's port cannot be had.
+    /// The listeners cannot be had.
     #[error(transparent)]
-    Listener(#[from] Unclaimable),
+    Listeners(#[from] ListenError),
     /// The balancer is stopping, or has stopped.
     #[error("the balancer is stopping")]
     Stopping,
@@ -74,6 +86,7 @@ impl Reloader {
 #[derive(Debug)]
 pub(crate) struct Workers {
     claimed: Vec<Claimed>,
+    dynamic: Vec<Offer>,
     reloads: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
 }
 
@@ -82,53 +95,73 @@ struct Claimed {
     /// The address asked for.
     asked: SocketAddr,
     /// With the address it got.
-    listener: Listener,
+    offer: Offer,
     /// One for each worker.
     sockets: Vec<Socket>,
 }
 
 impl Claimed {
-    fn new(listener: &Listener, count: usize, ours: bool) -> Result<Self, Unclaimable> {
-        let asked = listener.addr;
+    fn new(offer: &Offer, count: usize, ours: bool) -> Result<Self, Unclaimable> {
+        let asked = offer.listener.addr;
         let (addr, sockets) = listen::claim(asked, count, ours).map_err(|source| Unclaimable {
             addr: asked,
-            proto: listener.proto,
+            proto: offer.listener.proto,
             source,
         })?;
-        let listener = Listener {
-            addr,
-            ..listener.clone()
-        };
         Ok(Self {
             asked,
-            listener,
+            offer: offer.at(addr),
             sockets,
         })
     }
 }
 
-/// Those with a port of their own; the ports of `tcp-dynamic` are in the table.
-fn fixed(config: &Config) -> impl Iterator<Item = &Listener> {
-    config
-        .listeners
-        .iter()
-        .filter(|listener| listener.proto != Proto::TcpDynamic)
+/// A listener, and what it shakes hands with.
+#[derive(Clone, Debug)]
+pub(super) struct Offer {
+    pub listener: Listener,
+    /// `None`: it ends no TLS.
+    pub acceptor: Option<Acceptor>,
 }
 
-fn dynamic(config: &Config) -> impl Iterator<Item = &Listener> {
-    config
-        .listeners
-        .iter()
-        .filter(|listener| listener.proto == Proto::TcpDynamic)
+impl Offer {
+    fn new(listener: &Listener, stores: &Stores) -> Result<Self, TlsError> {
+        let acceptor = |tls| stores.acceptor(tls, Alpn::of(listener.proto));
+        Ok(Self {
+            listener: listener.clone(),
+            acceptor: listener.tls.as_ref().map(acceptor).transpose()?,
+        })
+    }
+
+    /// Of all listeners of a configuration, in its order.
+    fn all(config: &Config, stores: &Stores) -> Result<Vec<Self>, TlsError> {
+        let listeners = config.listeners.iter();
+        listeners.map(|listener| Self::new(listener, stores)).collect()
+    }
+
+    fn at(&self, addr: SocketAddr) -> Self {
+        let mut offer = self.clone();
+        offer.listener.addr = addr;
+        offer
+    }
+
+    /// Its ports are those that the table names.
+    fn is_dynamic(&self) -> bool {
+        self.listener.proto == Proto::TcpDynamic
+    }
 }
 
 impl Workers {
     /// Claims every port for every worker.
-    pub(crate) fn claim(config: &Config) -> Result<Self, Unclaimable> {
+    pub(crate) fn claim(config: &Config, stores: &Stores) -> Result<Self, ListenError> {
         let count = config.workers.max(1);
-        let claimed = fixed(config).map(|listener| Claimed::new(listener, count, false));
+        let (dynamic, fixed): (Vec<_>, Vec<_>) = Offer::all(config, stores)?
+            .into_iter()
+            .partition(Offer::is_dynamic);
+        let claimed = fixed.iter().map(|offer| Claimed::new(offer, count, false));
         Ok(Self {
             claimed: claimed.collect::<Result<_, _>>()?,
+            dynamic,
             reloads: mpsc::channel(1),
         })
     }
@@ -137,7 +170,7 @@ impl Workers {
     pub(crate) fn bound(&self) -> impl Iterator<Item = (SocketAddr, Proto)> {
         self.claimed
             .iter()
-            .map(|port| (port.listener.addr, port.listener.proto))
+            .map(|port| (port.offer.listener.addr, port.offer.listener.proto))
     }
 
     /// For whoever may have another configuration later.
@@ -155,7 +188,7 @@ impl Workers {
     ) -> io::Result<()> {
         let (crew, mut ends) = Crew::start(&shared, &stop)?;
         let access_log = shared.access_log.clone();
-        let mut ports = Ports::new(shared, crew, stop.clone());
+        let mut ports = Ports::new(shared, crew, self.dynamic, stop.clone());
         let mut reloads = self.reloads.1;
         let mut outcome = ports.open_all(self.claimed).await;
         if outcome.is_err() {
@@ -196,6 +229,8 @@ struct Ports {
     config: Arc<Config>,
     /// In the order of the configuration.
     fixed: Vec<Port>,
+    /// Listeners on the ports that the table names.
+    following: Vec<Offer>,
     /// By address, as asked for by a `tcp-dynamic` listener and a route.
     dynamic: BTreeMap<SocketAddr, Port>,
     /// Ports of routes that could not be opened, by what was said of them.
@@ -210,17 +245,18 @@ struct Ports {
 struct Port {
     id: u64,
     asked: SocketAddr,
-    listener: Arc<Listener>,
+    offer: Arc<Offer>,
     halt: CancellationToken,
 }
 
 impl Ports {
-    fn new(shared: Shared, crew: Crew, stop: CancellationToken) -> Self {
+    fn new(shared: Shared, crew: Crew, following: Vec<Offer>, stop: CancellationToken) -> Self {
         Self {
             config: shared.config.clone(),
             shared,
             crew,
             fixed: Vec::new(),
+            following,
             dynamic: BTreeMap::new(),
             missing: BTreeMap::new(),
             looked: None,
@@ -244,14 +280,14 @@ impl Ports {
         let port = Port {
             id: self.next,
             asked: claimed.asked,
-            listener: Arc::new(claimed.listener),
+            offer: Arc::new(claimed.offer),
             halt: self.stop.child_token(),
         };
         self.next += 1;
         let order = || {
             Some(Order::Open(Opening {
                 id: port.id,
-                listener: port.listener.clone(),
+                offer: port.offer.clone(),
                 socket: claimed.sockets.pop()?,
                 halt: port.halt.clone(),
             }))
@@ -268,7 +304,7 @@ impl Ports {
     /// Resolves when the table is to be looked at: it has changed, and not less than `refresh` after the last time; or a
     /// port that could not be opened may be free. For ever where no listener follows the table.
     async fn table_due(&self, swapped: &mut watch::Receiver<()>) {
-        let Some(listener) = dynamic(&self.config).next() else {
+        let Some(Offer { listener, .. }) = self.following.first() else {
             return std::future::pending().await;
         };
         let Some(looked) = self.looked else { return };
@@ -293,41 +329,35 @@ impl Ports {
             tracing::info!(%addr, "closing the port of a TCP route that is gone");
             port.halt.cancel();
         }
-        for (addr, listener) in wanted {
-            let Some(port) = self.dynamic.get_mut(&addr) else {
-                self.open_dynamic(addr, listener).await;
-                continue;
-            };
-            if *port.listener != listener {
-                port.listener = Arc::new(listener);
-                let change = Order::changing(port.id, &port.listener);
-                self.crew.tell(change).await;
+        for (addr, offer) in wanted {
+            if !self.dynamic.contains_key(&addr) {
+                self.open_dynamic(addr, &offer).await;
             }
         }
         self.count();
     }
 
     /// Addresses to listen on for the routes of `table`. A port that a listener of its own has is left to it.
-    fn wanted(&self, table: &Table) -> BTreeMap<SocketAddr, Listener> {
+    fn wanted(&self, table: &Table) -> BTreeMap<SocketAddr, Offer> {
         let mut wanted = BTreeMap::new();
-        for listener in dynamic(&self.config) {
-            for port in table.tcp_ports() {
-                if self.fixed.iter().any(|fixed| fixed.listener.addr.port() == port) {
-                    continue;
-                }
-                let addr = SocketAddr::new(listener.addr.ip(), port);
-                let listener = Listener {
-                    addr,
-                    ..listener.clone()
-                };
-                wanted.entry(addr).or_insert(listener);
+        if self.following.is_empty() {
+            return wanted;
+        }
+        let mut ports = table.tcp_ports();
+        for fixed in &self.fixed {
+            ports.remove(&fixed.offer.listener.addr.port());
+        }
+        for offer in &self.following {
+            for port in &ports {
+                let addr = SocketAddr::new(offer.listener.addr.ip(), *port);
+                wanted.entry(addr).or_insert_with(|| offer.at(addr));
             }
         }
         wanted
     }
 
-    async fn open_dynamic(&mut self, addr: SocketAddr, listener: Listener) {
-        let opened = match Claimed::new(&listener, self.crew.size(), false) {
+    async fn open_dynamic(&mut self, addr: SocketAddr, offer: &Offer) {
+        let opened = match Claimed::new(offer, self.crew.size(), false) {
             Ok(claimed) => self.open(claimed).await,
             Err(unclaimable) => Err(unclaimable.source),
         };

@@ -6,6 +6,7 @@ mod harness;
 mod drain;
 mod hostile;
 mod proxying;
+mod reloading;
 mod retrying;
 mod tcp;
 mod upgrading;

@@ -31,6 +31,7 @@ fn tables_and_lookups_are_as_the_transcripts_say() {
                 .lines()
                 .map(|request| lookup(&table, request))
                 .collect(),
+            "ports" => format!("{:?}\n", table.tcp_ports()),
             "turns" => turns(&table, case.input.trim()),
             "options" => case
                 .input
@@ -51,6 +52,7 @@ fn set(config: &mut Config, key: &str, value: &str) {
         "names" => config.host_routes = parse_host_routes(value).unwrap(),
         "domains" => config.domains = value.split(',').map(str::to_owned).collect(),
         "node" => config.node = value.to_owned(),
+        "globs" => config.glob_disabled = value == "off",
         "check" => config.require_check = value == "required",
         other => panic!("unknown setting {other}"),
     }
@@ -68,13 +70,29 @@ fn listing(table: &Table) -> String {
     if out.is_empty() { "empty\n".to_owned() } else { out }
 }
 
+/// `host/path` is a plain request, `https://host/path` one over TLS, `:port` and `tcp ip:port` a TCP connection,
+/// `sni name[:port]` and `pass name[:port]` a TLS connection to a listener of tcp+sni, of https+tcp+sni.
 fn find<'a>(table: &'a Table, request: &str) -> Option<&'a lb::table::Route> {
-    let route = match request.strip_prefix(':') {
-        Some(port) => table.tcp(port.parse().unwrap()),
-        None => {
-            let (host, path) = request.split_at(request.find('/').unwrap());
-            table.http(host, path)
+    let route = match request.split_once(' ') {
+        Some(("tcp", local)) => table.tcp_at(local.parse().unwrap()),
+        Some((kind, name)) => {
+            let (name, port) = name.split_once(':').unwrap_or((name, "443"));
+            let port = port.parse().unwrap();
+            match kind {
+                "sni" => table.sni(name, port),
+                "pass" => table.pass_through(name, port),
+                other => panic!("unknown kind of lookup {other}"),
+            }
         }
+        None => match request.strip_prefix(':') {
+            Some(port) => table.tcp(port.parse().unwrap()),
+            None => {
+                let tls = request.strip_prefix("https://");
+                let url = tls.unwrap_or(request);
+                let (host, path) = url.split_at(url.find('/').unwrap());
+                table.http(host, path, tls.is_some())
+            }
+        },
     };
     route.map(|route| &**route)
 }

@@ -3,139 +3,157 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Claimed, Port, Ports, ReloadError, fixed};
+use super::{Claimed, ListenError, Offer, Port, Ports, ReloadError};
 use crate::config::{Config, Listener};
+use crate::tls::TlsError;
 use crate::worker::crew::Order;
 
-impl Order {
-    /// The same change for each worker.
-    pub(super) fn changing(id: u64, listener: &Arc<Listener>) -> impl FnMut() -> Option<Self> {
-        let listener = listener.clone();
-        move || Some(Self::Change(id, listener.clone()))
-    }
+/// What takes the place of the listeners. Claimed and made, so nothing can refuse it any more.
+struct Next {
+    /// In the order of the new configuration.
+    places: Vec<Place>,
+    following: Vec<Offer>,
+}
+
+enum Place {
+    /// The port at this place before goes on, with this offer.
+    Stays(usize, Offer),
+    New(Claimed),
 }
 
 impl Ports {
     /// See [`super::Reloader::apply`].
     pub(super) async fn apply(&mut self, config: Config) -> Result<Vec<String>, ReloadError> {
-        let config = Arc::new(config);
-        let plan = Plan::new(&self.fixed, &config);
-        let going: Vec<u16> = plan
-            .going(&self.fixed)
-            .map(|port| port.listener.addr.port())
-            .collect();
-        let claim = |listener: &Listener| {
-            let ours = going.contains(&listener.addr.port());
-            Claimed::new(listener, self.crew.size(), ours)
+        let offers = self.offers(&config)?;
+        let next = match self.claim(offers) {
+            Ok(next) => next,
+            Err(error) => {
+                self.sources_as_before();
+                return Err(error.into());
+            }
         };
-        let mut claimed = plan
-            .new
-            .iter()
-            .map(|listener| claim(listener))
-            .collect::<Result<Vec<_>, _>>()?
-            .into_iter();
-
+        let config = Arc::new(config);
         let mut lines = Vec::new();
         self.config = config.clone();
         self.crew.tell(|| Some(Order::Configure(config.clone()))).await;
+        self.put_in_place(next.places, &mut lines).await;
+        self.follow_with(next.following).await;
+        Ok(lines)
+    }
+
+    /// The new listeners with their TLS. Certificate sources are the new ones from here on, or as before an error.
+    fn offers(&self, config: &Config) -> Result<Vec<Offer>, ListenError> {
+        let stores = &self.shared.stores;
+        stores.reconfigure(&config.certs)?;
+        Offer::all(config, stores).map_err(|error| {
+            self.sources_as_before();
+            error.into()
+        })
+    }
+
+    fn sources_as_before(&self) {
+        // They were there a moment ago; a file of theirs that has gone since is tried again by its own task.
+        let again: Result<(), TlsError> = self.shared.stores.reconfigure(&self.config.certs);
+        if let Err(error) = again {
+            tracing::debug!(%error, "certificate sources of before");
+        }
+    }
+
+    /// Listeners are the same where their address is; of several for port 0 each stays one.
+    fn claim(&self, offers: Vec<Offer>) -> Result<Next, ListenError> {
+        let (following, fixed): (Vec<_>, Vec<_>) = offers.into_iter().partition(Offer::is_dynamic);
+        let mut left: Vec<Option<SocketAddr>> = self.fixed.iter().map(|port| Some(port.asked)).collect();
+        let stay = |offer: Offer| {
+            let at = left.iter().position(|asked| *asked == Some(offer.listener.addr));
+            if let Some(at) = at {
+                left[at] = None;
+            }
+            (at, offer)
+        };
+        let fixed: Vec<(Option<usize>, Offer)> = fixed.into_iter().map(stay).collect();
+        let mut going: Vec<u16> = self
+            .fixed
+            .iter()
+            .zip(&left)
+            .filter(|(_, left)| left.is_some())
+            .map(|(port, _)| port.offer.listener.addr.port())
+            .collect();
+        // A listener of its own takes a port over from those that follow the table.
+        going.extend(self.dynamic.keys().map(SocketAddr::port));
+        let places = fixed.into_iter().map(|(at, offer)| match at {
+            Some(at) => Ok(Place::Stays(at, offer)),
+            None => {
+                let ours = going.contains(&offer.listener.addr.port());
+                Ok(Place::New(Claimed::new(&offer, self.crew.size(), ours)?))
+            }
+        });
+        Ok(Next {
+            places: places.collect::<Result<_, ListenError>>()?,
+            following,
+        })
+    }
+
+    async fn put_in_place(&mut self, places: Vec<Place>, lines: &mut Vec<String>) {
         let mut before: Vec<Option<Port>> = std::mem::take(&mut self.fixed).into_iter().map(Some).collect();
-        for place in &plan.places {
+        for place in places {
             match place {
-                Place::Stays(at, listener) => {
-                    let Some(port) = before[*at].take() else { continue };
-                    let port = self.change(port, listener, &mut lines).await;
-                    self.fixed.push(port);
+                Place::Stays(at, offer) => {
+                    if let Some(port) = before[at].take() {
+                        let port = self.change(port, &offer, lines).await;
+                        self.fixed.push(port);
+                    }
                 }
-                Place::New => {
-                    let Some(claimed) = claimed.next() else { continue };
-                    let listener = &claimed.listener;
-                    lines.push(format!("opened {} ({})", listener.addr, listener.proto.as_str()));
-                    let open = self.open(claimed).await;
-                    // Only somebody who stole the port between claiming and listening can be the cause.
-                    match open {
-                        Ok(port) => self.fixed.push(port),
+                Place::New(claimed) => {
+                    let said = said(&claimed.offer.listener);
+                    match self.open(claimed).await {
+                        Ok(port) => {
+                            lines.push(format!("listening on {said}"));
+                            self.fixed.push(port);
+                        }
+                        // Somebody took the port between claiming and listening.
                         Err(error) => {
                             self.shared.metrics.ports.failures.add(1);
-                            tracing::warn!(%error, "a new listener cannot listen");
-                            lines.push(format!("failed: {error}"));
+                            tracing::warn!(addr = %said, %error, "a new listener cannot listen");
+                            lines.push(format!("cannot listen on {said}: {error}"));
                         }
                     }
                 }
             }
         }
         for port in before.into_iter().flatten() {
-            lines.push(format!(
-                "closed {} ({})",
-                port.listener.addr,
-                port.listener.proto.as_str()
-            ));
+            lines.push(format!("closing {}", said(&port.offer.listener)));
             port.halt.cancel();
         }
-        self.follow_table().await;
-        Ok(lines)
     }
 
-    async fn change(&self, mut port: Port, listener: &Listener, lines: &mut Vec<String>) -> Port {
-        let listener = Listener {
-            addr: port.listener.addr,
-            ..listener.clone()
-        };
-        if *port.listener != listener {
-            lines.push(format!("changed {} ({})", listener.addr, listener.proto.as_str()));
-            port.listener = Arc::new(listener);
-            self.crew.tell(Order::changing(port.id, &port.listener)).await;
+    /// The acceptor is always made anew, as its certificate source may be another one of the same name.
+    async fn change(&self, mut port: Port, offer: &Offer, lines: &mut Vec<String>) -> Port {
+        let offer = offer.at(port.offer.listener.addr);
+        if port.offer.listener != offer.listener {
+            lines.push(format!("other options for {}", said(&offer.listener)));
         }
+        port.offer = Arc::new(offer);
+        let order = || Some(Order::Change(port.id, port.offer.clone()));
+        self.crew.tell(order).await;
         port
     }
-}
 
-/// What becomes of which listener.
-struct Plan<'a> {
-    /// In the order of the new configuration.
-    places: Vec<Place<'a>>,
-    /// To be claimed, in that order, too.
-    new: Vec<&'a Listener>,
-}
-
-enum Place<'a> {
-    /// The port at this place before, with these options from now on.
-    Stays(usize, &'a Listener),
-    New,
-}
-
-impl<'a> Plan<'a> {
-    /// Listeners are the same where their address is; of several for port 0 each stays one.
-    fn new(before: &[Port], config: &'a Config) -> Self {
-        let asked: Vec<SocketAddr> = before.iter().map(|port| port.asked).collect();
-        let mut taken = vec![false; asked.len()];
-        let mut plan = Self {
-            places: Vec::new(),
-            new: Vec::new(),
-        };
-        for listener in fixed(config) {
-            let stays = (0..asked.len()).find(|at| !taken[*at] && asked[*at] == listener.addr);
-            if let Some(at) = stays {
-                taken[at] = true;
-                plan.places.push(Place::Stays(at, listener));
-            } else {
-                plan.places.push(Place::New);
-                plan.new.push(listener);
-            }
+    /// Lets other listeners follow the table.
+    async fn follow_with(&mut self, following: Vec<Offer>) {
+        self.following = following;
+        let wanted = self.wanted(&self.shared.table.load());
+        let mut unsaid = Vec::new();
+        for (addr, port) in std::mem::take(&mut self.dynamic) {
+            let port = match wanted.get(&addr) {
+                Some(offer) => self.change(port, offer, &mut unsaid).await,
+                None => port,
+            };
+            self.dynamic.insert(addr, port);
         }
-        plan
+        self.follow_table().await;
     }
+}
 
-    /// Those that have no place any more.
-    fn going<'b>(&self, before: &'b [Port]) -> impl Iterator<Item = &'b Port> {
-        let stays = |at: usize| {
-            self.places
-                .iter()
-                .any(|place| matches!(place, Place::Stays(stays, _) if *stays == at))
-        };
-        before
-            .iter()
-            .enumerate()
-            .filter(move |(at, _)| !stays(*at))
-            .map(|(_, port)| port)
-    }
+fn said(listener: &Listener) -> String {
+    format!("{} ({})", listener.addr, listener.proto.as_str())
 }

@@ -19,7 +19,8 @@ use crate::access_log::{AccessLog, Format};
 use crate::config::{Config, Listener, Strategy};
 use crate::metrics::{Metrics, Scrape};
 use crate::router::Router;
-use crate::worker::{Shared, Workers};
+use crate::tls::Stores;
+use crate::worker::{Reloader, Shared, Workers};
 
 /// Nothing here takes longer on a working balancer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
@@ -95,7 +96,12 @@ fn instance(number: usize, routed: &Routed) -> Instance {
 
 /// Running workers.
 pub(super) struct Balancer {
+    /// Of the first listener.
     pub addr: SocketAddr,
+    /// Of all that have one.
+    #[allow(dead_code, reason = "tests of several listeners are to come")]
+    pub bound: Vec<SocketAddr>,
+    pub reloader: Reloader,
     pub stop: CancellationToken,
     pub log: Sink,
     pub metrics: Arc<Metrics>,
@@ -119,26 +125,31 @@ impl Balancer {
         };
         adapt(&mut config);
         let config = Arc::new(config);
-        let workers = Workers::claim(&config).unwrap();
-        let (addr, _) = workers.bound().next().unwrap();
         let router = Router::new(config.clone(), watch::Sender::new(false), &Registry::new()).unwrap();
+        let stores = Stores::build(&config.certs, None, &router.live()).unwrap();
+        let workers = Workers::claim(&config, &stores).unwrap();
+        let bound: Vec<SocketAddr> = workers.bound().map(|(addr, _)| addr).collect();
+        let reloader = workers.reloader();
         let (table, swapped) = (router.live(), router.swapped());
         let log = Sink::default();
         let access_log = config
             .access_log
             .as_ref()
             .map(|asked| AccessLog::start(Format::parse(&asked.format).unwrap(), log.clone()).unwrap());
-        let metrics = Arc::new(Metrics::new(table.clone(), access_log.clone()));
+        let metrics = Arc::new(Metrics::new(&config, table.clone(), access_log.clone()));
         let shared = Shared {
             config: config.clone(),
             table,
             metrics: metrics.clone(),
             access_log,
             registry: Registry::new(),
+            stores,
         };
         let stop = CancellationToken::new();
         let mut balancer = Self {
-            addr,
+            addr: bound.first().copied().unwrap_or_else(nobody),
+            bound,
+            reloader,
             stop,
             log,
             metrics,
