@@ -43,7 +43,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use crate::access_log::FIELDS as ACCESS_LOG_FIELDS;
+pub use crate::access_log::{FIELDS as ACCESS_LOG_FIELDS, JSON_KEYS as ACCESS_LOG_KEYS};
 pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
 pub use crate::histogram::{Bounds, Observed};

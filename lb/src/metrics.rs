@@ -131,6 +131,12 @@ pub const METRICS: &[Row] = &[
         "gRPC calls by status, as text.",
     ),
     row(
+        "lictor_lb_http2_floods_total",
+        Kind::Counter,
+        &[],
+        "HTTP/2 connections ended because their frames only made work.",
+    ),
+    row(
         "lictor_lb_http_redirect_count_total",
         Kind::Counter,
         &["code"],
@@ -149,6 +155,18 @@ pub const METRICS: &[Row] = &[
         "Attempts to open a port of a TCP route that failed.",
     ),
     row("lictor_lb_listeners", Kind::Gauge, &[], "Addresses listened on."),
+    row(
+        "lictor_lb_noted_tags",
+        Kind::Gauge,
+        &[],
+        "Options of tags now that have no effect, or not the one that was meant.",
+    ),
+    row(
+        "lictor_lb_noted_tags_total",
+        Kind::Counter,
+        &[],
+        "Options of tags that were found to have no effect, or not the one that was meant.",
+    ),
     row(
         "lictor_lb_notfound_total",
         Kind::Counter,

@@ -38,6 +38,7 @@ use crate::tcp::Spares;
 use crate::tls::Stores;
 use crate::upstream::{Limits, Upstream};
 
+pub(crate) use door::bury;
 use guests::Guests;
 pub(crate) use ports::Workers;
 pub use ports::{ListenError, ReloadError, Reloader, Unclaimable};

@@ -250,7 +250,7 @@ impl Visitor {
 }
 
 /// A panic costs the connection it happened in, and is said and counted.
-pub(super) fn bury(counters: &Counters, ended: Result<(), JoinError>) {
+pub(crate) fn bury(counters: &Counters, ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {

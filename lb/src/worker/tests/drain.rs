@@ -148,9 +148,9 @@ fn a_panic_in_a_connection_is_counted_and_the_worker_goes_on() {
     runtime.block_on(async {
         let mut connections = tokio::task::JoinSet::new();
         connections.spawn(async { panic!("a fault of ours") });
-        crate::worker::door::bury(&counters, connections.join_next().await.unwrap());
+        crate::worker::bury(&counters, connections.join_next().await.unwrap());
         connections.spawn(async {});
-        crate::worker::door::bury(&counters, connections.join_next().await.unwrap());
+        crate::worker::bury(&counters, connections.join_next().await.unwrap());
     });
     assert_eq!(counters.panics.get(), 1);
 }
