@@ -15,6 +15,7 @@
 //! | `facade.rs` | `Config::build`, [`Lb`]: claim, run, drain |
 //! | `worker.rs` `listen.rs` `arrival.rs` | one thread, runtime and set of sockets per core; who arrives there |
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
+//! | `fetch.rs` | the few requests of our own: certificates, secrets, authorities |
 //! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
 //! | `access_log.rs` `metrics.rs` `histogram.rs` `meter.rs` | what is written down and counted |
@@ -24,6 +25,7 @@ pub mod admin;
 mod arrival;
 pub mod config;
 mod facade;
+mod fetch;
 pub mod health;
 mod histogram;
 mod http;
