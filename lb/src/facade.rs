@@ -109,7 +109,7 @@ impl Config {
             .transpose()?;
         let (ready, _) = watch::channel(false);
         let router = Router::new(config.clone(), ready.clone(), registry)?;
-        let stores = Stores::build(&config.certs, inputs.kv.as_ref(), &router.live())?;
+        let stores = Stores::build(&config.certs, inputs.kv.as_ref(), router.live())?;
         let workers = Workers::claim(&config, &stores)?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
         let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;

@@ -126,7 +126,7 @@ impl Balancer {
         adapt(&mut config);
         let config = Arc::new(config);
         let router = Router::new(config.clone(), watch::Sender::new(false), &Registry::new()).unwrap();
-        let stores = Stores::build(&config.certs, None, &router.live()).unwrap();
+        let stores = Stores::build(&config.certs, None, router.live()).unwrap();
         let workers = Workers::claim(&config, &stores).unwrap();
         let bound: Vec<SocketAddr> = workers.bound().map(|(addr, _)| addr).collect();
         let reloader = workers.reloader();
