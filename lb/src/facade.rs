@@ -17,6 +17,7 @@ use crate::access_log::{AccessLog, BadFormat, Format, Sink};
 use crate::admin::{Admin, View};
 use crate::config::{self, LogTarget};
 use crate::metrics::{Metrics, Scrape};
+use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
 use crate::tls::{Stores, TlsError};
 use crate::worker::{ListenError, Reloader, Shared, Workers};
@@ -51,6 +52,9 @@ pub enum BuildError {
     /// The pattern of the access log is none.
     #[error("log.access.format: {0}")]
     AccessLog(#[from] BadFormat),
+    /// What is asked of requests cannot be asked.
+    #[error(transparent)]
+    Policy(#[from] BadPolicy),
     /// The access log cannot be written where it was asked for.
     #[error("log.access.target: {target}: {source}")]
     AccessLogTarget {
@@ -96,6 +100,7 @@ pub struct Lb {
     router: Router,
     stores: Stores,
     ready: watch::Sender<bool>,
+    policy: Arc<Policy>,
 }
 
 impl Config {
@@ -107,6 +112,7 @@ impl Config {
             .as_ref()
             .map(|log| access_log(log, &config.node))
             .transpose()?;
+        let policy = Arc::new(Policy::new(&config)?);
         let (ready, _) = watch::channel(false);
         let router = Router::new(config.clone(), ready.clone(), registry)?;
         let stores = Stores::build(&config.certs, inputs.kv.as_ref(), router.live())?;
@@ -123,6 +129,7 @@ impl Config {
             router,
             stores,
             ready,
+            policy,
         })
     }
 }
@@ -177,13 +184,7 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
-        let certificates = self.stores.clone().run(behind.clone());
-        let end = behind.clone();
-        tasks.spawn(async move {
-            certificates.await;
-            end.cancelled().await;
-            Ok(())
-        });
+        tasks.spawn(unfailing(self.stores.clone().run(behind.clone())));
         let mut known = self.inputs.known;
         let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
         if let Some(log) = access_log
@@ -215,6 +216,8 @@ impl Lb {
             access_log,
             registry: self.registry,
             stores: self.stores,
+            policy: self.policy,
+            no_route: self.inputs.no_route,
         };
         let halt = CancellationToken::new();
         let first_table = self.ready.subscribe();
@@ -248,6 +251,11 @@ fn access_log(log: &config::AccessLog, node: &str) -> Result<(Format, Sink), Bui
         source,
     })?;
     Ok((format, sink))
+}
+
+async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {
+    task.await;
+    Ok(())
 }
 
 /// The workers, from the first table on.

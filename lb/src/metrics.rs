@@ -4,7 +4,7 @@
 //! A test holds rows and lines together. Names are fabio's where fabio has one, with dots as underscores, the
 //! unit and `_total` where Prometheus wants them, below `lictor_lb_`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -83,6 +83,12 @@ pub const METRICS: &[Row] = &[
         "Access log lines lost because the reader was too slow.",
     ),
     row(
+        "lictor_lb_auth_failures_total",
+        Kind::Counter,
+        &[],
+        "Looks at htpasswd files and questions to authorization servers that failed.",
+    ),
+    row(
         "lictor_lb_bad_requests_total",
         Kind::Counter,
         &[],
@@ -105,6 +111,12 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Connections closed since their client has as many as proxy.limit.conns.",
+    ),
+    row(
+        "lictor_lb_denied_total",
+        Kind::Counter,
+        &["why"],
+        "Requests that were not let in: access, auth, guessing (or too many logins at once), rate, inflight, body.",
     ),
     row(
         "lictor_lb_grpc_conn_total",
@@ -348,6 +360,7 @@ pub(crate) struct Metrics {
     buckets: Vec<f64>,
     /// Written by the owner of the listeners.
     pub(crate) ports: Ports,
+    apart: OnceLock<Arc<Counters>>,
 }
 
 impl Metrics {
@@ -363,7 +376,13 @@ impl Metrics {
             bounds: Bounds::of(&config.metrics),
             buckets,
             ports: Ports::default(),
+            apart: OnceLock::new(),
         }
+    }
+
+    /// Counters of what no worker does, written by one task at a time.
+    pub(crate) fn apart(&self) -> Arc<Counters> {
+        self.apart.get_or_init(|| self.of_a_worker()).clone()
     }
 
     /// New counters, for a worker to write.

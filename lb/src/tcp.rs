@@ -15,7 +15,7 @@ use crate::arrival::{Arrival, Socket, proxy};
 use crate::config::{Listener, Proto};
 use crate::meter::{Meter, Metered};
 use crate::metrics::Count;
-use crate::table::options::Access;
+use crate::policy::access;
 use crate::table::{Asker, Route, Served, Table, Target, UnderWay};
 use crate::upstream::Fault;
 use crate::worker::Worker;
@@ -151,7 +151,7 @@ impl Visit<'_> {
             let Some(target) = worker.pick(route, choice, &tried).cloned() else {
                 break;
             };
-            if !admits(&target.options.access, self.arrival) {
+            if !access::admits(&target.options.access, self.arrival.client.ip()) {
                 tracing::debug!(client = %self.arrival.client, target = %target.addr, "TCP client is not let in");
                 return Err(Unserved::Denied);
             }
@@ -204,22 +204,6 @@ impl Visit<'_> {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether the rules of a target let this client in; rules that cannot be meant let in nobody.
-fn admits(rules: &Access, arrival: &Arrival) -> bool {
-    let listed = |networks: &[crate::config::IpNet]| {
-        networks
-            .iter()
-            .any(|network| network.contains(arrival.client.ip()))
-    };
-    match rules {
-        Access::Open => true,
-        Access::Allow(networks) => listed(networks),
-        Access::Deny(networks) => !listed(networks),
-        Access::AllowExcept { allow, deny } => listed(allow) && !listed(deny),
-        Access::Closed(_) => false,
     }
 }
 

@@ -27,12 +27,14 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use prometheus::Registry;
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Lines};
 use crate::config::Config;
 use crate::metrics::{Counters, Metrics, ServiceCounters};
+use crate::policy::{Gate, Policy};
 use crate::table::{Choice, Route, Table, Target};
 use crate::tcp::Spares;
 use crate::tls::Stores;
@@ -56,6 +58,9 @@ pub(crate) struct Shared {
     /// What `proto=prometheus` shows.
     pub registry: Registry,
     pub stores: Stores,
+    pub policy: Arc<Policy>,
+    /// HTML for requests that no route wants; empty: none.
+    pub no_route: watch::Receiver<Arc<str>>,
 }
 
 /// What the connections of one worker share.
@@ -78,6 +83,8 @@ pub(crate) struct Worker {
     config: RefCell<Rc<Config>>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     services: RefCell<HashMap<Arc<str>, Arc<ServiceCounters>>>,
+    gate: RefCell<Rc<Gate>>,
+    no_route: watch::Receiver<Arc<str>>,
 }
 
 impl Worker {
@@ -102,6 +109,8 @@ impl Worker {
             stores: shared.stores,
             table: RefCell::new(Cache::new(shared.table)),
             config: RefCell::new(Rc::new((*shared.config).clone())),
+            gate: RefCell::new(Rc::new(Gate::new(shared.policy))),
+            no_route: shared.no_route,
         }
     }
 
@@ -111,8 +120,19 @@ impl Worker {
     }
 
     /// Takes over another configuration, for what begins from now on.
-    fn configure(&self, config: &Config) {
+    fn configure(&self, config: &Config, policy: Arc<Policy>) {
         self.config.replace(Rc::new(config.clone()));
+        self.gate.replace(Rc::new(Gate::new(policy)));
+    }
+
+    /// What is asked of requests.
+    pub(crate) fn gate(&self) -> Rc<Gate> {
+        self.gate.borrow().clone()
+    }
+
+    /// The page of this moment for requests that no route wants; empty: none.
+    pub(crate) fn no_route(&self) -> Arc<str> {
+        self.no_route.borrow().clone()
     }
 
     /// The table of this moment.

@@ -31,6 +31,7 @@ impl Collector for Scrape {
             "access_log_dropped_total",
             self.0.access_log.as_ref().map_or(0, AccessLog::dropped),
         );
+        families.number("auth_failures_total", sum(|worker| &worker.auth_failures));
         families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
         families.number("client_gone_total", sum(|worker| &worker.client_gone));
         families.number("connections", open(|worker| worker.connections.get()));
@@ -58,6 +59,15 @@ impl Collector for Scrape {
         doors(&workers, &mut families);
         families.number("listeners", self.0.ports.open.get());
         families.number("listener_failures_total", self.0.ports.failures.get());
+        let mut denied: BTreeMap<&str, u64> = BTreeMap::new();
+        for worker in &workers {
+            for (why, count) in worker.denied.by_name() {
+                *denied.entry(why).or_default() += count.get();
+            }
+        }
+        for (why, count) in denied {
+            families.add("denied_total", &[why], Value::Number(count));
+        }
         let totals = Totals::of(&workers, &self.0.bounds);
         families.totals(&totals);
         routes(&self.0.table.load(), &mut families);

@@ -15,6 +15,7 @@ use super::ports::Offer;
 use super::{Shared, Worker};
 use crate::config::Config;
 use crate::listen;
+use crate::policy::Policy;
 
 /// Orders that a worker may have before it.
 const ORDERS: usize = 16;
@@ -26,7 +27,7 @@ pub(super) enum Order {
     /// Another offer to the connections to come of a listener.
     Change(u64, Arc<Offer>),
     /// Another configuration for the requests to come.
-    Configure(Arc<Config>),
+    Configure(Arc<Config>, Arc<Policy>),
 }
 
 /// A listener to open.
@@ -154,7 +155,7 @@ fn carry_out(
                 door.offer.replace(Rc::new((*offer).clone()));
             }
         }
-        Order::Configure(config) => worker.configure(&config),
+        Order::Configure(config, policy) => worker.configure(&config, policy),
     }
     Ok(())
 }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use socket2::Socket;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Shared;
 use super::crew::{Crew, Opening, Order};
 use crate::config::{Config, Listener, Proto};
 use crate::listen;
+use crate::policy::{BadPolicy, Policy};
 use crate::table::Table;
 use crate::tls::{Acceptor, Alpn, Stores, TlsError};
 
@@ -53,6 +54,9 @@ pub enum ReloadError {
     /// The listeners cannot be had.
     #[error(transparent)]
     Listeners(#[from] ListenError),
+    /// Who is let in cannot be decided so.
+    #[error(transparent)]
+    Policy(#[from] BadPolicy),
     /// The balancer is stopping, or has stopped.
     #[error("the balancer is stopping")]
     Stopping,
@@ -227,6 +231,8 @@ struct Ports {
     shared: Shared,
     crew: Crew,
     config: Arc<Config>,
+    /// Lets the policy look at its files for as long as it holds.
+    looks: DropGuard,
     /// In the order of the configuration.
     fixed: Vec<Port>,
     /// Listeners on the ports that the table names.
@@ -249,10 +255,17 @@ struct Port {
     halt: CancellationToken,
 }
 
+fn look_after(shared: &Shared, policy: Arc<Policy>) -> DropGuard {
+    let stop = CancellationToken::new();
+    tokio::spawn(policy.run(shared.metrics.apart(), stop.clone()));
+    stop.drop_guard()
+}
+
 impl Ports {
     fn new(shared: Shared, crew: Crew, following: Vec<Offer>, stop: CancellationToken) -> Self {
         Self {
             config: shared.config.clone(),
+            looks: look_after(&shared, shared.policy.clone()),
             shared,
             crew,
             fixed: Vec::new(),
@@ -263,6 +276,11 @@ impl Ports {
             next: 0,
             stop,
         }
+    }
+
+    /// Another policy for what begins from now on.
+    fn adopt(&mut self, policy: Arc<Policy>) {
+        self.looks = look_after(&self.shared, policy);
     }
 
     async fn open_all(&mut self, claimed: Vec<Claimed>) -> io::Result<()> {

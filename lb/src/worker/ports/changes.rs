@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Claimed, ListenError, Offer, Port, Ports, ReloadError};
 use crate::config::{Config, Listener};
+use crate::policy::Policy;
 use crate::tls::TlsError;
 use crate::worker::crew::Order;
 
@@ -24,6 +25,7 @@ enum Place {
 impl Ports {
     /// See [`super::Reloader::apply`].
     pub(super) async fn apply(&mut self, config: Config) -> Result<Vec<String>, ReloadError> {
+        let policy = Arc::new(Policy::new(&config)?);
         let offers = self.offers(&config)?;
         let next = match self.claim(offers) {
             Ok(next) => next,
@@ -35,7 +37,9 @@ impl Ports {
         let config = Arc::new(config);
         let mut lines = Vec::new();
         self.config = config.clone();
-        self.crew.tell(|| Some(Order::Configure(config.clone()))).await;
+        let order = || Some(Order::Configure(config.clone(), policy.clone()));
+        self.crew.tell(order).await;
+        self.adopt(policy);
         self.put_in_place(next.places, &mut lines).await;
         self.follow_with(next.following).await;
         Ok(lines)
