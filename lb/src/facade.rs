@@ -187,10 +187,8 @@ impl Lb {
         tasks.spawn(unfailing(self.stores.clone().run(behind.clone())));
         let mut known = self.inputs.known;
         let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
-        if let Some(log) = access_log
-            .clone()
-            .filter(|_| self.config.access_log.as_ref().is_some_and(to_file))
-        {
+        let to_file = self.config.access_log.as_ref().is_some_and(to_file);
+        if let Some(log) = access_log.clone().filter(|_| to_file) {
             tasks.spawn(async { log.reopen_when_told().await.map_err(RunError::AccessLog) });
         }
         let run = self.router.run(self.inputs.instances, behind.clone());
@@ -220,8 +218,8 @@ impl Lb {
             no_route: self.inputs.no_route,
         };
         let halt = CancellationToken::new();
-        let first_table = self.ready.subscribe();
-        let traffic = traffic(self.workers, shared, (first_table, swapped), halt.clone());
+        let news = (self.ready.subscribe(), swapped);
+        let traffic = traffic(self.workers, shared, news, halt.clone());
         tokio::pin!(traffic);
         tokio::select! {
             ended = &mut traffic => return ended,

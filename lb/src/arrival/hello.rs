@@ -90,8 +90,11 @@ fn message(bytes: &[u8]) -> Result<Option<Cow<'_, [u8]>>, &'static str> {
     }
 }
 
+/// Two parts of the same bytes.
+type Split<'a> = (&'a [u8], &'a [u8]);
+
 /// What there is of the first record, and what follows it. `None`: not even its head.
-fn fragment(bytes: &[u8]) -> Result<Option<(&[u8], &[u8])>, &'static str> {
+fn fragment(bytes: &[u8]) -> Result<Option<Split<'_>>, &'static str> {
     if bytes.first().is_some_and(|kind| *kind != HANDSHAKE) || bytes.get(1).is_some_and(|major| *major != 3) {
         return Err("it is not TLS");
     }
