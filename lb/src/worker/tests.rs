@@ -3,6 +3,7 @@
 
 mod harness;
 
+mod clients;
 mod drain;
 mod failing;
 mod h2;
@@ -11,6 +12,7 @@ mod policy;
 mod proxying;
 mod reloading;
 mod retrying;
+mod smuggling;
 mod tcp;
 mod upgrading;
 mod upstreams;
