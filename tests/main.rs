@@ -17,5 +17,7 @@ mod registration;
 mod restart;
 /// Bad input of every kind gets its clear error and harms nobody else.
 mod robustness;
+/// Every instance replaced, ten times, under mixed load.
+mod rolling;
 /// Host names and tags lead to containers.
 mod routing;
