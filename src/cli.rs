@@ -27,7 +27,7 @@ pub enum Invocation {
     /// Run the registrator alone.
     Registrator(Box<Registrator>),
     /// Ask an agent and print its answer.
-    Client(client::Call),
+    Client(Box<client::Call>),
     /// Print this and be done.
     Print(String),
 }

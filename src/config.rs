@@ -4,6 +4,7 @@
 //! Pure: files, environment and arguments come in from outside, and what only the machine knows
 //! (its name, its cores, its addresses) stays `None` for the agent to fill in.
 
+mod balancer;
 #[cfg(test)]
 mod docs;
 pub mod fault;
@@ -12,19 +13,21 @@ pub mod options;
 mod properties;
 pub mod raw;
 mod reader;
+#[allow(dead_code, reason = "read by whoever feeds the balancer")]
+pub mod registry;
 mod uri;
 pub mod values;
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb::config as balancer;
 use tracing::level_filters::LevelFilter;
 
 pub use self::uri::Uri;
 use fault::Fault;
 use raw::Raw;
 use reader::Reader;
+use registry::{Overrides, Register, Registry};
 
 /// `lictor agent`.
 #[derive(Clone, Debug)]
@@ -55,7 +58,13 @@ pub struct Agent {
     /// In memory, alone, verbose answers.
     pub dev: bool,
     /// The balancer; `None`: switched off.
-    pub lb: Option<balancer::Config>,
+    pub lb: Option<lb::Config>,
+    /// What the key-value store holds for the balancer.
+    #[allow(dead_code, reason = "read by whoever feeds the balancer")]
+    pub overrides: Overrides,
+    /// The balancer as a service; `None`: it is none.
+    #[allow(dead_code, reason = "read by whoever feeds the balancer")]
+    pub register: Option<Register>,
     /// The registrator; `None`: switched off.
     pub registrator: Option<Containers>,
     /// What the user should hear at start: options without effect, and why.
@@ -66,11 +75,9 @@ pub struct Agent {
 #[derive(Clone, Debug)]
 pub struct Lb {
     /// The balancer; its node and datacenter are still to be filled in.
-    pub lb: balancer::Config,
-    /// Address of the Consul that routes come from.
-    pub consul: String,
-    /// Token for it.
-    pub token: Option<String>,
+    pub lb: lb::Config,
+    /// Where routes come from.
+    pub registry: Registry,
     /// How much to log.
     pub log_level: LevelFilter,
     /// What the user should hear at start.
@@ -151,7 +158,7 @@ impl Agent {
         let datacenter = read.value("datacenter", values::datacenter);
         let domain = read.value("domain", values::domain);
         let bind = read.value("bind", values::ip);
-        let mut lb = balancer_section(&mut read);
+        let mut lb = balancer::section(&mut read);
         lb.datacenter.clone_from(&datacenter);
         lb.domains.insert(0, domain.clone());
         if let Some(node) = &node {
@@ -170,6 +177,8 @@ impl Agent {
             dns_asked: read.asked(&["dns-port", "client"]),
             log_level: read.value("log-level", values::level),
             lb: read.value("proxy", values::boolean).then_some(lb),
+            overrides: Overrides::read(&mut read),
+            register: Register::read(&mut read),
             registrator: read.value("registrator", values::boolean).then_some(registrator),
             notes: read.finish()?,
             node,
@@ -187,23 +196,13 @@ impl Lb {
     /// All faults.
     pub fn resolve(raw: Raw) -> Result<Self, Vec<Fault>> {
         let mut read = Reader::new(raw);
-        let mut lb = balancer_section(&mut read);
+        let mut lb = balancer::section(&mut read);
         lb.domains.insert(0, "consul".to_owned());
         // fabio's users rely on it: what nobody checks gets no traffic.
         lb.require_check = true;
-        read.value("registry.backend", |text| match text {
-            "consul" => Ok(()),
-            "static" | "file" | "custom" => Err(format!(
-                "{text} is known to fabio but not supported by this version of lictor; expected consul"
-            )),
-            _ => Err("expected consul".to_owned()),
-        });
         Ok(Self {
             lb,
-            consul: read.value("registry.consul.addr", consul_address),
-            token: read
-                .optional("registry.consul.token", values::text)
-                .or_else(|| read.variable("CONSUL_HTTP_TOKEN")),
+            registry: Registry::read(&mut read),
             log_level: read.value("log.level", values::level),
             notes: read.finish()?,
         })
@@ -279,64 +278,6 @@ fn plain_tags(text: &str) -> Result<String, String> {
     values::text(text)
 }
 
-/// The options that agent and `lb` share; names of node, datacenter and domain are not among them.
-fn balancer_section(read: &mut Reader) -> balancer::Config {
-    let defaults = balancer::Config::default();
-    let target = read.optional("log.access.target", |text| match text {
-        "stdout" => Ok(()),
-        _ => Err("expected stdout, or nothing to write none".to_owned()),
-    });
-    let format = read.value("log.access.format", values::text);
-    balancer::Config {
-        listeners: read.value("proxy.addr", |text| explained(balancer::parse_listeners(text))),
-        ui: Some(balancer::Ui::at(
-            read.value("ui.addr", |text| explained(balancer::parse_admin(text))),
-        )),
-        strategy: read.value("proxy.strategy", |text| expected(balancer::parse_strategy(text))),
-        matcher: read.value("proxy.matcher", |text| expected(balancer::parse_matcher(text))),
-        no_route_status: read.value("proxy.noroutestatus", |text| {
-            balancer::parse_no_route_status(text).map_err(|_| "expected a status from 100 to 999".to_owned())
-        }),
-        dial_timeout: read.value("proxy.dialtimeout", values::duration),
-        response_header_timeout: read.value("proxy.responseheadertimeout", values::patience),
-        idle_conn_timeout: read.value("proxy.idleconntimeout", values::duration),
-        max_idle_per_target: read
-            .value("proxy.maxconn", values::number_from(0))
-            .try_into()
-            .unwrap_or(usize::MAX),
-        shutdown_wait: read.value("proxy.shutdownwait", values::duration),
-        grace: read.value("proxy.deregistergraceperiod", values::duration),
-        tag_prefix: read.value("registry.consul.tagprefix", values::text),
-        accepted: read.value("registry.consul.service.status", |text| {
-            expected(balancer::parse_statuses(text))
-        }),
-        checks_required: read.value("registry.consul.checksRequired", |text| {
-            expected(balancer::parse_checks_required(text))
-        }),
-        require_check: false,
-        access_log: target.map(|()| balancer::AccessLog::stdout(format)),
-        trusted: read.value("proxy.trusted", |text| explained(balancer::parse_networks(text))),
-        host_routes: read.value("proxy.hostroutes", |text| {
-            expected(balancer::parse_host_routes(text))
-        }),
-        domains: read.value("proxy.domain", values::domains),
-        workers: read
-            .optional("proxy.workers", values::number_from(1))
-            .map_or(defaults.workers, |count| count.try_into().unwrap_or(usize::MAX)),
-        ..defaults
-    }
-}
-
-/// A fault of the balancer's parsers whose problem is no more than "this value".
-fn expected<T>(parsed: Result<T, balancer::BadValue>) -> values::Value<T> {
-    parsed.map_err(|bad| format!("expected {}", bad.right.trim_start_matches("it is ")))
-}
-
-/// A fault of the balancer's parsers that says which part of the value is wrong.
-fn explained<T>(parsed: Result<T, balancer::BadValue>) -> values::Value<T> {
-    parsed.map_err(|bad| bad.to_string())
-}
-
 fn advertised(text: &str) -> values::Value<IpAddr> {
     let wrong = || "expected an address that others can connect to, not all addresses".to_owned();
     values::ip(text).and_then(|ip| if ip.is_unspecified() { Err(wrong()) } else { Ok(ip) })
@@ -350,20 +291,6 @@ fn docker(text: &str) -> values::Value<String> {
         return Ok(text.to_owned());
     }
     Err("expected unix:///path/to.sock or tcp://host:port".to_owned())
-}
-
-/// fabio's reading of an address: any path after it is dropped.
-fn consul_address(text: &str) -> values::Value<String> {
-    let text = text.to_ascii_lowercase();
-    if text.starts_with("https://") {
-        return Err(
-            "https is known to fabio but not supported by this version of lictor; expected host:port"
-                .to_owned(),
-        );
-    }
-    let rest = text.trim_start_matches("http://");
-    let address = rest.split('/').next().unwrap_or_default();
-    uri::with_port(address, 8500).ok_or_else(|| "expected host:port".to_owned())
 }
 
 fn dns_safe(name: &str) -> bool {

@@ -90,7 +90,7 @@ fn run(invocation: Invocation) -> Outcome {
                 out: text.into_bytes(),
                 ..Outcome::default()
             },
-            Invocation::Client(call) => cli::client::run(call).await,
+            Invocation::Client(call) => cli::client::run(*call).await,
             Invocation::Agent(config) => {
                 telemetry::start(config.log_level);
                 serve(Agent::build(*config).await).await

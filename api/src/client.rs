@@ -14,15 +14,19 @@ use catalog::{Answer, Index};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::http::request::Builder;
 use hyper::{Method, Request, StatusCode, header};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
+use crate::tls::{Tls, TlsError};
+
 /// An answer larger than this is not a catalog but a mistake.
 const MAX_ANSWER: usize = 256 << 20;
 /// How long a server holds a question that names no wait of its own.
 const SERVER_WAIT: Duration = Duration::from_secs(300);
+const RIGHT_ADDRESS: &str = "write it as host:port, http://host:port or https://host:port";
 /// What stays as it is inside one segment of a path or a query.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -33,12 +37,16 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// What a client needs to know to reach its Consul.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `host:port`, or the same with `http://` in front.
+    /// `host:port`, or the same with `http://` or `https://` in front.
     pub address: String,
     /// Sent with every request.
     pub token: Option<String>,
     /// Asked about, where it is not the agent's own.
     pub datacenter: Option<String>,
+    /// Asked about and written to, where the server knows namespaces (Consul Enterprise).
+    pub namespace: Option<String>,
+    /// Only used with `https://`; `None`: as by default.
+    pub tls: Option<Box<Tls>>,
     /// For connecting, and for an answer beyond the time it may be held.
     pub timeout: Duration,
 }
@@ -50,6 +58,8 @@ impl Config {
             address: address.into(),
             token: None,
             datacenter: None,
+            namespace: None,
+            tls: None,
             timeout: Duration::from_secs(10),
         }
     }
@@ -65,6 +75,14 @@ pub enum ClientError {
         address: String,
         /// What would be right.
         reason: &'static str,
+    },
+    /// Its certificates cannot be used.
+    #[error("consul address {address:?}: {source}")]
+    Tls {
+        /// As given.
+        address: String,
+        /// What is wrong.
+        source: TlsError,
     },
     /// No connection, or it broke.
     #[error("{method} {url}: {source}")]
@@ -175,10 +193,11 @@ impl Query {
 /// A client of one Consul agent; cheap to clone, clones share connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>,
+    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
     token: Option<header::HeaderValue>,
-    datacenter: Option<String>,
+    /// What every request says beside its own parameters: datacenter and namespace.
+    scope: Vec<(&'static str, String)>,
     timeout: Duration,
 }
 
@@ -233,10 +252,9 @@ impl Call {
         self
     }
 
-    fn target(&self, datacenter: Option<&str>) -> String {
-        let datacenter = datacenter.map(|dc| ("dc", dc.to_owned()));
+    fn target(&self, scope: &[(&'static str, String)]) -> String {
         let mut target = self.path.clone();
-        for (n, (name, value)) in self.parameters.iter().chain(&datacenter).enumerate() {
+        for (n, (name, value)) in self.parameters.iter().chain(scope).enumerate() {
             target.push(if n == 0 { '?' } else { '&' });
             target.push_str(name);
             if !value.is_empty() {
@@ -262,6 +280,13 @@ impl Reply {
             url: self.url.clone(),
             source,
         })
+    }
+
+    fn text(self) -> Answer<Bytes> {
+        Answer {
+            index: self.index(),
+            rows: self.body,
+        }
     }
 
     fn indexed<T: DeserializeOwned>(&self) -> Result<Answer<T>> {
@@ -302,17 +327,14 @@ impl Client {
             address: config.address.clone(),
             reason,
         };
-        let host = match config.address.split_once("://") {
-            None => config.address.as_str(),
-            Some(("http", host)) => host,
-            Some(("https", _)) => return Err(refuse("https is not supported by this version of Lictor")),
+        let (scheme, host) = match config.address.split_once("://") {
+            None => ("http", config.address.as_str()),
+            Some((scheme @ ("http" | "https"), host)) => (scheme, host),
             Some(("unix", _)) => return Err(refuse("sockets are not supported by this version of Lictor")),
-            Some(_) => return Err(refuse("write it as host:port or http://host:port")),
+            Some(_) => return Err(refuse(RIGHT_ADDRESS)),
         };
-        let base = format!("http://{}", host.trim_end_matches('/'));
-        let parsed: hyper::Uri = base
-            .parse()
-            .map_err(|_| refuse("write it as host:port or http://host:port"))?;
+        let base = format!("{scheme}://{}", host.trim_end_matches('/'));
+        let parsed: hyper::Uri = base.parse().map_err(|_| refuse(RIGHT_ADDRESS))?;
         if parsed.host().is_none_or(str::is_empty) {
             return Err(refuse("the host is missing"));
         }
@@ -323,11 +345,16 @@ impl Client {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(config.timeout));
+        connector.enforce_http(false);
+        let connector = with_tls(config, scheme, connector)?;
+        let named =
+            |name, value: &Option<String>| Some((name, value.clone().filter(|value| !value.is_empty())?));
+        let scope = [named("dc", &config.datacenter), named("ns", &config.namespace)];
         Ok(Self {
             http: hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector),
             base,
             token,
-            datacenter: config.datacenter.clone().filter(|dc| !dc.is_empty()),
+            scope: scope.into_iter().flatten().collect(),
             timeout: config.timeout,
         })
     }
@@ -381,7 +408,7 @@ impl Client {
     }
 
     fn request(&self, call: &Call) -> Builder {
-        let target = call.target(self.datacenter.as_deref());
+        let target = call.target(&self.scope);
         let mut request = Request::builder()
             .method(&call.method)
             .uri(format!("{}{target}", self.base));
@@ -390,6 +417,34 @@ impl Client {
         }
         request
     }
+}
+
+/// Certificates are only read for an address that speaks TLS.
+fn with_tls(
+    config: &Config,
+    scheme: &str,
+    connector: HttpConnector,
+) -> Result<HttpsConnector<HttpConnector>> {
+    let plain = scheme == "http";
+    let tls = if plain {
+        Tls {
+            skip_verify: true,
+            ..Tls::default()
+        }
+    } else {
+        config.tls.as_deref().cloned().unwrap_or_default()
+    };
+    let tls = tls.config().map_err(|source| ClientError::Tls {
+        address: config.address.clone(),
+        source,
+    })?;
+    let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
+    let builder = if plain {
+        builder.https_or_http()
+    } else {
+        builder.https_only()
+    };
+    Ok(builder.enable_http1().wrap_connector(connector))
 }
 
 /// hyper's client says "client error (Connect)"; the reason is further down.

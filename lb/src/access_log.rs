@@ -5,19 +5,23 @@
 //! counted; a request never waits for a log.
 
 use std::cell::{Cell, RefCell};
-use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+pub(crate) mod file;
 pub(crate) mod format;
+pub(crate) mod sink;
+pub(crate) mod syslog;
 
-pub use format::{BadFormat, FIELDS, Format};
+pub use format::{BadFormat, FIELDS, Format, JSON_KEYS};
 pub(crate) use format::{Record, Upstreamed};
+pub(crate) use sink::Sink;
 
 /// A buffer this full is handed over at once; a younger one at the worker's next tick.
 const BUFFER: usize = 16 * 1024;
@@ -31,26 +35,56 @@ const WAITING: usize = 256;
 pub(crate) struct AccessLog {
     format: Arc<Format>,
     full: SyncSender<Job>,
-    dropped: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Lines.
+    dropped: AtomicU64,
+    /// The sink is to be opened anew before the next line.
+    reopen: AtomicBool,
 }
 
 impl AccessLog {
     /// Starts the writer thread. It ends when the last worker has gone, after writing what it was given.
-    pub(crate) fn start(format: Format, sink: impl Write + Send + 'static) -> std::io::Result<Self> {
+    pub(crate) fn start(format: Format, sink: impl Into<Sink>) -> std::io::Result<Self> {
         let (full, jobs) = sync_channel(WAITING);
+        let (shared, sink) = (Arc::<Shared>::default(), sink.into());
+        let writer = shared.clone();
         std::thread::Builder::new()
             .name("lb-access-log".into())
-            .spawn(move || write(&jobs, sink))?;
+            .spawn(move || write(&jobs, sink, &writer))?;
         Ok(Self {
             format: Arc::new(format),
             full,
-            dropped: Arc::default(),
+            shared,
         })
     }
 
     /// Lines lost because nobody took them in time.
     pub(crate) fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.shared.dropped.load(Relaxed)
+    }
+
+    /// Has the sink opened anew: the file may have been renamed.
+    pub(crate) fn reopen(&self) {
+        self.shared.reopen.store(true, Relaxed);
+        // Only to do it now: with a full queue, the writer looks soon by itself.
+        let _ = self.full.try_send(Job::Write(Vec::new()));
+    }
+
+    /// Reopens at SIGHUP and SIGUSR1. Never ends by itself.
+    pub(crate) async fn reopen_when_told(self) -> std::io::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut user = signal(SignalKind::user_defined1())?;
+        loop {
+            tokio::select! {
+                Some(()) = hangup.recv() => {}
+                Some(()) = user.recv() => {}
+            }
+            self.reopen();
+        }
     }
 
     /// Returns when all that workers have handed over is written, or cannot be.
@@ -80,12 +114,27 @@ enum Job {
     Report(oneshot::Sender<()>),
 }
 
-fn write(jobs: &Receiver<Job>, mut sink: impl Write) {
+fn write(jobs: &Receiver<Job>, mut sink: Sink, shared: &Shared) {
+    let mut broken = false;
     while let Ok(job) = jobs.recv() {
+        if shared.reopen.swap(false, Relaxed) {
+            sink.reopen();
+        }
         match job {
-            // Nobody is left to tell when standard output is gone.
-            Job::Write(lines) if sink.write_all(&lines).and_then(|()| sink.flush()).is_err() => break,
-            Job::Write(_) => {}
+            Job::Write(lines) => match sink.write(&lines) {
+                Ok(()) if broken && !lines.is_empty() => {
+                    tracing::info!(%sink, "the access log is written again");
+                    broken = false;
+                }
+                Ok(()) => {}
+                Err(lost) => {
+                    shared.dropped.fetch_add(lost.lines, Relaxed);
+                    // Once, not with each buffer.
+                    if !std::mem::replace(&mut broken, true) {
+                        tracing::warn!(%sink, error = %lost.why, "the access log loses lines");
+                    }
+                }
+            },
             Job::Report(done) => {
                 let _ = done.send(());
             }
@@ -124,7 +173,7 @@ impl Lines {
         let buffer = self.buffer.take();
         let count = self.count.take();
         if !buffer.is_empty() && self.log.full.try_send(Job::Write(buffer)).is_err() {
-            self.log.dropped.fetch_add(count, Relaxed);
+            self.log.shared.dropped.fetch_add(count, Relaxed);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 /// A client's bytes, in the clear: TCP, or what was unwrapped from it.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -39,6 +40,8 @@ pub(crate) struct Arrival {
     pub local: SocketAddr,
     /// `None`: no TLS.
     pub tls: Option<Arc<TlsFacts>>,
+    /// The listener has been closed, or the whole balancer stops: finish what is under way, begin nothing.
+    pub stop: CancellationToken,
 }
 
 /// What a TLS handshake said.
@@ -59,12 +62,18 @@ pub(crate) struct TlsFacts {
 
 impl Arrival {
     /// Of a plain connection.
-    pub(crate) fn plain(stream: &TcpStream, peer: SocketAddr, listener: SocketAddr) -> Self {
+    pub(crate) fn plain(
+        stream: &TcpStream,
+        peer: SocketAddr,
+        listener: SocketAddr,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             client: peer,
             peer,
             local: stream.local_addr().unwrap_or(listener),
             tls: None,
+            stop,
         }
     }
 }

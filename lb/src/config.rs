@@ -11,6 +11,7 @@ mod net;
 mod observe;
 mod resilience;
 mod secret;
+mod tls;
 mod ui;
 
 use std::sync::Arc;
@@ -18,16 +19,21 @@ use std::time::Duration;
 
 use catalog::Status;
 
-pub use auth::{AuthKind, AuthScheme};
-pub use certs::{Acme, CertKind, CertSource};
-pub use edge::{Edge, Gzip, Headers, Sts};
+pub use auth::{AuthKind, AuthScheme, parse_auth};
+pub use certs::{Acme, CertKind, CertSource, parse_certs};
+pub use edge::{
+    Edge, Gzip, Headers, Sts, parse_bytes, parse_gzip, parse_header, parse_header_name, parse_header_value,
+};
 pub use kvlist::{BadKvList, Item, kv_list};
-pub use listener::{Listener, Proto, Tls, parse_admin, parse_listeners};
+pub use listener::{Around, Listener, Proto, Tls, parse_admin, parse_listeners};
 pub use net::IpNet;
-pub use observe::{AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces};
+pub use observe::{
+    AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces, parse_buckets, parse_collector,
+    parse_log_format, parse_log_target, parse_metrics_targets, parse_remote,
+};
 pub use resilience::{Outliers, Retries};
 pub use secret::Secret;
-pub use ui::{Access, SourceLinks, Ui};
+pub use ui::{Access, SourceLinks, Ui, parse_access, parse_ui_path};
 
 /// A value that cannot be meant: which one, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -163,6 +169,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// Where traces go.
     pub traces: Traces,
+    /// Where overrides are in the key-value store (`registry.consul.kvpath`), without a slash at either end.
+    pub kv_path: String,
     /// Peers whose forwarding headers are believed (`proxy.trusted`).
     pub trusted: Vec<IpNet>,
     /// Built-in host names.
@@ -209,6 +217,7 @@ impl Default for Config {
             routes_log: RoutesLog::default(),
             metrics: Metrics::default(),
             traces: Traces::default(),
+            kv_path: "fabio/config".to_owned(),
             trusted: Vec::new(),
             host_routes: HostRoutes::default(),
             domains: vec!["consul".to_owned()],
@@ -219,16 +228,31 @@ impl Default for Config {
     }
 }
 
-/// `proxy.strategy`: `rnd` or `rr`.
+/// `proxy.strategy`, `strategy=`: `rnd`, `rr`, `p2c`, `least`, `ip`, `cookie:<name>` or `header:<name>`.
 pub fn parse_strategy(text: &str) -> Result<Strategy, BadValue> {
+    let named = |kind: &str| text.strip_prefix(kind).filter(|name| token(name)).map(Arc::from);
     match text {
         "rnd" => Ok(Strategy::Rnd),
         "rr" => Ok(Strategy::Rr),
-        _ => Err(BadValue::new(
-            format!("invalid proxy.strategy: {text}"),
-            "it is rnd or rr",
-        )),
+        "p2c" => Ok(Strategy::P2c),
+        "least" => Ok(Strategy::Least),
+        "ip" => Ok(Strategy::Ip),
+        _ => named("cookie:")
+            .map(Strategy::Cookie)
+            .or_else(|| named("header:").map(Strategy::Header))
+            .ok_or_else(|| {
+                BadValue::new(
+                    format!("invalid proxy.strategy: {text}"),
+                    "it is rnd, rr, p2c, least, ip, cookie:<name> or header:<name>",
+                )
+            }),
     }
+}
+
+/// Names of headers and cookies have the same characters (RFC 9110, 5.6.2; RFC 6265, 4.1.1).
+fn token(text: &str) -> bool {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    !text.is_empty() && text.chars().all(fits)
 }
 
 /// `proxy.matcher`: `prefix`, `iprefix` or `glob`.
@@ -308,6 +332,33 @@ pub fn parse_no_route_status(text: &str) -> Result<u16, BadValue> {
 /// `proxy.trusted`: a comma-separated list of addresses and networks.
 pub fn parse_networks(text: &str) -> Result<Vec<IpNet>, BadValue> {
     words(text).map(str::parse).collect()
+}
+
+/// The items of a KV list.
+fn items(name: &str, text: &str) -> Result<Vec<Item>, BadValue> {
+    kv_list(text).map_err(|bad| BadValue::new(format!("{name}: {bad}"), "close what a \" opens"))
+}
+
+/// A duration in an option of a KV list.
+fn duration(name: &str, key: &str, text: &str) -> Result<Duration, BadValue> {
+    catalog::duration::parse(text).map_err(|_| {
+        BadValue::new(
+            format!("{name}: {key}={text} is no duration"),
+            "it is a number with its unit, for example 250ms, 5s or 1m30s",
+        )
+    })
+}
+
+/// fabio takes exactly `true`, and everything else for false.
+fn truth(name: &str, key: &str, value: &str) -> Result<bool, BadValue> {
+    match value {
+        "true" => Ok(true),
+        "false" | "" => Ok(false),
+        _ => Err(BadValue::new(
+            format!("{name}: {key}={value} is neither true nor false"),
+            "it is true or false",
+        )),
+    }
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

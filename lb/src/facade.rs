@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::access_log::{AccessLog, BadFormat, Format};
+use crate::access_log::{AccessLog, BadFormat, Format, Sink};
 use crate::admin::{Admin, View};
+use crate::config::{self, LogTarget};
 use crate::metrics::{Metrics, Scrape};
 use crate::router::Router;
 use crate::worker::{Shared, Unclaimable, Workers};
@@ -46,6 +47,14 @@ pub enum BuildError {
     /// The pattern of the access log is none.
     #[error("log.access.format: {0}")]
     AccessLog(#[from] BadFormat),
+    /// The access log cannot be written where it was asked for.
+    #[error("log.access.target: {target}: {source}")]
+    AccessLogTarget {
+        /// Where it was to go.
+        target: String,
+        /// Why not.
+        source: io::Error,
+    },
     /// Another balancer counts into the same registry.
     #[error("metrics of the balancer: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -77,7 +86,7 @@ pub struct Lb {
     config: Arc<Config>,
     inputs: Inputs,
     registry: Registry,
-    format: Option<Format>,
+    access_log: Option<(Format, Sink)>,
     workers: Workers,
     admin: Option<Admin>,
     router: Router,
@@ -88,10 +97,10 @@ impl Config {
     /// Claims every port and starts nothing.
     pub fn build(self, inputs: Inputs, registry: &Registry) -> Result<Lb, BuildError> {
         let config = Arc::new(self);
-        let format = config
+        let access_log = config
             .access_log
             .as_ref()
-            .map(|log| Format::parse(&log.format))
+            .map(|log| access_log(log, &config.node))
             .transpose()?;
         let workers = Workers::claim(&config)?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
@@ -102,7 +111,7 @@ impl Config {
             config,
             inputs,
             registry: registry.clone(),
-            format,
+            access_log,
             workers,
             admin,
             router,
@@ -135,9 +144,9 @@ impl Lb {
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let live = self.router.live();
-        let sink = |format| AccessLog::start(format, io::stdout()).map_err(RunError::AccessLog);
-        let access_log = self.format.map(sink).transpose()?;
-        let metrics = Arc::new(Metrics::new(live.clone(), access_log.clone()));
+        let start = |(format, sink)| AccessLog::start(format, sink).map_err(RunError::AccessLog);
+        let access_log = self.access_log.map(start).transpose()?;
+        let metrics = Arc::new(Metrics::new(&self.config, live.clone(), access_log.clone()));
         self.registry.register(Box::new(Scrape(metrics.clone())))?;
 
         // These two outlive the traffic: the table stays true while requests finish.
@@ -154,9 +163,27 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
+        let mut known = self.inputs.known;
+        let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
+        if let Some(log) = access_log
+            .clone()
+            .filter(|_| self.config.access_log.as_ref().is_some_and(to_file))
+        {
+            tasks.spawn(async { log.reopen_when_told().await.map_err(RunError::AccessLog) });
+        }
         let run = self.router.run(self.inputs.instances, behind.clone());
-        tasks.spawn(async {
-            run.await;
+        let end = behind.clone();
+        tasks.spawn(async move {
+            // A sender that is gone leaves the source unknown for good.
+            let source_known = async { known.wait_for(|known| *known).await.is_ok() };
+            let go = tokio::select! {
+                go = source_known => go,
+                () = end.cancelled() => false,
+            };
+            if go {
+                run.await;
+            }
+            end.cancelled().await;
             Ok(())
         });
 
@@ -185,6 +212,19 @@ impl Lb {
         }
         traffic.await
     }
+}
+
+fn access_log(log: &config::AccessLog, node: &str) -> Result<(Format, Sink), BuildError> {
+    let format = Format::parse(&log.format)?;
+    let sink = Sink::open(&log.target, node).map_err(|source| BuildError::AccessLogTarget {
+        target: match &log.target {
+            LogTarget::Stdout => "stdout".to_owned(),
+            LogTarget::File { path, .. } => format!("file:{}", path.display()),
+            LogTarget::Syslog(place) => place.clone(),
+        },
+        source,
+    })?;
+    Ok((format, sink))
 }
 
 /// The workers, from the first table on.

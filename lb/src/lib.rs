@@ -15,8 +15,9 @@
 //! | `facade.rs` | `Config::build`, [`Lb`]: claim, run, drain |
 //! | `worker.rs` `listen.rs` `arrival.rs` | one thread, runtime and set of sockets per core; who arrives there |
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
+//! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
-//! | `access_log.rs` `metrics.rs` `meter.rs` | what is written down and counted |
+//! | `access_log.rs` `metrics.rs` `histogram.rs` `meter.rs` | what is written down and counted |
 
 mod access_log;
 pub mod admin;
@@ -24,6 +25,7 @@ mod arrival;
 pub mod config;
 mod facade;
 pub mod health;
+mod histogram;
 mod http;
 mod kv;
 mod listen;
@@ -32,16 +34,19 @@ pub mod metrics;
 pub mod router;
 pub mod table;
 mod tcp;
+#[allow(dead_code, unused_imports, reason = "listeners and upstreams ask for it next")]
+mod tls;
 mod upstream;
 mod worker;
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
-pub use crate::access_log::FIELDS as ACCESS_LOG_FIELDS;
+pub use crate::access_log::{FIELDS as ACCESS_LOG_FIELDS, JSON_KEYS as ACCESS_LOG_KEYS};
 pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
+pub use crate::histogram::{Bounds, Observed};
 pub use crate::kv::{Entry, Kv, KvError};
 
 /// What the balancer is told, always as whole pictures of now.
@@ -56,7 +61,16 @@ pub struct Inputs {
     /// The catalog's key-value store: overrides are written to it, ACME keeps its account and certificates in it.
     /// `None`: the source of the routes has none.
     pub kv: Option<Arc<dyn Kv>>,
+    /// True once the pictures above are of the source and not of a beginning: before, no table is made and no listener
+    /// opens, or a restart would answer 404 to everybody.
+    pub known: watch::Receiver<bool>,
+    /// Where somebody who wants the configuration read again says so; `None`: nobody reads it again.
+    pub reload: Option<ReloadRequest>,
 }
+
+/// Takes those who want the configuration read again. The answer: one line for everything that changed, or all that is
+/// wrong, in which case nothing did.
+pub type ReloadRequest = mpsc::Sender<oneshot::Sender<Result<Vec<String>, String>>>;
 
 impl Inputs {
     /// Instances alone: nothing overrides their tags, nothing can be written.
@@ -68,6 +82,8 @@ impl Inputs {
             overrides: watch::channel(Arc::from("")).1,
             no_route: watch::channel(Arc::from("")).1,
             kv: None,
+            known: watch::channel(true).1,
+            reload: None,
         }
     }
 }

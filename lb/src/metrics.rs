@@ -1,23 +1,23 @@
 //! Every metric of the balancer: its name, its labels and what it says; and how the counts become text.
 //!
-//! To add one: a row in [`METRICS`], a counter in `metrics/counters.rs`, a line in [`Collector::collect`].
+//! To add one: a row in [`METRICS`], a counter in `metrics/counters.rs`, a line in `metrics/scrape.rs`.
 //! A test holds rows and lines together. Names are fabio's where fabio has one, with dots as underscores, the
 //! unit and `_total` where Prometheus wants them, below `lictor_lb_`.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use crate::access_log::AccessLog;
-use crate::table::{BUCKETS, Table};
+use crate::config::Config;
+use crate::histogram::Bounds;
+use crate::table::Table;
 
 mod counters;
+mod scrape;
 
-use counters::{Count, Observed};
 pub(crate) use counters::{Counters, ServiceCounters};
+pub(crate) use scrape::Scrape;
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +93,39 @@ pub const METRICS: &[Row] = &[
         "Open client connections.",
     ),
     row(
-        "lictor_lb_http_redirect_count_total",
+        "lictor_lb_grpc_conn_total",
         Kind::Counter,
         &[],
+        "Connections accepted by gRPC listeners.",
+    ),
+    row(
+        "lictor_lb_grpc_noroute_total",
+        Kind::Counter,
+        &[],
+        "gRPC calls that no route wants.",
+    ),
+    row(
+        "lictor_lb_grpc_requests_seconds",
+        Kind::Histogram,
+        &[],
+        "Time from the head of a gRPC call to the end of its trailers.",
+    ),
+    row(
+        "lictor_lb_grpc_status_total",
+        Kind::Counter,
+        &["code"],
+        "gRPC calls by status, as text.",
+    ),
+    row(
+        "lictor_lb_http2_floods_total",
+        Kind::Counter,
+        &[],
+        "HTTP/2 connections ended because their frames only made work.",
+    ),
+    row(
+        "lictor_lb_http_redirect_count_total",
+        Kind::Counter,
+        &["code"],
         "Requests answered by a redirect.",
     ),
     row(
@@ -103,6 +133,18 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &["service", "code"],
         "Requests sent to a service, by status of the answer.",
+    ),
+    row(
+        "lictor_lb_noted_tags",
+        Kind::Gauge,
+        &[],
+        "Options of tags now that have no effect, or not the one that was meant.",
+    ),
+    row(
+        "lictor_lb_noted_tags_total",
+        Kind::Counter,
+        &[],
+        "Options of tags that were found to have no effect, or not the one that was meant.",
     ),
     row(
         "lictor_lb_notfound_total",
@@ -195,6 +237,24 @@ pub const METRICS: &[Row] = &[
         "TCP connections without a route or a healthy target.",
     ),
     row(
+        "lictor_lb_tcp_sni_conn_total",
+        Kind::Counter,
+        &[],
+        "Connections accepted to be passed on by server name.",
+    ),
+    row(
+        "lictor_lb_tcp_sni_connfail_total",
+        Kind::Counter,
+        &[],
+        "Such connections for which no target could be reached.",
+    ),
+    row(
+        "lictor_lb_tcp_sni_noroute_total",
+        Kind::Counter,
+        &[],
+        "Such connections without a route or a healthy target.",
+    ),
+    row(
         "lictor_lb_unavailable_total",
         Kind::Counter,
         &[],
@@ -232,20 +292,29 @@ pub(crate) struct Metrics {
     workers: Mutex<Vec<Arc<Counters>>>,
     table: Arc<ArcSwap<Table>>,
     access_log: Option<AccessLog>,
+    bounds: Bounds,
+    /// `metrics.prometheus.buckets`, in order.
+    buckets: Vec<f64>,
 }
 
 impl Metrics {
-    pub(crate) fn new(table: Arc<ArcSwap<Table>>, access_log: Option<AccessLog>) -> Self {
+    pub(crate) fn new(config: &Config, table: Arc<ArcSwap<Table>>, access_log: Option<AccessLog>) -> Self {
+        let mut buckets = config.metrics.buckets.clone();
+        buckets.retain(|bound| bound.is_finite());
+        buckets.sort_by(f64::total_cmp);
+        buckets.dedup();
         Self {
             workers: Mutex::default(),
             table,
             access_log,
+            bounds: Bounds::of(&config.metrics),
+            buckets,
         }
     }
 
     /// New counters, for a worker to write.
     pub(crate) fn of_a_worker(&self) -> Arc<Counters> {
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(&self.bounds));
         self.workers().push(counters.clone());
         counters
     }
@@ -253,175 +322,6 @@ impl Metrics {
     fn workers(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Counters>>> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Gives the counts to a Prometheus registry.
-#[derive(Clone, Debug)]
-pub(crate) struct Scrape(pub Arc<Metrics>);
-
-impl Collector for Scrape {
-    fn desc(&self) -> Vec<&Desc> {
-        Vec::new()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let workers = self.0.workers().clone();
-        let mut families = Families::default();
-        let sum = |count: fn(&Counters) -> &Count| workers.iter().map(|worker| count(worker).get()).sum();
-        let open = |inside: fn(&Counters) -> u64| workers.iter().map(|worker| inside(worker)).sum();
-        families.number(
-            "access_log_dropped_total",
-            self.0.access_log.as_ref().map_or(0, AccessLog::dropped),
-        );
-        families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
-        families.number("client_gone_total", sum(|worker| &worker.client_gone));
-        families.number("connections", open(|worker| worker.connections.get()));
-        families.number("http_redirect_count_total", sum(|worker| &worker.redirects));
-        families.number("notfound_total", sum(|worker| &worker.not_found));
-        families.number("panics_total", sum(|worker| &worker.panics));
-        families.number("retries_total", sum(|worker| &worker.retries));
-        families.number("tcp_conn_total", sum(|worker| &worker.tcp_accepted));
-        families.number("tcp_connections", open(|worker| worker.tcp_connections.get()));
-        families.number("tcp_connfail_total", sum(|worker| &worker.tcp_connect_failures));
-        families.number("tcp_noroute_total", sum(|worker| &worker.tcp_no_route));
-        families.number("unavailable_total", sum(|worker| &worker.unavailable));
-        families.number("upstream_failures_total", sum(|worker| &worker.upstream_failures));
-        families.number("upstream_idle_connections", sum(|worker| &worker.upstream_idle));
-        families.number("upstream_timeouts_total", sum(|worker| &worker.upstream_timeouts));
-        families.number("ws_conn", open(|worker| worker.tunnels.get()));
-        services(&workers, &mut families);
-        routes(&self.0.table.load(), &mut families);
-        families.done()
-    }
-}
-
-fn services(workers: &[Arc<Counters>], families: &mut Families) {
-    let mut took: BTreeMap<Arc<str>, Observed> = BTreeMap::new();
-    let mut codes: BTreeMap<(Arc<str>, u16), u64> = BTreeMap::new();
-    for (service, counters) in workers.iter().flat_map(|worker| worker.services()) {
-        for (code, count) in counters.codes() {
-            *codes.entry((service.clone(), code)).or_default() += count;
-        }
-        counters.took.add_to(took.entry(service).or_default());
-    }
-    for ((service, code), count) in codes {
-        families.add(
-            "http_status_total",
-            &[&service, &code.to_string()],
-            Value::Number(count),
-        );
-    }
-    for (service, observed) in took {
-        let seconds = std::time::Duration::from_nanos(observed.nanos).as_secs_f64();
-        families.add(
-            "requests_seconds",
-            &[&service],
-            Value::Times(&observed.buckets, seconds),
-        );
-    }
-}
-
-fn routes(table: &Table, families: &mut Families) {
-    for route in table.routes() {
-        for target in &route.targets {
-            let counted = target.stats.snapshot();
-            let labels = [&*target.service, &*route.host, &*route.path, &*target.addr];
-            families.add(
-                "route_seconds",
-                &labels,
-                Value::Times(&counted.buckets, counted.seconds),
-            );
-            families.add("route_rx_bytes_total", &labels, Value::Number(counted.rx));
-            families.add("route_tx_bytes_total", &labels, Value::Number(counted.tx));
-        }
-    }
-}
-
-enum Value<'a> {
-    Number(u64),
-    /// Observations by bucket, not cumulative, and the sum of seconds.
-    Times(&'a [u64], f64),
-}
-
-/// Metrics by name, without the prefix.
-#[derive(Default)]
-struct Families(BTreeMap<&'static str, Vec<Metric>>);
-
-impl Families {
-    fn number(&mut self, name: &'static str, count: u64) {
-        self.add(name, &[], Value::Number(count));
-    }
-
-    fn add(&mut self, name: &'static str, labels: &[&str], value: Value<'_>) {
-        let Some(row) = named(name) else { return };
-        let mut metric = Metric::from_label(
-            row.labels
-                .iter()
-                .zip(labels)
-                .map(|(name, value)| label(name, value))
-                .collect(),
-        );
-        match (row.kind, value) {
-            (Kind::Counter, Value::Number(count)) => {
-                let mut counter = Counter::default();
-                counter.set_value(count as f64);
-                metric.set_counter(counter);
-            }
-            (_, Value::Number(count)) => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(count as f64);
-                metric.set_gauge(gauge);
-            }
-            (_, Value::Times(buckets, seconds)) => metric.set_histogram(histogram(buckets, seconds)),
-        }
-        self.0.entry(name).or_default().push(metric);
-    }
-
-    fn done(self) -> Vec<MetricFamily> {
-        let family = |(name, metrics)| {
-            let row = named(name)?;
-            let mut family = MetricFamily::default();
-            family.set_name(row.name.to_owned());
-            family.set_help(row.help.to_owned());
-            family.set_field_type(match row.kind {
-                Kind::Counter => MetricType::COUNTER,
-                Kind::Gauge => MetricType::GAUGE,
-                Kind::Histogram => MetricType::HISTOGRAM,
-            });
-            family.set_metric(metrics);
-            Some(family)
-        };
-        self.0.into_iter().filter_map(family).collect()
-    }
-}
-
-fn named(name: &str) -> Option<&'static Row> {
-    METRICS
-        .iter()
-        .find(|row| row.name.strip_prefix("lictor_lb_") == Some(name))
-}
-
-fn label(name: &str, value: &str) -> LabelPair {
-    let mut label = LabelPair::default();
-    label.set_name(name.to_owned());
-    label.set_value(value.to_owned());
-    label
-}
-
-fn histogram(buckets: &[u64], seconds: f64) -> Histogram {
-    let mut histogram = Histogram::default();
-    let mut below = 0;
-    let bounded = BUCKETS.iter().zip(buckets).map(|(bound, count)| {
-        below += count;
-        let mut bucket = Bucket::default();
-        bucket.set_upper_bound(*bound);
-        bucket.set_cumulative_count(below);
-        bucket
-    });
-    histogram.set_bucket(bounded.collect());
-    histogram.set_sample_count(buckets.iter().sum());
-    histogram.set_sample_sum(seconds);
-    histogram
 }
 
 #[cfg(test)]

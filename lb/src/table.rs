@@ -5,13 +5,17 @@
 //! patterns, built-in names, `*`, no host. Within a host the longest path wins (or as the matcher
 //! says); a host none of whose paths fits gives way to the next.
 
+mod asker;
+mod balance;
 mod builder;
 mod census;
 pub mod glob;
+mod load;
 mod matching;
 mod names;
 pub mod options;
 pub mod part;
+mod paths;
 mod pick;
 pub mod redirect;
 pub mod route;
@@ -19,18 +23,22 @@ pub mod stats;
 pub mod tag;
 mod text;
 
+use std::collections::BTreeSet;
 use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use catalog::InstanceKey;
 use imbl::{HashMap, OrdMap};
 
+pub use asker::{Asker, Choice};
 pub use builder::Builder;
-pub use options::{HostHeader, Options};
+pub use load::{Load, UnderWay};
+pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
 pub use redirect::Redirect;
-pub use route::{Choice, Route, Target, Unfit};
-pub use stats::{BUCKETS, Served, Snapshot, TargetKey, TargetStats};
+pub use route::{Route, Target, Unfit};
+pub use stats::{Layout, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};
 
 use census::Census;
@@ -39,8 +47,23 @@ use names::Names;
 
 /// Port that a plain request means when its Host names none.
 const HTTP_PORT: u16 = 80;
+/// The same over TLS.
+const HTTPS_PORT: u16 = 443;
 
-/// A tag that makes no route, and why.
+/// The routes of one host.
+type Routes = OrdMap<Spot, Arc<Route>>;
+/// An address of ours, where only that one is meant, and a port.
+type Port = (Option<IpAddr>, u16);
+
+/// What distinguishes the routes of one host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Spot {
+    path: Arc<str>,
+    /// TLS passed through rather than requests.
+    sni: bool,
+}
+
+/// A tag that makes no route, and why; or what of it has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Skipped {
     /// Name of the service.
@@ -59,36 +82,71 @@ pub struct Skipped {
 pub struct Table {
     hosts: Hosts,
     names: Names,
-    tcp: HashMap<u16, Arc<Route>>,
+    tcp: OrdMap<Port, Arc<Route>>,
     /// What tags ask for, by host and path.
-    tagged: OrdMap<Arc<str>, OrdMap<Arc<str>, Arc<Route>>>,
+    tagged: OrdMap<Arc<str>, Routes>,
     /// Authorities of its targets.
     targets: Census,
     skipped: OrdMap<InstanceKey, Arc<[Skipped]>>,
+    notes: OrdMap<InstanceKey, Arc<[Skipped]>>,
 }
 
 impl Table {
-    /// The route of a plain HTTP request: `host` as the client sent it (any case, port or not), `path`
-    /// normalised. `None`: unknown, 404.
+    /// The route of an HTTP request: `host` as the client sent it (any case, port or not), `path` normalised, `tls`:
+    /// whether it came over TLS, which says what port it means where it names none. `None`: unknown, 404.
     #[must_use]
-    pub fn http(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
-        self.http_where(host, path, |_| true)
+    pub fn http(&self, host: &str, path: &str, tls: bool) -> Option<&Arc<Route>> {
+        self.http_where(host, path, tls, |_| true)
     }
 
     /// As [`Table::http`], but asks the next host candidate when `accept` refuses a route: a redirect
     /// that would lead back to itself gives way.
-    pub fn http_where(&self, host: &str, path: &str, accept: impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
-        let wanted = Wanted::new(host, HTTP_PORT);
+    pub fn http_where(
+        &self,
+        host: &str,
+        path: &str,
+        tls: bool,
+        accept: impl Fn(&Route) -> bool,
+    ) -> Option<&Arc<Route>> {
+        let wanted = Wanted::new(host, if tls { HTTPS_PORT } else { HTTP_PORT });
         self.hosts
             .named(&wanted, path, &accept)
             .or_else(|| self.names.find(&wanted.name).filter(|route| accept(route)))
             .or_else(|| self.hosts.fallback(&wanted, path, &accept))
     }
 
-    /// The route of connections to the listener on `port`.
+    /// The route of connections to a `proto=tcp` listener on `port`.
     #[must_use]
     pub fn tcp(&self, port: u16) -> Option<&Arc<Route>> {
-        self.tcp.get(&port)
+        self.tcp.get(&(None, port))
+    }
+
+    /// The route of connections that came to `local` by a `proto=tcp-dynamic` listener: one for that address comes
+    /// before one for every address.
+    #[must_use]
+    pub fn tcp_at(&self, local: SocketAddr) -> Option<&Arc<Route>> {
+        let (ip, port) = (local.ip().to_canonical(), local.port());
+        self.tcp.get(&(Some(ip), port)).or_else(|| self.tcp(port))
+    }
+
+    /// Every port that a TCP route names, ascending: where a `proto=tcp-dynamic` listener is wanted.
+    #[must_use]
+    pub fn tcp_ports(&self) -> BTreeSet<u16> {
+        self.tcp.keys().map(|(_, port)| *port).collect()
+    }
+
+    /// The route of TLS connections that ask for `name` at a `proto=tcp+sni` listener on `port`. Routes made for
+    /// requests count, as in fabio, where the path is `/`. Never a route without a host.
+    #[must_use]
+    pub fn sni(&self, name: &str, port: u16) -> Option<&Arc<Route>> {
+        self.hosts.sni(&Wanted::new(name, port))
+    }
+
+    /// The route of TLS connections that ask for `name` and are to be passed through by a `proto=https+tcp+sni`
+    /// listener on `port`. `None`: the listener ends TLS itself, since the most exact host takes requests, or none does.
+    #[must_use]
+    pub fn pass_through(&self, name: &str, port: u16) -> Option<&Arc<Route>> {
+        self.hosts.pass_through(&Wanted::new(name, port))
     }
 
     /// Every route: hosts ascending, their paths descending, then the built-in ones.
@@ -106,6 +164,11 @@ impl Table {
     /// Tags that made no route.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.skipped.values().flat_map(|skipped| &**skipped)
+    }
+
+    /// Tags that make a route and say something that has no effect, or not the one that was meant.
+    pub fn notes(&self) -> impl Iterator<Item = &Skipped> {
+        self.notes.values().flat_map(|notes| &**notes)
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 
 use crate::config::Listener;
 use crate::meter::{Meter, Metered};
-use crate::table::{Route, Served, Target};
+use crate::table::{Asker, Choice, Route, Served, Target, UnderWay};
 use crate::worker::Worker;
 
 /// Buffer of each direction.
@@ -31,12 +31,20 @@ pub(crate) async fn serve(worker: &Worker, listener: &Listener, client: TcpStrea
         tracing::debug!(addr = %listener.addr, "no route for a TCP connection");
         return;
     };
-    let Some((target, mut server)) = connect(worker, route).await else {
+    let asker = Asker {
+        worker: worker.number,
+        client: client.peer_addr().map_or(listener.addr.ip(), |peer| peer.ip()),
+        headers: None,
+        random: &rand::random::<u64>,
+    };
+    let choice = route.choice(&worker.config().strategy, &asker);
+    let Some((target, mut server)) = connect(worker, route, choice).await else {
         counters.tcp_connect_failures.add(1);
         return;
     };
     let tally = Tally {
         worker,
+        _under_way: target.load.enter(worker.number),
         target,
         started,
         meter: Meter::default(),
@@ -58,6 +66,7 @@ pub(crate) async fn serve(worker: &Worker, listener: &Listener, client: TcpStrea
 struct Tally<'a> {
     worker: &'a Worker,
     target: Arc<Target>,
+    _under_way: UnderWay,
     started: Instant,
     meter: Meter,
 }
@@ -75,8 +84,7 @@ impl Drop for Tally<'_> {
 }
 
 /// Dials targets of `route` until one accepts.
-async fn connect(worker: &Worker, route: &Route) -> Option<(Arc<Target>, TcpStream)> {
-    let choice = route.choice(&worker.config.strategy, worker.number, rand::random);
+async fn connect(worker: &Worker, route: &Route, choice: Choice) -> Option<(Arc<Target>, TcpStream)> {
     let mut tried = Vec::new();
     let mut attempts = 0;
     while attempts < ATTEMPTS {

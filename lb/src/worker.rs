@@ -161,11 +161,12 @@ fn thread(
 pub(crate) struct Worker {
     /// From 0; counters that are shared out by worker want it.
     pub number: usize,
-    pub config: Arc<Config>,
     pub counters: Arc<Counters>,
     pub upstream: Rc<Upstream>,
     pub log: Option<Lines>,
     pub stop: CancellationToken,
+    /// This worker's own copy, so that no core waits for another's reference count.
+    config: RefCell<Rc<Config>>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     services: RefCell<HashMap<Arc<str>, Arc<ServiceCounters>>>,
 }
@@ -187,8 +188,13 @@ impl Worker {
             log: shared.access_log.map(|log| log.lines()),
             stop,
             table: RefCell::new(Cache::new(shared.table)),
-            config: shared.config,
+            config: RefCell::new(Rc::new((*shared.config).clone())),
         }
+    }
+
+    /// The configuration of this moment. A request keeps what it began with.
+    pub(crate) fn config(&self) -> Rc<Config> {
+        self.config.borrow().clone()
     }
 
     /// The table of this moment.
@@ -235,7 +241,7 @@ impl Worker {
             }
         }
         drop(tcp);
-        let deadline = Instant::now() + self.config.shutdown_wait;
+        let deadline = Instant::now() + self.config().shutdown_wait;
         while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
             bury(&self.counters, ended);
         }
@@ -249,8 +255,8 @@ impl Worker {
         let counters = self.counters.clone();
         let _open = counters.connections.enter();
         match listener.proto {
-            Proto::Http => {
-                let arrival = Arrival::plain(&stream, peer, listener.addr);
+            Proto::Http | Proto::Grpc => {
+                let arrival = Arrival::plain(&stream, peer, listener.addr, self.stop.clone());
                 http::serve(self, listener, stream, arrival).await;
             }
             Proto::Tcp => tcp::serve(&self, &listener, stream).await,
@@ -275,7 +281,7 @@ impl Worker {
 }
 
 /// A panic costs the connection it happened in, and is said and counted.
-fn bury(counters: &Counters, ended: Result<(), JoinError>) {
+pub(crate) fn bury(counters: &Counters, ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{Agent, BuildError, registrator_config};
 use crate::config;
+use crate::config::registry::Backend;
 use crate::net;
 use crate::task::Task;
 
@@ -21,15 +22,20 @@ impl Agent {
     /// # Errors
     /// What cannot be built, with the option that asked for it.
     pub fn build_lb(config: config::Lb) -> Result<Self, BuildError> {
+        let consul = config.registry.consul;
+        if config.registry.backend != Backend::Consul || consul.tls.is_some() {
+            let reason = "this version of lictor takes routes from a Consul without TLS only";
+            return Err(BuildError::of("registry.backend", &reason));
+        }
         let title = format!(
             "Lictor {} balancer: routes from {}",
             env!("CARGO_PKG_VERSION"),
-            config.consul
+            consul.addr
         );
         let mut agent = Self::new(title, config.notes);
         let client = client::Config {
-            token: config.token,
-            ..client::Config::new(config.consul)
+            token: consul.token.map(|token| token.reveal().to_owned()),
+            ..client::Config::new(consul.addr)
         };
         let client = Client::new(&client).map_err(|error| BuildError::of("registry.consul.addr", &error))?;
         let mut lb = config.lb;
@@ -37,8 +43,10 @@ impl Agent {
         let (out, instances) = watch::channel(Picture::new());
         agent.add_balancer(lb, instances, &Registry::new())?;
         agent.part(Task::Feed, |stop| async move {
-            let watch = api::watch::watch(api::watch::Config::new(client), &out, |trouble| {
-                tracing::warn!(%trouble, "catalog out of reach; the last table goes on serving");
+            let watch = api::watch::watch(api::watch::Config::new(client), &out, |_, trouble| {
+                if let Some(trouble) = trouble {
+                    tracing::warn!(%trouble, "catalog out of reach; the last table goes on serving");
+                }
             });
             tokio::select! {
                 () = watch => {}

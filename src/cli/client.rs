@@ -136,7 +136,9 @@ pub fn parse(program: &str, verb: &str, words: &[String], env: &Environment) -> 
     let stale = options.on("stale");
     let verb = meaning(grammar, &mut options, &scan.rest);
     match verb {
-        Some(verb) if options.faults.is_empty() => Ok(Invocation::Client(Call { agent, stale, verb })),
+        Some(verb) if options.faults.is_empty() => {
+            Ok(Invocation::Client(Box::new(Call { agent, stale, verb })))
+        }
         _ => Err(Usage::error(options.faults.join("\n") + "\n", 1)),
     }
 }

@@ -154,7 +154,7 @@ fn values(invocation: &Invocation) -> Vec<String> {
         Invocation::Agent(agent) => {
             let agent: &Agent = agent;
             fields!(lines, "", agent, node node_id datacenter domain client advertise http_port dns_port
-                http_asked dns_asked log_level dev notes);
+                http_asked dns_asked log_level dev overrides register notes);
             match &agent.lb {
                 Some(lb) => balancer(&mut lines, lb),
                 None => lines.push("lb off".to_owned()),
@@ -166,7 +166,10 @@ fn values(invocation: &Invocation) -> Vec<String> {
         }
         Invocation::Lb(lb) => {
             let lb: &Lb = lb;
-            fields!(lines, "", lb, consul token log_level notes);
+            fields!(lines, "", lb, log_level notes);
+            fields!(lines, "registry.", lb.registry, backend timeout retry fixed file custom);
+            fields!(lines, "consul.", lb.registry.consul, addr tls token namespace overrides monitors poll consistency
+                register);
             balancer(&mut lines, &lb.lb);
         }
         Invocation::Registrator(alone) => {
@@ -180,9 +183,10 @@ fn values(invocation: &Invocation) -> Vec<String> {
 }
 
 fn balancer(lines: &mut Vec<String>, lb: &lb::Config) {
-    fields!(lines, "lb.", lb, listeners ui strategy matcher no_route_status dial_timeout
-        response_header_timeout idle_conn_timeout max_idle_per_target shutdown_wait grace tag_prefix accepted
-        checks_required require_check access_log trusted host_routes domains node datacenter workers);
+    fields!(lines, "lb.", lb, listeners certs auth ui strategy matcher no_route_status dial_timeout glob_disabled headers
+        gzip edge retries outliers keep_alive grpc_shutdown response_header_timeout idle_conn_timeout
+        max_idle_per_target shutdown_wait grace tag_prefix accepted checks_required require_check access_log routes_log
+        metrics traces trusted host_routes domains node datacenter workers);
 }
 
 fn containers(lines: &mut Vec<String>, section: &Containers) {

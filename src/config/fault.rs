@@ -4,6 +4,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use lb::config::BadValue;
+
 use super::options::{Command, Kind, Owner};
 
 /// Where a value was written.
@@ -55,6 +57,13 @@ pub enum Fault {
         /// What was probably meant.
         hint: Option<String>,
     },
+    /// An option the original has and we never will.
+    Refused {
+        /// Where it stands.
+        origin: Origin,
+        /// Why, and what does it instead.
+        why: &'static str,
+    },
     /// An option the original has and this version has not.
     NotYet {
         /// Where it stands.
@@ -72,6 +81,13 @@ pub enum Fault {
         why: String,
         /// What the option takes; Go has words of its own for booleans.
         kind: Kind,
+    },
+    /// A value that the part it is meant for refuses, in its own words.
+    Meant {
+        /// Where it stands.
+        origin: Origin,
+        /// What is wrong with it, naming it; and what would be right.
+        bad: BadValue,
     },
     /// A file that cannot be read or understood.
     File {
@@ -103,7 +119,12 @@ impl Fault {
                 Kind::Number | Kind::Port => value.parse::<i64>().is_err(),
                 _ => false,
             },
-            Self::Invalid { .. } | Self::NotYet { .. } | Self::File { .. } | Self::Conflict(_) => false,
+            Self::Invalid { .. }
+            | Self::Meant { .. }
+            | Self::Refused { .. }
+            | Self::NotYet { .. }
+            | Self::File { .. }
+            | Self::Conflict(_) => false,
         }
     }
 }
@@ -158,6 +179,14 @@ impl Display for Fault {
                 }?;
                 write!(f, ": {why}")
             }
+            Self::Meant { origin, bad } => {
+                let BadValue { problem, right } = bad;
+                match origin {
+                    Origin::Flag(name) => write!(f, "{problem} (flag -{name}): {right}"),
+                    origin => write!(f, "{problem} ({origin}): {right}"),
+                }
+            }
+            Self::Refused { origin, why } => write!(f, "{origin} is refused: {why}"),
             Self::File { path, why } => write!(f, "{path}: {why}"),
         }
     }

@@ -7,6 +7,7 @@
 mod consul;
 mod fabio;
 mod own;
+mod registry;
 
 use std::collections::BTreeMap;
 
@@ -109,6 +110,9 @@ pub enum Status {
     Supported,
     /// Accepted, because nothing a user relies on is lost; the reason is logged.
     Ignored(&'static str),
+    /// The original has it, we never will: setting it to anything but its default is an error, with the reason and what
+    /// to use instead.
+    Refused(&'static str),
     /// The original has it, we do not: setting it to anything but its default is an error.
     NotYet,
 }
@@ -134,6 +138,8 @@ pub struct Row {
     pub commands: &'static [Command],
     /// Whether it works.
     pub status: Status,
+    /// Whether its value, or a part of it, must not be shown.
+    pub secret: bool,
 }
 
 impl Row {
@@ -149,6 +155,7 @@ impl Row {
             help: "",
             commands,
             status,
+            secret: false,
         }
     }
 
@@ -169,8 +176,18 @@ impl Row {
         self
     }
 
+    const fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
     const fn ignored(mut self, why: &'static str) -> Self {
         self.status = Status::Ignored(why);
+        self
+    }
+
+    const fn refused(mut self, why: &'static str) -> Self {
+        self.status = Status::Refused(why);
         self
     }
 
@@ -219,7 +236,7 @@ pub fn all() -> impl Iterator<Item = &'static Row> {
         .chain(consul::ROWS)
         .chain(consul::LATER)
         .chain(fabio::ROWS)
-        .chain(fabio::LATER)
+        .chain(registry::ROWS)
 }
 
 /// The rows `command` takes.
@@ -281,17 +298,21 @@ pub fn nearest_key(command: Command, key: &str) -> Option<&'static str> {
 }
 
 /// The `(spelling, answer)` whose spelling is close enough to be a slip: a part left out in front
-/// (`ip` for `registrator.ip`), or about one wrong letter in three.
+/// (`ip` for `registrator.ip`), or about one wrong letter in three; in the same section only what follows it counts.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = (&'a str, &'a str)>) -> Option<&'a str> {
     let name = name.to_lowercase();
     let mut ranked = BTreeMap::new();
     for (spelling, answer) in candidates {
         let lower = spelling.to_lowercase();
+        let (theirs, ours) = match (lower.rsplit_once('.'), name.rsplit_once('.')) {
+            (Some((section, theirs)), Some((same, ours))) if section == same => (theirs, ours),
+            _ => (lower.as_str(), name.as_str()),
+        };
         let distance = match lower.strip_suffix(&name) {
             Some(front) if front.ends_with('.') && !name.is_empty() => 1,
-            _ => strsim::damerau_levenshtein(&lower, &name),
+            _ => strsim::damerau_levenshtein(theirs, ours),
         };
-        if distance <= 1.max(name.chars().count() / 3) {
+        if distance <= 1.max(ours.chars().count() / 3) {
             ranked.entry(distance).or_insert(answer);
         }
     }

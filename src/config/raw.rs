@@ -72,7 +72,19 @@ impl Raw {
                 },
             );
         }
+        raw.note_strangers();
         raw
+    }
+
+    /// Says what variables without fabio's prefix did: they may be meant for somebody else.
+    fn note_strangers(&mut self) {
+        for (name, written) in &self.values {
+            if let Origin::Variable(variable) = &written.origin
+                && unprefixed(variable).is_none()
+            {
+                self.notes.push(format!("{} sets {name}", written.origin));
+            }
+        }
     }
 
     /// What was written for an option, if anything.
@@ -192,6 +204,13 @@ impl Raw {
                 if !self.notes.contains(&note) {
                     self.notes.push(note);
                 }
+            }
+            Status::Refused(why) => {
+                let fault = Fault::Refused {
+                    origin: written.origin,
+                    why,
+                };
+                self.faults.push(fault);
             }
             Status::NotYet => {
                 let origin = match written.origin {

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use lb::config::BadValue;
+
 use super::fault::{Fault, Origin};
 use super::options::{self, Kind, Row};
 use super::raw::{Raw, Written};
@@ -36,6 +38,42 @@ impl Reader {
         }
         // A test reads every default, so this cannot meet a user.
         parse(row.default_for(command)).unwrap_or_else(|why| panic!("default of {name}: {why}"))
+    }
+
+    /// The meaning of an option of several parts, each of which may be wrong in its own way; `None` where one is.
+    pub fn parts<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, Vec<BadValue>>,
+    ) -> Option<T> {
+        let row = self.row(name);
+        let command = self.raw.command;
+        let Some(written) = self.raw.written(name) else {
+            // A test reads every default, so this cannot meet a user.
+            let default = parse(row.default_for(command));
+            return Some(default.unwrap_or_else(|why| panic!("default of {name}: {why:?}")));
+        };
+        match parse(&written.items.join(",")) {
+            Ok(value) => Some(value),
+            Err(faults) => {
+                let origin = written.origin.clone();
+                self.raw.faults.extend(faults.into_iter().map(|bad| Fault::Meant {
+                    origin: origin.clone(),
+                    bad,
+                }));
+                None
+            }
+        }
+    }
+
+    /// The meaning of an option whose parser says itself what is wrong; `None` where something is.
+    pub fn meant<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, BadValue>) -> Option<T> {
+        self.parts(name, |text| parse(text).map_err(|bad| vec![bad]))
+    }
+
+    /// Whether anybody wrote it.
+    pub fn is_written(&self, name: &str) -> bool {
+        self.raw.written(name).is_some()
     }
 
     /// The meaning of an option that has no default; an empty text is as good as none.

@@ -49,6 +49,11 @@ impl Uri {
     }
 }
 
+/// `host` or `host:port` as it is; `None` if it is neither.
+pub fn authority(text: &str) -> Option<String> {
+    with_port(text, 0).map(|_| text.to_owned())
+}
+
 /// `host:port`, with a port added where there is none; `None` if it is not an address at all.
 pub fn with_port(address: &str, port: u16) -> Option<String> {
     let authority: hyper::http::uri::Authority = address.parse().ok()?;

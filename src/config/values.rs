@@ -29,6 +29,14 @@ pub fn patience(text: &str) -> Value<Option<Duration>> {
     duration(text).map(|time| (!time.is_zero()).then_some(time))
 }
 
+/// A duration between two attempts: with none there would be no end of them.
+pub fn pause(text: &str) -> Value<Duration> {
+    match duration(text)? {
+        Duration::ZERO => Err("expected more than 0".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// A port, 0 for any that is free, or -1 for none.
 pub fn port(text: &str) -> Value<Option<u16>> {
     match text.parse::<i32>() {
@@ -43,6 +51,51 @@ pub fn number_from(least: i64) -> impl Fn(&str) -> Value<i64> {
     move |text| match text.parse() {
         Ok(number) if number >= least => Ok(number),
         _ => Err(format!("expected a whole number, {least} or more")),
+    }
+}
+
+/// A whole number from 0 to `most`.
+pub fn number_to(most: i64) -> impl Fn(&str) -> Value<i64> {
+    move |text| match text.parse() {
+        Ok(number) if (0..=most).contains(&number) => Ok(number),
+        _ => Err(format!("expected a whole number from 0 to {most}")),
+    }
+}
+
+/// How many, 0 or more.
+pub fn count(text: &str) -> Value<usize> {
+    number_from(0)(text).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+/// How many times a request may be sent.
+pub fn attempts(text: &str) -> Value<u8> {
+    match text.parse() {
+        Ok(count @ 1..=10) => Ok(count),
+        _ => Err("expected a whole number from 1 to 10".to_owned()),
+    }
+}
+
+/// How many HTTP/2 streams.
+pub fn streams(text: &str) -> Value<u32> {
+    match text.parse() {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("expected a whole number, 1 or more".to_owned()),
+    }
+}
+
+/// A share of a whole.
+pub fn share(text: &str) -> Value<f64> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    }
+}
+
+/// The scheme of a link.
+pub fn scheme(text: &str) -> Value<String> {
+    match text {
+        "http" | "https" => Ok(text.to_owned()),
+        _ => Err("expected http or https".to_owned()),
     }
 }
 

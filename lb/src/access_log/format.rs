@@ -2,10 +2,14 @@
 //!
 //! Every value that a client or server chose is escaped, so that nobody can forge a line.
 
-use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
+
+mod values;
+
+pub(super) use values::rfc3339;
+use values::{Spelling, Values};
 
 use hyper::http::{HeaderName, HeaderValue, Method, Uri, Version};
 
@@ -15,6 +19,28 @@ const COMBINED: &str = concat!(
     r#""$header.Referer" "$header.User-Agent""#
 );
 
+/// What a line of the format `json` says, in its order: a key, what stands there, and whether that is a number. The
+/// keys are a promise.
+pub const JSON_KEYS: &[(&str, &str, bool)] = &[
+    ("time", "$time_rfc3339_us", false),
+    ("remote_host", "$remote_host", false),
+    ("remote_port", "$remote_port", true),
+    ("request_method", "$request_method", false),
+    ("request_scheme", "$request_scheme", false),
+    ("request_host", "$request_host", false),
+    ("request_uri", "$request_uri", false),
+    ("request_proto", "$request_proto", false),
+    ("response_status", "$response_status", true),
+    ("response_body_size", "$response_body_size", true),
+    ("response_time", "$response_time_us", true),
+    ("upstream_addr", "$upstream_addr", false),
+    ("upstream_service", "$upstream_service", false),
+    ("upstream_request_url", "$upstream_request_url", false),
+    ("referer", "$header.Referer", false),
+    ("user_agent", "$header.User-Agent", false),
+    ("trace_id", "$trace_id", false),
+];
+
 /// What one finished request leaves behind.
 #[derive(Debug)]
 pub(crate) struct Record {
@@ -23,6 +49,8 @@ pub(crate) struct Record {
     /// As the client sent it.
     pub uri: Uri,
     pub version: Version,
+    /// Of the client's connection.
+    pub scheme: &'static str,
     /// Canonical host.
     pub host: String,
     /// Values of [`Format::headers`], in that order.
@@ -35,12 +63,15 @@ pub(crate) struct Record {
     pub bytes: u64,
     pub ended: SystemTime,
     pub took: Duration,
+    /// Trace that it belongs to.
+    pub trace: Option<u128>,
 }
 
 /// Where a request went.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstreamed {
     pub service: Arc<str>,
+    pub scheme: &'static str,
     /// Host and port.
     pub authority: Arc<str>,
     /// Path and query as sent there.
@@ -63,6 +94,7 @@ pub enum BadFormat {
 pub struct Format {
     pieces: Vec<Piece>,
     headers: Vec<HeaderName>,
+    json: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +103,8 @@ enum Piece {
     /// By position in [`Format::headers`].
     Header(usize),
     Field(Field),
+    /// Key and value of a JSON object, where there is one.
+    Member(&'static str, bool, Box<Piece>),
 }
 
 /// The table of fields: what users write, what it is here.
@@ -122,10 +156,14 @@ fields! {
     "upstream_request_uri" => UpstreamRequestUri, "Path and query that it got.";
     "upstream_request_url" => UpstreamRequestUrl, "Scheme, address, path and query.";
     "upstream_service" => UpstreamService, "Its service.";
+    "time_start_common" => TimeStartCommon, "Arrival of the request as web servers write times, UTC. Not fabio's.";
+    "time_start_rfc3339_ms" => TimeStartRfc3339Ms, "The same as RFC 3339 has it. Not fabio's.";
+    "time_start_unix_ms" => TimeStartUnixMs, "The same in milliseconds since 1970. Not fabio's.";
+    "trace_id" => TraceId, "Trace that the request belongs to, 32 hexadecimal digits; empty without one. Not fabio's.";
 }
 
 impl Format {
-    /// `common`, `combined`, or a pattern of text and `$fields`.
+    /// `common`, `combined`, `json`, or a pattern of text and `$fields`.
     ///
     /// # Errors
     /// When the pattern is empty or names a field that does not exist.
@@ -134,11 +172,13 @@ impl Format {
             "" => return Err(BadFormat::Empty),
             "common" => COMMON,
             "combined" => COMBINED,
+            "json" => return Ok(Self::json()),
             pattern => pattern,
         };
         let mut format = Self {
             pieces: Vec::new(),
             headers: Vec::new(),
+            json: false,
         };
         while let Some(at) = rest.find('$') {
             format.text(&rest[..at]);
@@ -154,6 +194,21 @@ impl Format {
         }
         format.text(rest);
         Ok(format)
+    }
+
+    fn json() -> Self {
+        let mut format = Self {
+            pieces: Vec::new(),
+            headers: Vec::new(),
+            json: true,
+        };
+        for (key, value, number) in JSON_KEYS {
+            let name = &value[1..];
+            format.field(name).expect("the table names fields that exist");
+            let piece = format.pieces.pop().expect("a field is one piece");
+            format.pieces.push(Piece::Member(key, *number, Box::new(piece)));
+        }
+        format
     }
 
     fn text(&mut self, text: &str) {
@@ -189,263 +244,34 @@ impl Format {
 
     /// Appends the line, without its end.
     pub(crate) fn render(&self, record: &Record, out: &mut Vec<u8>) {
+        let spelling = if self.json { Spelling::Json } else { Spelling::Text };
+        let mut values = Values {
+            record,
+            spelling,
+            members: 0,
+            out,
+        };
         for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Header(at) => {
-                    if let Some(Some(value)) = record.headers.get(*at) {
-                        escape(value.as_bytes(), out);
-                    }
-                }
-                Piece::Field(field) => render(*field, record, out),
+            piece.render(&mut values);
+        }
+        if self.json {
+            values.close();
+        }
+    }
+}
+
+impl Piece {
+    fn render(&self, values: &mut Values<'_>) {
+        match self {
+            Self::Text(text) => values.out.extend_from_slice(text.as_bytes()),
+            Self::Header(at) => values.header(*at),
+            Self::Field(field) => values.field(*field),
+            Self::Member(key, number, value) => {
+                values.member(key, *number, |values| value.render(values));
             }
-        }
-    }
-}
-
-fn render(field: Field, record: &Record, out: &mut Vec<u8>) {
-    match field {
-        Field::RemoteAddr => put(out, format_args!("{}", record.remote)),
-        Field::RemoteHost => match record.remote {
-            SocketAddr::V4(addr) => put(out, format_args!("{}", addr.ip())),
-            SocketAddr::V6(addr) => put(out, format_args!("[{}]", addr.ip())),
-        },
-        Field::RemotePort => put(out, format_args!("{}", record.remote.port())),
-        Field::Request => {
-            escape(record.method.as_str().as_bytes(), out);
-            out.push(b' ');
-            render(Field::RequestUri, record, out);
-            put(out, format_args!(" {:?}", record.version));
-        }
-        Field::RequestArgs => escape(record.uri.query().unwrap_or("").as_bytes(), out),
-        Field::RequestHost => escape(record.host.as_bytes(), out),
-        Field::RequestMethod => escape(record.method.as_str().as_bytes(), out),
-        Field::RequestProto => put(out, format_args!("{:?}", record.version)),
-        Field::RequestScheme => out.extend_from_slice(b"http"),
-        Field::RequestUri => escape(path_and_query(&record.uri).as_bytes(), out),
-        Field::RequestUrl => {
-            out.extend_from_slice(b"http://");
-            escape(record.host.as_bytes(), out);
-            render(Field::RequestUri, record, out);
-        }
-        Field::ResponseBodySize => put(out, format_args!("{}", record.bytes)),
-        Field::ResponseStatus => put(out, format_args!("{}", record.status)),
-        Field::ResponseTimeMs => seconds(record.took, 3, out),
-        Field::ResponseTimeUs => seconds(record.took, 6, out),
-        Field::ResponseTimeNs => seconds(record.took, 9, out),
-        Field::TimeCommon
-        | Field::TimeRfc3339
-        | Field::TimeRfc3339Ms
-        | Field::TimeRfc3339Us
-        | Field::TimeRfc3339Ns
-        | Field::TimeUnixMs
-        | Field::TimeUnixUs
-        | Field::TimeUnixNs => time(field, record.ended, out),
-        Field::UpstreamAddr
-        | Field::UpstreamHost
-        | Field::UpstreamPort
-        | Field::UpstreamRequestScheme
-        | Field::UpstreamRequestUri
-        | Field::UpstreamRequestUrl
-        | Field::UpstreamService => {
-            if let Some(upstream) = &record.upstream {
-                upstreamed(field, upstream, out);
-            }
-        }
-    }
-}
-
-fn upstreamed(field: Field, upstream: &Upstreamed, out: &mut Vec<u8>) {
-    let (host, port) = upstream
-        .authority
-        .rsplit_once(':')
-        .unwrap_or((&upstream.authority, ""));
-    match field {
-        Field::UpstreamHost => escape(host.as_bytes(), out),
-        Field::UpstreamPort => escape(port.as_bytes(), out),
-        Field::UpstreamRequestScheme => out.extend_from_slice(b"http"),
-        Field::UpstreamRequestUri => escape(path_and_query(&upstream.uri).as_bytes(), out),
-        Field::UpstreamRequestUrl => {
-            out.extend_from_slice(b"http://");
-            escape(upstream.authority.as_bytes(), out);
-            escape(path_and_query(&upstream.uri).as_bytes(), out);
-        }
-        Field::UpstreamService => escape(upstream.service.as_bytes(), out),
-        _ => escape(upstream.authority.as_bytes(), out),
-    }
-}
-
-fn path_and_query(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("", |both| both.as_str())
-}
-
-/// Seconds and a fraction cut (not rounded) to `digits`.
-fn seconds(took: Duration, digits: usize, out: &mut Vec<u8>) {
-    let fraction = format!("{:09}", took.subsec_nanos());
-    put(out, format_args!("{}.{}", took.as_secs(), &fraction[..digits]));
-}
-
-const MONTHS: [&str; 12] = [
-    "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-];
-
-/// All times are UTC, as their suffixes say.
-fn time(field: Field, at: SystemTime, out: &mut Vec<u8>) {
-    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (year, month, day) = civil(since.as_secs() / 86_400);
-    let of_day = since.as_secs() % 86_400;
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    let nanos = format!("{:09}", since.subsec_nanos());
-    let fraction = match field {
-        Field::TimeUnixMs => return put(out, format_args!("{}", since.as_millis())),
-        Field::TimeUnixUs => return put(out, format_args!("{}", since.as_micros())),
-        Field::TimeUnixNs => return put(out, format_args!("{}", since.as_nanos())),
-        Field::TimeCommon => {
-            let name = MONTHS[month - 1];
-            let date = format_args!("{day:02}/{name}/{year}:{hour:02}:{minute:02}:{second:02} +0000");
-            return put(out, date);
-        }
-        Field::TimeRfc3339Ms => &nanos[..3],
-        Field::TimeRfc3339Us => &nanos[..6],
-        Field::TimeRfc3339Ns => &nanos[..],
-        _ => "",
-    };
-    let dot = if fraction.is_empty() { "" } else { "." };
-    let time = format_args!("{year}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{dot}{fraction}Z");
-    put(out, time);
-}
-
-/// Year, month and day of a day counted from 1970-01-01 (Howard Hinnant's `civil_from_days`).
-fn civil(days: u64) -> (u64, usize, u64) {
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    (year, usize::try_from(month).expect("1 to 12"), day)
-}
-
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("writing to memory never fails");
-}
-
-/// Control characters, quotes, backslashes and everything beyond ASCII as `\xNN`, as nginx writes them.
-fn escape(bytes: &[u8], out: &mut Vec<u8>) {
-    for byte in bytes {
-        match byte {
-            b'"' | b'\\' | 0..=0x1f | 0x7f.. => put(out, format_args!("\\x{byte:02X}")),
-            plain => out.push(*plain),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn record() -> Record {
-        Record {
-            remote: "10.1.2.3:4567".parse().unwrap(),
-            method: Method::GET,
-            uri: "/a/b?c=d".parse().unwrap(),
-            version: Version::HTTP_11,
-            host: "example.com:8080".into(),
-            headers: Vec::new(),
-            upstream: Some(Upstreamed {
-                service: "web".into(),
-                authority: "10.0.0.7:80".into(),
-                uri: "/b?c=d".parse().unwrap(),
-            }),
-            status: 200,
-            bytes: 1234,
-            ended: UNIX_EPOCH + Duration::new(1_709_210_096, 123_456_789),
-            took: Duration::new(1, 234_999_999),
-        }
-    }
-
-    fn line(pattern: &str, record: &Record) -> String {
-        let mut out = Vec::new();
-        Format::parse(pattern).unwrap().render(record, &mut out);
-        String::from_utf8(out).unwrap()
-    }
-
-    #[test]
-    fn common_and_combined_are_what_log_readers_expect() {
-        let mut record = record();
-        let common = r#"10.1.2.3 - - [29/Feb/2024:12:34:56 +0000] "GET /a/b?c=d HTTP/1.1" 200 1234"#;
-        assert_eq!(line("common", &record), common);
-        record.headers = vec![None, Some(HeaderValue::from_static("curl/8"))];
-        assert_eq!(line("combined", &record), format!(r#"{common} "" "curl/8""#));
-    }
-
-    #[test]
-    fn every_field_renders_by_its_name() {
-        let all: String = FIELDS
-            .iter()
-            .map(|(name, _)| format!("{name}=${name}\n"))
-            .collect();
-        let expected = "\
-remote_addr=10.1.2.3:4567
-remote_host=10.1.2.3
-remote_port=4567
-request=GET /a/b?c=d HTTP/1.1
-request_args=c=d
-request_host=example.com:8080
-request_method=GET
-request_proto=HTTP/1.1
-request_scheme=http
-request_uri=/a/b?c=d
-request_url=http://example.com:8080/a/b?c=d
-response_body_size=1234
-response_status=200
-response_time_ms=1.234
-response_time_us=1.234999
-response_time_ns=1.234999999
-time_common=29/Feb/2024:12:34:56 +0000
-time_rfc3339=2024-02-29T12:34:56Z
-time_rfc3339_ms=2024-02-29T12:34:56.123Z
-time_rfc3339_us=2024-02-29T12:34:56.123456Z
-time_rfc3339_ns=2024-02-29T12:34:56.123456789Z
-time_unix_ms=1709210096123
-time_unix_us=1709210096123456
-time_unix_ns=1709210096123456789
-upstream_addr=10.0.0.7:80
-upstream_host=10.0.0.7
-upstream_port=80
-upstream_request_scheme=http
-upstream_request_uri=/b?c=d
-upstream_request_url=http://10.0.0.7:80/b?c=d
-upstream_service=web
-";
-        assert_eq!(line(&all, &record()), expected);
-    }
-
-    #[test]
-    fn nobody_can_forge_a_line() {
-        let mut record = record();
-        record.headers = vec![Some(HeaderValue::from_bytes(b"a\"b\\c\td\xff").unwrap())];
-        assert_eq!(line("\"$header.X\"", &record), "\"a\\x22b\\x5Cc\\x09d\\xFF\"");
-    }
-
-    #[test]
-    fn faults_of_a_pattern_are_named() {
-        assert_eq!(Format::parse(""), Err(BadFormat::Empty));
-        assert_eq!(
-            Format::parse("$nope x").unwrap_err().to_string(),
-            "invalid field \"$nope\""
-        );
-        assert_eq!(
-            Format::parse("$header. x"),
-            Err(BadFormat::Field("$header.".into()))
-        );
-        assert_eq!(line("5$ $request_method.$$", &record()), "5$ GET.$$");
-    }
-}
+mod tests;

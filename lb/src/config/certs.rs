@@ -1,9 +1,11 @@
 //! Certificate sources: `proxy.cs`.
+//!
+//! `cs=<name>;type=<type>;cert=<where>[;more…]`, separated by commas; of two with one name the later counts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Secret;
+use super::{BadValue, Item, Secret, items};
 
 /// Where certificates come from, under the name by which listeners and routes ask for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,4 +65,216 @@ pub struct Acme {
     pub hosts: Vec<String>,
     /// `prefix`: where account and certificates are kept in the KV store.
     pub prefix: String,
+}
+
+/// Every option, for those who misspell one.
+const OPTIONS: &str = "cs, type, cert, key, clientca, caupgcn, refresh, hdr, vaultfetchtoken, and for type=acme email, \
+                       ca, hosts, prefix";
+/// Certificates are looked at again after this long where `refresh` does not say.
+const REFRESH: Duration = Duration::from_secs(3);
+/// Looking more often helps nobody.
+const LEAST_REFRESH: Duration = Duration::from_secs(1);
+/// Where type=acme orders unless `cert` says another authority.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// What is left to fill in by the options of the type.
+#[derive(Default)]
+struct Draft {
+    name: String,
+    kind: String,
+    cert: String,
+    key: Option<String>,
+    refresh: Option<Duration>,
+    client_ca: Option<String>,
+    ca_upgrade_cn: Option<String>,
+    header: Option<(String, Secret)>,
+    vault_fetch_token: Option<String>,
+    email: Option<String>,
+    trust: Option<String>,
+    hosts: Vec<String>,
+    prefix: Option<String>,
+}
+
+/// `proxy.cs`.
+pub fn parse_certs(text: &str) -> Result<Vec<CertSource>, Vec<BadValue>> {
+    let mut sources: Vec<CertSource> = Vec::new();
+    let mut faults = Vec::new();
+    for item in items("proxy.cs", text).map_err(|bad| vec![bad])? {
+        match source(&item) {
+            Ok(source) => {
+                sources.retain(|earlier| earlier.name != source.name);
+                sources.push(source);
+            }
+            Err(bad) => faults.push(bad),
+        }
+    }
+    if faults.is_empty() {
+        Ok(sources)
+    } else {
+        Err(faults)
+    }
+}
+
+fn source(item: &Item) -> Result<CertSource, BadValue> {
+    let draft = draft(item)?;
+    let missing = |key: &str, right: &str| {
+        let whose = if draft.name.is_empty() || key == "cs" {
+            String::new()
+        } else {
+            format!(" '{}'", draft.name)
+        };
+        BadValue::new(
+            format!("proxy.cs: missing '{key}' in certificate source{whose}"),
+            right,
+        )
+    };
+    if draft.name.is_empty() {
+        return Err(missing(
+            "cs",
+            "it is the name that listeners use, for example cs=main",
+        ));
+    }
+    if draft.kind.is_empty() {
+        return Err(missing("type", KINDS));
+    }
+    if draft.cert.is_empty() && draft.kind != "acme" {
+        return Err(missing("cert", "it says where certificates are"));
+    }
+    let refresh = draft.refresh;
+    let polled = || match refresh {
+        None => Some(REFRESH),
+        Some(Duration::ZERO) => None,
+        Some(refresh) => Some(refresh.max(LEAST_REFRESH)),
+    };
+    let (kind, refresh) = match draft.kind.as_str() {
+        "file" => (
+            CertKind::File {
+                key: draft.key.unwrap_or_else(|| draft.cert.clone()),
+                cert: draft.cert,
+            },
+            refresh.and_then(|_| polled()),
+        ),
+        "path" => (CertKind::Path(draft.cert), polled()),
+        "http" => (CertKind::Http(url(&draft.cert)?), polled()),
+        "consul" => (CertKind::Consul(consul(draft.cert)?), None),
+        "vault" => (CertKind::Vault(draft.cert), polled()),
+        "vault-pki" => (CertKind::VaultPki(draft.cert), refresh.and_then(|_| polled())),
+        "acme" => (CertKind::Acme(acme(&draft)?), refresh.and_then(|_| polled())),
+        other => {
+            return Err(BadValue::new(format!("unknown cert source type {other}"), KINDS));
+        }
+    };
+    Ok(CertSource {
+        name: draft.name.into(),
+        kind,
+        client_ca: draft.client_ca,
+        ca_upgrade_cn: draft.ca_upgrade_cn,
+        refresh,
+        header: draft.header,
+        vault_fetch_token: draft.vault_fetch_token,
+    })
+}
+
+const KINDS: &str = "it is file, path, http, consul, vault, vault-pki or acme";
+
+fn draft(item: &Item) -> Result<Draft, BadValue> {
+    let mut draft = Draft::default();
+    let some = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+    for (key, value) in item {
+        match key.as_str() {
+            "cs" => draft.name.clone_from(value),
+            "type" => draft.kind.clone_from(value),
+            "cert" => draft.cert.clone_from(value),
+            "key" => draft.key = some(value),
+            "clientca" => draft.client_ca = some(value),
+            "caupgcn" => draft.ca_upgrade_cn = some(value),
+            "refresh" => draft.refresh = Some(super::duration("proxy.cs", key, value)?),
+            "hdr" => draft.header = Some(super::parse_header(value)?),
+            "vaultfetchtoken" => draft.vault_fetch_token = fetch_token(value)?,
+            "email" => draft.email = some(value),
+            "ca" => draft.trust = some(value),
+            "hosts" => draft.hosts = super::words(value).map(str::to_ascii_lowercase).collect(),
+            "prefix" => draft.prefix = some(value.trim_matches('/')),
+            _ => {
+                let problem = format!("proxy.cs: unknown option '{key}'");
+                let right = match key.as_str() {
+                    "path" | "" => "where certificates are is said by cert=…".to_owned(),
+                    _ => format!("there are {OPTIONS}"),
+                };
+                return Err(BadValue::new(problem, right));
+            }
+        }
+    }
+    let strays = [
+        ("email", draft.email.is_some()),
+        ("ca", draft.trust.is_some()),
+        ("hosts", !draft.hosts.is_empty()),
+        ("prefix", draft.prefix.is_some()),
+    ];
+    let stray = strays.iter().find(|(_, given)| *given && draft.kind != "acme");
+    match stray {
+        Some((key, _)) => Err(BadValue::new(
+            format!("proxy.cs: option '{key}' of certificate source '{}'", draft.name),
+            "it goes with type=acme only",
+        )),
+        None => Ok(draft),
+    }
+}
+
+fn fetch_token(text: &str) -> Result<Option<String>, BadValue> {
+    let known = ["file:", "env:"]
+        .iter()
+        .any(|way| text.strip_prefix(way).is_some_and(|rest| !rest.is_empty()));
+    if known || text.is_empty() {
+        return Ok((!text.is_empty()).then(|| text.to_owned()));
+    }
+    // A token written here by mistake stays out of the message.
+    Err(BadValue::new(
+        "proxy.cs: invalid vaultfetchtoken",
+        "it is file:/path or env:NAME, from where the token is read",
+    ))
+}
+
+fn url(text: &str) -> Result<String, BadValue> {
+    let uri: Option<hyper::Uri> = text.parse().ok();
+    let known = uri.as_ref().is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    if known {
+        return Ok(text.to_owned());
+    }
+    // What follows a ? may be a token.
+    let shown = text.split('?').next().unwrap_or_default();
+    Err(BadValue::new(
+        format!("proxy.cs: invalid url {shown}"),
+        "it is http://host[:port]/path or https://…",
+    ))
+}
+
+fn consul(text: String) -> Result<Secret, BadValue> {
+    let uri: hyper::Uri = url(&text)?
+        .parse()
+        .map_err(|_| BadValue::new("proxy.cs: invalid url", "see cert=…"))?;
+    let prefix = uri.path().strip_prefix("/v1/kv/").unwrap_or_default();
+    if prefix.is_empty() {
+        return Err(BadValue::new(
+            "proxy.cs: missing prefix: /v1/kv/",
+            "it is http(s)://agent:8500/v1/kv/<prefix>",
+        ));
+    }
+    Ok(Secret::new(text))
+}
+
+fn acme(draft: &Draft) -> Result<Acme, BadValue> {
+    let directory = match draft.cert.as_str() {
+        "" => LETS_ENCRYPT.to_owned(),
+        given => url(given)?,
+    };
+    Ok(Acme {
+        directory,
+        email: draft.email.clone(),
+        trust: draft.trust.clone(),
+        hosts: draft.hosts.clone(),
+        prefix: draft.prefix.clone().unwrap_or_else(|| "lictor/acme".to_owned()),
+    })
 }

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::{BadValue, Secret};
+
 /// Headers that are set whatever the route (`proxy.header.*`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Headers {
@@ -58,4 +60,82 @@ impl Default for Edge {
 pub struct Gzip {
     /// `proxy.gzip.contenttype`: answers of these types are compressed; `None`: none are.
     pub types: Option<regex::Regex>,
+}
+
+/// `proxy.gzip.contenttype`: a regular expression; empty: nothing is compressed.
+pub fn parse_gzip(text: &str) -> Result<Gzip, BadValue> {
+    if text.is_empty() {
+        return Ok(Gzip::default());
+    }
+    match regex::Regex::new(text) {
+        Ok(types) => Ok(Gzip { types: Some(types) }),
+        Err(bad) => {
+            // It draws the place on lines of its own; the last one says what is wrong.
+            let why = bad.to_string();
+            let why = why
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ");
+            Err(BadValue::new(
+                format!("invalid expression for content types: {why}"),
+                "it is a regular expression, for example ^text/|^application/json$",
+            ))
+        }
+    }
+}
+
+/// The name of a header; empty: none.
+pub fn parse_header_name(text: &str) -> Result<Option<String>, BadValue> {
+    match hyper::header::HeaderName::from_bytes(text.as_bytes()) {
+        _ if text.is_empty() => Ok(None),
+        Ok(_) => Ok(Some(text.to_owned())),
+        Err(_) => Err(BadValue::new(
+            format!("'{text}' is no name of a header"),
+            "it has letters, digits and -",
+        )),
+    }
+}
+
+/// The value of a header.
+pub fn parse_header_value(text: &str) -> Result<String, BadValue> {
+    match hyper::header::HeaderValue::from_str(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(BadValue::new(
+            "the value of a header has characters that it cannot have",
+            "control characters are not among them",
+        )),
+    }
+}
+
+/// A whole header, `Name: value`; its value is not shown.
+pub fn parse_header(text: &str) -> Result<(String, Secret), BadValue> {
+    let (name, value) = text.split_once(':').unwrap_or((text, ""));
+    let (name, value) = (name.trim(), value.trim());
+    let known = parse_header_name(name).is_ok_and(|name| name.is_some()) && parse_header_value(value).is_ok();
+    if known && text.contains(':') {
+        return Ok((name.to_owned(), Secret::new(value)));
+    }
+    Err(BadValue::new(
+        format!("invalid header {name}"),
+        "it is written 'Name: value'",
+    ))
+}
+
+/// Bytes: a number, or with `k`, `M` or `G` behind it for 1024 of them and so on.
+pub fn parse_bytes(text: &str) -> Result<u64, BadValue> {
+    let bad = || {
+        BadValue::new(
+            format!("'{text}' is no number of bytes"),
+            "for example 65536, 64k, 10M or 1G",
+        )
+    };
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let count: u64 = digits.parse().map_err(|_| bad())?;
+    count.checked_mul(1 << shift).ok_or_else(bad)
 }

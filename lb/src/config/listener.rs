@@ -5,29 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BadValue, Item, kv_list};
+use super::{BadValue, CertKind, CertSource, Item, items, tls, truth};
 
-/// Protocols of fabio that are known by name and not spoken yet.
-const LATER: [&str; 7] = [
-    "https",
-    "tcp+sni",
-    "tcp-dynamic",
-    "https+tcp+sni",
-    "grpc",
-    "grpcs",
-    "prometheus",
-];
-/// Options of fabio's listeners that belong to those protocols.
-const LATER_OPTIONS: [&str; 8] = [
-    "cs",
-    "strictmatch",
-    "tlsmin",
-    "tlsmax",
-    "tlsciphers",
-    "pxyproto",
-    "pxytimeout",
-    "refresh",
-];
+/// Every option, for those who misspell one.
+const OPTIONS: &str =
+    "proto, cs, rt, wt, it, strictmatch, tlsmin, tlsmax, tlsciphers, pxyproto, pxytimeout, refresh";
+/// How long a PROXY header is waited for.
+const PROXY_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What a listener speaks (`proto=`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +64,25 @@ impl Proto {
             Self::Grpcs => "grpcs",
             Self::Prometheus => "prometheus",
         }
+    }
+
+    /// The protocol of that name.
+    fn parse(text: &str) -> Result<Self, BadValue> {
+        Self::ALL
+            .into_iter()
+            .find(|proto| proto.as_str() == text)
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::as_str).join(", ");
+                BadValue::new(
+                    format!("unknown protocol \"{text}\""),
+                    format!("it is one of {names}"),
+                )
+            })
+    }
+
+    /// Whether it may have a certificate source.
+    fn takes_certs(self) -> bool {
+        !matches!(self, Self::Http | Self::TcpSni | Self::Grpc)
     }
 }
 
@@ -151,65 +154,203 @@ pub(super) fn any(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
 }
 
-/// `proxy.addr`: `[host]:port[;proto=…][;rt=…][;wt=…][;it=…]`, separated by commas.
-pub fn parse_listeners(text: &str) -> Result<Vec<Listener>, BadValue> {
-    let items = items("proxy.addr", text)?;
-    if items.is_empty() {
-        return Err(BadValue::new(
-            "proxy.addr: need listening host:port",
-            "for example ':9999'",
-        ));
-    }
-    items.iter().map(listener).collect()
+/// What the text of a listener leaves open.
+pub struct Around<'a> {
+    /// The certificate sources that there are; `None`: they cannot be read, so any name may be right.
+    pub certs: Option<&'a [CertSource]>,
+    /// `rt` where the text has none (`proxy.readtimeout`).
+    pub read_timeout: Option<Duration>,
+    /// `wt` where the text has none (`proxy.writetimeout`).
+    pub write_timeout: Option<Duration>,
+    /// Fills in what only the machine knows in an address, such as `{{ GetPrivateIP }}`; a fault in words.
+    pub address: &'a dyn Fn(&str) -> Result<String, String>,
 }
 
-/// `ui.addr`: one `[host]:port`.
-pub fn parse_admin(text: &str) -> Result<SocketAddr, BadValue> {
+impl Around<'_> {
+    /// Nothing: no certificate source, no time limits, addresses as written.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self {
+            certs: Some(&[]),
+            read_timeout: None,
+            write_timeout: None,
+            address: &|text| Ok(text.to_owned()),
+        }
+    }
+}
+
+/// `proxy.addr`: `[host]:port[;opt=value…]`, separated by commas.
+///
+/// # Errors
+/// What is wrong, one fault a listener; the texts begin as fabio's do.
+pub fn parse_listeners(text: &str, around: &Around<'_>) -> Result<Vec<Listener>, Vec<BadValue>> {
+    let items = items("proxy.addr", text).map_err(|bad| vec![bad])?;
+    if items.is_empty() {
+        return Err(vec![no_address("proxy.addr")]);
+    }
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut faults = Vec::new();
+    for item in &items {
+        match listener("proxy.addr", item, around) {
+            // Sockets of two listeners would share their connections by chance.
+            Ok(listener) if listener.addr.port() != 0 && taken(&listeners, listener.addr) => {
+                faults.push(BadValue::new(
+                    format!("proxy.addr: {} is there twice", listener.addr),
+                    "an address has one listener",
+                ));
+            }
+            Ok(listener) => listeners.push(listener),
+            Err(bad) => faults.push(bad),
+        }
+    }
+    if faults.is_empty() {
+        Ok(listeners)
+    } else {
+        Err(faults)
+    }
+}
+
+fn taken(listeners: &[Listener], addr: SocketAddr) -> bool {
+    listeners.iter().any(|other| other.addr == addr)
+}
+
+/// `ui.addr`: one `[host]:port[;opt=value…]`, `http` or with a certificate source `https`.
+///
+/// # Errors
+/// What is wrong; the texts begin as fabio's do.
+pub fn parse_admin(text: &str, around: &Around<'_>) -> Result<Listener, BadValue> {
     let items = items("ui.addr", text)?;
     let [item] = items.as_slice() else {
         return Err(BadValue::new(
-            format!("ui.addr must contain only one listener, not '{text}'"),
-            "for example '127.0.0.1:9998'",
+            "ui.addr must contain only one listener",
+            format!("'{text}' has {}; for example '127.0.0.1:9998'", items.len()),
         ));
     };
-    let mut address = None;
-    for (key, value) in item {
-        match key.as_str() {
-            "" | "addr" => address = Some(value),
-            "proto" if value == "http" => {}
-            _ => return Err(unknown_option("ui.addr", key)),
-        }
+    let listener = listener("ui.addr", item, around)?;
+    match listener.proto {
+        Proto::Http | Proto::Https => Ok(listener),
+        other => Err(BadValue::new(
+            format!("ui.addr: proto={} cannot show the admin pages", other.as_str()),
+            "it is http or https",
+        )),
     }
-    address.map_or_else(
-        || Err(no_address("ui.addr")),
-        |address| self::address("ui.addr", address),
-    )
 }
 
-fn items(name: &str, text: &str) -> Result<Vec<Item>, BadValue> {
-    kv_list(text).map_err(|bad| BadValue::new(format!("{name} '{text}': {bad}"), "close what a \" opens"))
+/// A listener while its options are read.
+#[derive(Default)]
+struct Draft {
+    proto: Option<Proto>,
+    tls: Tls,
+    /// The first option that needs TLS.
+    needs_tls: Option<String>,
+    proxy: bool,
+    proxy_patience: Option<Duration>,
 }
 
-fn listener(item: &Item) -> Result<Listener, BadValue> {
-    let mut listener = Listener::http(any(0));
+fn listener(name: &str, item: &Item, around: &Around<'_>) -> Result<Listener, BadValue> {
+    let mut listener = Listener {
+        read_timeout: around.read_timeout,
+        write_timeout: around.write_timeout,
+        ..Listener::http(any(0))
+    };
+    let mut draft = Draft::default();
     let mut named = false;
     for (key, value) in item {
+        let timeout = || super::duration(name, key, value).map(|time| (!time.is_zero()).then_some(time));
         match key.as_str() {
             "" | "addr" => {
-                listener.addr = address("proxy.addr", value)?;
+                listener.addr = address(name, value, around)?;
                 named = true;
             }
-            "proto" => listener.proto = proto(value)?,
-            "rt" => listener.read_timeout = timeout(key, value)?,
-            "wt" => listener.write_timeout = timeout(key, value)?,
-            "it" => listener.idle_timeout = timeout(key, value)?,
-            _ => return Err(unknown_option("proxy.addr", key)),
+            "proto" => draft.proto = Some(Proto::parse(value)?),
+            "cs" => draft.tls.source = value.as_str().into(),
+            "rt" => listener.read_timeout = timeout()?,
+            "wt" => listener.write_timeout = timeout()?,
+            "it" => listener.idle_timeout = timeout()?,
+            "refresh" => listener.refresh = timeout()?,
+            "pxyproto" => draft.proxy = truth(name, key, value)?,
+            "pxytimeout" => draft.proxy_patience = timeout()?,
+            _ => draft.tls_option(name, key, value)?,
         }
     }
-    if named {
-        Ok(listener)
+    if !named {
+        return Err(no_address(name));
+    }
+    listener.proxy_header = draft
+        .proxy
+        .then(|| draft.proxy_patience.unwrap_or(PROXY_PATIENCE));
+    let by_certs = if draft.tls.source.is_empty() {
+        Proto::Http
     } else {
-        Err(no_address("proxy.addr"))
+        Proto::Https
+    };
+    listener.proto = draft.proto.unwrap_or(by_certs);
+    listener.tls = draft.tls(listener.proto, around.certs)?;
+    Ok(listener)
+}
+
+impl Draft {
+    fn tls_option(&mut self, name: &str, key: &str, value: &str) -> Result<(), BadValue> {
+        match key {
+            "strictmatch" => self.tls.strict = truth(name, key, value)?,
+            "tlsmin" => self.tls.min = Some(tls::min_version(value)?),
+            "tlsmax" => self.tls.max = Some(tls::max_version(value)?),
+            "tlsciphers" => self.tls.ciphers = tls::ciphers(value)?,
+            _ => {
+                let problem = format!("{name}: unknown option '{key}'");
+                return Err(BadValue::new(problem, format!("there are {OPTIONS}")));
+            }
+        }
+        self.needs_tls.get_or_insert_with(|| key.to_owned());
+        Ok(())
+    }
+
+    /// fabio's rules of what goes with what.
+    fn tls(mut self, proto: Proto, certs: Option<&[CertSource]>) -> Result<Option<Tls>, BadValue> {
+        if self.tls.source.is_empty() {
+            return match (proto, self.needs_tls) {
+                (Proto::Https | Proto::Grpcs, _) => Err(BadValue::new(
+                    format!("proto '{}' requires cert source", proto.as_str()),
+                    "its name is given by cs=…, and what it is by proxy.cs",
+                )),
+                (_, Some(option)) => Err(BadValue::new(
+                    format!("proxy.addr: option '{option}' requires cert source"),
+                    "it says how TLS is spoken, and without cs=… it is not",
+                )),
+                _ => Ok(None),
+            };
+        }
+        if !proto.takes_certs() {
+            return Err(BadValue::new(
+                "cert source requires proto 'https', 'tcp', 'tcp-dynamic', 'https+tcp+sni', 'prometheus', or 'grpcs'",
+                format!("not '{}'", proto.as_str()),
+            ));
+        }
+        let Some(certs) = certs else {
+            return Ok(Some(self.tls));
+        };
+        let Some(source) = certs.iter().find(|known| known.name == self.tls.source) else {
+            let known: Vec<&str> = certs.iter().map(|known| &*known.name).collect();
+            let right = match known.as_slice() {
+                [] => "proxy.cs has none".to_owned(),
+                known => format!("proxy.cs has {}", known.join(", ")),
+            };
+            return Err(BadValue::new(
+                format!("unknown certificate source \"{}\"", self.tls.source),
+                right,
+            ));
+        };
+        if let (Some(min), Some(max)) = (self.tls.min, self.tls.max)
+            && min > max
+        {
+            return Err(BadValue::new(
+                "proxy.addr: tlsmin is above tlsmax",
+                "the oldest version comes first",
+            ));
+        }
+        // Any other certificate would be one that was ordered for somebody else.
+        self.tls.strict |= matches!(source.kind, CertKind::VaultPki(_));
+        Ok(Some(self.tls))
     }
 }
 
@@ -220,29 +361,9 @@ fn no_address(name: &str) -> BadValue {
     )
 }
 
-fn unknown_option(name: &str, key: &str) -> BadValue {
-    let problem = if LATER_OPTIONS.contains(&key) {
-        format!("{name}: option '{key}' is not supported yet")
-    } else {
-        format!("{name}: unknown option '{key}'")
-    };
-    BadValue::new(problem, "supported are proto, rt, wt and it")
-}
-
-fn proto(text: &str) -> Result<Proto, BadValue> {
-    let right = "supported are http and tcp";
-    match text {
-        "http" => Ok(Proto::Http),
-        "tcp" => Ok(Proto::Tcp),
-        known if LATER.contains(&known) => Err(BadValue::new(
-            format!("protocol \"{known}\" is not supported yet"),
-            right,
-        )),
-        _ => Err(BadValue::new(format!("unknown protocol \"{text}\""), right)),
-    }
-}
-
-fn address(name: &str, text: &str) -> Result<SocketAddr, BadValue> {
+fn address(name: &str, written: &str, around: &Around<'_>) -> Result<SocketAddr, BadValue> {
+    let text = (around.address)(written)
+        .map_err(|why| BadValue::new(format!("{name}: '{written}' is no listening address"), why))?;
     let bad = || {
         BadValue::new(
             format!("{name}: '{text}' is no listening address"),
@@ -257,17 +378,10 @@ fn address(name: &str, text: &str) -> Result<SocketAddr, BadValue> {
     match host {
         "" => Ok(any(port)),
         "localhost" => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
-        _ => Err(bad()),
+        // Templates write IPv6 addresses without brackets.
+        _ => match host.parse() {
+            Ok(ip) => Ok(SocketAddr::new(ip, port)),
+            Err(_) => Err(bad()),
+        },
     }
-}
-
-/// A duration; 0 means none.
-fn timeout(key: &str, text: &str) -> Result<Option<Duration>, BadValue> {
-    let duration = catalog::duration::parse(text).map_err(|_| {
-        BadValue::new(
-            format!("proxy.addr: {key}={text} is no duration"),
-            "it is a number with its unit, for example 250ms, 5s or 1m30s",
-        )
-    })?;
-    Ok((!duration.is_zero()).then_some(duration))
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::Secret;
+use super::{BadValue, Secret, words};
+use crate::access_log::Format;
 
 /// The access log (`log.access.*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +115,14 @@ pub enum MetricsTarget {
     Prometheus,
 }
 
+impl MetricsTarget {
+    /// We send, rather than being asked.
+    #[must_use]
+    pub fn is_pushed(self) -> bool {
+        self != Self::Prometheus
+    }
+}
+
 /// Traces (`tracing.*`), with fabio's names of up to 1.6 where they still mean something.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Traces {
@@ -138,4 +147,129 @@ impl Default for Traces {
             rate: 0.0,
         }
     }
+}
+
+/// `log.access.target`: `stdout`, `file:<path>`, `syslog`, `syslog:udp://host:port` or `syslog:/path`; a file is renamed
+/// at `max_size` bytes, and `keep` of those are kept.
+pub fn parse_log_target(text: &str, max_size: Option<u64>, keep: u32) -> Result<LogTarget, BadValue> {
+    let bad = || {
+        BadValue::new(
+            format!("invalid access log target {text}"),
+            "it is stdout, file:<path>, syslog, syslog:udp://<host>:<port> or syslog:/path",
+        )
+    };
+    match text.split_once(':') {
+        None if text == "stdout" => Ok(LogTarget::Stdout),
+        None if text == "syslog" => Ok(LogTarget::Syslog(String::new())),
+        Some(("file", path)) if !path.is_empty() => Ok(LogTarget::File {
+            path: PathBuf::from(path),
+            max_size,
+            keep,
+        }),
+        Some(("syslog", place)) if place.starts_with('/') => Ok(LogTarget::Syslog(place.to_owned())),
+        Some(("syslog", place)) => match place.strip_prefix("udp://").map(parse_remote) {
+            Some(Ok(_)) => Ok(LogTarget::Syslog(place.to_owned())),
+            _ => Err(bad()),
+        },
+        _ => Err(bad()),
+    }
+}
+
+/// `log.access.format`: `common`, `combined`, `json`, or a pattern of `$fields`.
+pub fn parse_log_format(text: &str) -> Result<String, BadValue> {
+    match Format::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(bad) => Err(BadValue::new(
+            bad.to_string(),
+            "it is common, combined, json, or a pattern of $fields",
+        )),
+    }
+}
+
+/// `metrics.target`: a comma-separated list.
+pub fn parse_metrics_targets(text: &str) -> Result<Vec<MetricsTarget>, Vec<BadValue>> {
+    let right = "it is a list of stdout, flat, label, statsd_raw, dogstatsd, graphite, prometheus";
+    let mut targets = Vec::new();
+    let mut faults = Vec::new();
+    for word in words(text) {
+        let target = match word {
+            "stdout" | "flat" => MetricsTarget::Flat,
+            "label" => MetricsTarget::Label,
+            "statsd_raw" => MetricsTarget::StatsdRaw,
+            "dogstatsd" => MetricsTarget::Dogstatsd,
+            "graphite" => MetricsTarget::Graphite,
+            "prometheus" => MetricsTarget::Prometheus,
+            "statsd" => {
+                faults.push(BadValue::new(
+                    "statsd support has been removed in favor of statsd_raw",
+                    "write statsd_raw",
+                ));
+                continue;
+            }
+            "circonus" => {
+                faults.push(BadValue::new(
+                    "metrics target circonus is refused",
+                    "use prometheus, or dogstatsd to an agent that forwards",
+                ));
+                continue;
+            }
+            other => {
+                faults.push(BadValue::new(format!("invalid metrics target {other}"), right));
+                continue;
+            }
+        };
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    if faults.is_empty() {
+        Ok(targets)
+    } else {
+        Err(faults)
+    }
+}
+
+/// Where to send: `host:port`.
+pub fn parse_remote(text: &str) -> Result<String, BadValue> {
+    let authority: Option<hyper::http::uri::Authority> = text.parse().ok();
+    match authority {
+        Some(known) if !known.host().is_empty() && known.port_u16().is_some() && !text.contains('@') => {
+            Ok(text.to_owned())
+        }
+        _ => Err(BadValue::new(
+            format!("'{text}' is no address"),
+            "it is host:port",
+        )),
+    }
+}
+
+/// `metrics.prometheus.buckets`: upper bounds in seconds, above 0 and ascending.
+pub fn parse_buckets(text: &str) -> Result<Vec<f64>, BadValue> {
+    let bad =
+        |problem: String| BadValue::new(problem, "they are seconds, ascending, for example .005,.1,1,10");
+    let number = |word: &str| match word.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err(bad(format!("metrics.prometheus.buckets: '{word}' is no time"))),
+    };
+    let buckets: Vec<f64> = words(text).map(number).collect::<Result<_, _>>()?;
+    if buckets.is_empty() || buckets.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err(bad(format!(
+            "metrics.prometheus.buckets: '{text}' does not ascend"
+        )));
+    }
+    Ok(buckets)
+}
+
+/// `tracing.otlp.endpoint`: an HTTP URL.
+pub fn parse_collector(text: &str) -> Result<String, BadValue> {
+    let uri: Option<hyper::Uri> = text.parse().ok();
+    let known =
+        uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some());
+    if known {
+        return Ok(text.to_owned());
+    }
+    Err(BadValue::new(
+        format!("'{text}' is no collector"),
+        "it is a URL, for example http://localhost:4318/v1/traces",
+    ))
 }

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use super::{Listener, Secret};
+use super::{BadValue, Listener, Secret};
 
 /// How the balancer is shown and changed by people and programs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,4 +75,33 @@ impl Default for Ui {
             source_links: None,
         }
     }
+}
+
+/// `ui.access`: `ro`, `rw`, or nothing.
+pub fn parse_access(text: &str) -> Result<Access, BadValue> {
+    match text {
+        "ro" => Ok(Access::ReadOnly),
+        "rw" => Ok(Access::ReadWrite),
+        "" => Ok(Access::Default),
+        _ => Err(BadValue::new(
+            format!("invalid ui.access: {text}"),
+            "it is ro or rw",
+        )),
+    }
+}
+
+/// `ui.path`: the start of paths, with a slash in front and none at its end.
+pub fn parse_ui_path(text: &str) -> Result<String, BadValue> {
+    let inner = text.trim_matches('/');
+    if inner.is_empty() {
+        return Ok(String::new());
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if inner.chars().all(plain) {
+        return Ok(format!("/{inner}"));
+    }
+    Err(BadValue::new(
+        format!("invalid ui.path: {text}"),
+        "it is a path, for example /fabio",
+    ))
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use hyper::http::request::Parts;
-use hyper::http::{HeaderMap, Method, StatusCode, Uri};
+use hyper::http::{HeaderMap, Method, StatusCode, Uri, header};
 
 use crate::access_log::{Record, Upstreamed};
 use crate::http::body::Upload;
 use crate::meter::Meter;
-use crate::table::{Served, Target};
+use crate::table::{Served, Target, UnderWay};
 use crate::worker::Worker;
 
 /// Status in log and metrics of a client that left before its answer was complete.
@@ -29,6 +29,35 @@ pub(crate) enum End {
     ServerGone,
 }
 
+/// What a connection knows of its exchanges.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    answered: Cell<u64>,
+    waiting: Cell<u64>,
+}
+
+impl Tally {
+    /// Exchanges that are over.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.get()
+    }
+
+    /// Does some of an answer wait for the client to take it?
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.get() > 0
+    }
+}
+
+/// Some of an answer that waits for the client until dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting(Rc<Tally>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+    }
+}
+
 /// See the module.
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
@@ -38,29 +67,28 @@ pub(crate) struct Exchange {
     bytes: u64,
     end: End,
     target: Option<Arc<Target>>,
+    /// Counts as load of the target.
+    under_way: Option<UnderWay>,
     upload: Option<Upload>,
+    /// A gRPC call, and how it ended, once that was said.
+    call: Option<Option<u16>>,
     /// Of the tunnel it became.
     tunnel: Option<Meter>,
-    /// Exchanges of this connection that are over.
-    over: Rc<Cell<u64>>,
+    tally: Rc<Tally>,
     /// The log line in the making, when there is a log.
     record: Option<Box<Record>>,
 }
 
 impl Exchange {
-    /// `request` is as the client sent it; `over` counts the exchanges of its connection that ended.
-    pub(crate) fn begin(
-        worker: Rc<Worker>,
-        remote: SocketAddr,
-        request: &Parts,
-        over: Rc<Cell<u64>>,
-    ) -> Self {
+    /// `request` is as the client sent it, `tally` its connection's.
+    pub(crate) fn begin(worker: Rc<Worker>, remote: SocketAddr, request: &Parts, tally: Rc<Tally>) -> Self {
         let record = worker.log.as_ref().map(|_| {
             Box::new(Record {
                 remote,
                 method: request.method.clone(),
                 uri: request.uri.clone(),
                 version: request.version,
+                scheme: "http",
                 host: String::new(),
                 headers: Vec::new(),
                 upstream: None,
@@ -68,6 +96,7 @@ impl Exchange {
                 bytes: 0,
                 ended: SystemTime::UNIX_EPOCH,
                 took: std::time::Duration::ZERO,
+                trace: None,
             })
         });
         let mut exchange = Self {
@@ -78,13 +107,22 @@ impl Exchange {
             bytes: 0,
             end: End::ClientGone,
             target: None,
+            under_way: None,
             upload: None,
+            call: is_grpc(&request.headers).then_some(None),
             tunnel: None,
-            over,
+            tally,
             record,
         };
         exchange.headers(&request.headers);
         exchange
+    }
+
+    /// It came over TLS.
+    pub(crate) fn over_tls(&mut self) {
+        if let Some(record) = &mut self.record {
+            record.scheme = "https";
+        }
     }
 
     /// The canonical host, once it is known.
@@ -114,19 +152,49 @@ impl Exchange {
     /// It is being sent there; the last one counts.
     pub(crate) fn sent(&mut self, target: &Arc<Target>, uri: &Uri, upload: &Upload) {
         self.target = Some(target.clone());
+        self.under_way = Some(target.load.enter(self.worker.number));
         self.upload = Some(upload.clone());
         if let Some(record) = &mut self.record {
             record.upstream = Some(Upstreamed {
                 service: target.service.clone(),
+                scheme: if target.options.scheme.is_tls() {
+                    "https"
+                } else {
+                    "http"
+                },
                 authority: target.addr.clone(),
                 uri: uri.clone(),
             });
         }
     }
 
+    /// Some of its answer was given out and waits for the client.
+    pub(crate) fn waits(&self) -> Waiting {
+        self.tally.waiting.set(self.tally.waiting.get() + 1);
+        Waiting(self.tally.clone())
+    }
+
     /// Its answer begins.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = status.as_u16();
+    }
+
+    /// No route wants it.
+    pub(crate) fn unrouted(&self) {
+        let counters = &self.worker.counters;
+        counters.not_found.add(1);
+        if self.call.is_some() {
+            counters.grpc.no_route.add(1);
+        }
+    }
+
+    /// The head or the trailers of its answer, which may say how a gRPC call ended.
+    pub(crate) fn said(&mut self, headers: &HeaderMap) {
+        if let Some(status) = &mut self.call
+            && let Some(said) = headers.get("grpc-status")
+        {
+            *status = said.to_str().ok().and_then(|said| said.parse().ok());
+        }
     }
 
     /// It became a tunnel; from here on every end is a good one.
@@ -145,7 +213,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.over.set(self.over.get() + 1);
+        self.tally.answered.set(self.tally.answered.get() + 1);
         let counters = &self.worker.counters;
         match self.end {
             End::Complete => {}
@@ -169,6 +237,9 @@ impl Drop for Exchange {
             target.stats.record(self.worker.number, served);
             self.worker.service(&target.service).count(self.status, took);
         }
+        if let Some(said) = self.call {
+            counters.grpc_call(said.unwrap_or_else(|| grpc_status(self.status)), took);
+        }
         if let (Some(mut record), Some(log)) = (self.record.take(), &self.worker.log) {
             record.status = self.status;
             record.bytes = self.bytes;
@@ -176,5 +247,28 @@ impl Drop for Exchange {
             record.took = took;
             log.write(&record);
         }
+    }
+}
+
+/// gRPC itself, not its dialect for browsers, whose status is in the body.
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], |kind| kind.as_bytes());
+    kind.strip_prefix(b"application/grpc")
+        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+/// What a client makes of an answer without a status of gRPC, by that of HTTP (gRPC's
+/// `http-grpc-status-mapping`), and of having left itself.
+fn grpc_status(status: u16) -> u16 {
+    match status {
+        CLIENT_GONE => 1,
+        400 => 13,
+        401 => 16,
+        403 => 7,
+        404 => 12,
+        429 | 502..=504 => 14,
+        _ => 2,
     }
 }

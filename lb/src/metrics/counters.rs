@@ -3,10 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crate::table::BUCKETS;
+use crate::histogram::{Bounds, Histogram};
 
 /// A number that grows, or one that is set.
 #[derive(Debug, Default)]
@@ -52,33 +52,123 @@ impl Drop for Entered {
 }
 
 /// Everything one worker counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     pub connections: Inside,
     pub tunnels: Inside,
     pub tcp_connections: Inside,
+    /// Of listeners of `proto=tcp` and `tcp-dynamic`.
     pub tcp_accepted: Count,
     pub tcp_connect_failures: Count,
     pub tcp_no_route: Count,
+    /// Of listeners that pass on by server name.
+    pub tcp_sni_accepted: Count,
+    pub tcp_sni_connect_failures: Count,
+    pub tcp_sni_no_route: Count,
+    pub grpc: Grpc,
     pub not_found: Count,
     pub unavailable: Count,
     pub bad_requests: Count,
+    pub http2_floods: Count,
     pub client_gone: Count,
     pub retries: Count,
     pub upstream_failures: Count,
     pub upstream_timeouts: Count,
     pub upstream_idle: Count,
-    pub redirects: Count,
+    /// By status.
+    pub redirects: Codes<Count>,
     pub panics: Count,
+    bounds: Bounds,
     /// Locked when the worker meets a service for the first time, and by a scrape.
     services: Mutex<HashMap<Arc<str>, Arc<ServiceCounters>>>,
 }
 
+/// What is counted of gRPC, whatever kind of listener it came in by.
+#[derive(Debug)]
+pub(crate) struct Grpc {
+    /// Connections to listeners of `proto=grpc` and `grpcs`.
+    pub accepted: Count,
+    pub no_route: Count,
+    pub took: Histogram,
+    statuses: [OnceLock<Histogram>; GRPC_STATUSES],
+}
+
+/// Codes of gRPC, 0 to 16.
+const GRPC_STATUSES: usize = 17;
+
+impl Grpc {
+    fn new(bounds: &Bounds) -> Self {
+        Self {
+            accepted: Count::default(),
+            no_route: Count::default(),
+            took: Histogram::new(bounds),
+            statuses: [const { OnceLock::new() }; GRPC_STATUSES],
+        }
+    }
+
+    /// A call that ended; what is no status of gRPC counts as 2, unknown.
+    pub(crate) fn count(&self, status: u16, took: Duration, bounds: &Bounds) {
+        self.took.observe(took);
+        let status = self
+            .statuses
+            .get(usize::from(status))
+            .unwrap_or(&self.statuses[2]);
+        status.get_or_init(|| Histogram::new(bounds)).observe(took);
+    }
+
+    /// Statuses seen, by number.
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = (usize, &Histogram)> {
+        let seen = self.statuses.iter().enumerate();
+        seen.filter_map(|(status, took)| Some((status, took.get()?)))
+    }
+}
+
 impl Counters {
+    pub(crate) fn new(bounds: &Bounds) -> Self {
+        Self {
+            connections: Inside::default(),
+            tunnels: Inside::default(),
+            tcp_connections: Inside::default(),
+            tcp_accepted: Count::default(),
+            tcp_connect_failures: Count::default(),
+            tcp_no_route: Count::default(),
+            tcp_sni_accepted: Count::default(),
+            tcp_sni_connect_failures: Count::default(),
+            tcp_sni_no_route: Count::default(),
+            grpc: Grpc::new(bounds),
+            not_found: Count::default(),
+            unavailable: Count::default(),
+            bad_requests: Count::default(),
+            http2_floods: Count::default(),
+            client_gone: Count::default(),
+            retries: Count::default(),
+            upstream_failures: Count::default(),
+            upstream_timeouts: Count::default(),
+            upstream_idle: Count::default(),
+            redirects: Codes::default(),
+            panics: Count::default(),
+            bounds: bounds.clone(),
+            services: Mutex::default(),
+        }
+    }
+
+    /// A gRPC call that ended with this status.
+    pub(crate) fn grpc_call(&self, status: u16, took: Duration) {
+        self.grpc.count(status, took, &self.bounds);
+    }
+
+    /// A redirect was answered.
+    pub(crate) fn redirected(&self, status: u16) {
+        if let Some(count) = self.redirects.of(status, Count::default) {
+            count.add(1);
+        }
+    }
+
     /// The counters of a service; workers keep what they were given.
     pub(crate) fn of_service(&self, service: &Arc<str>) -> Arc<ServiceCounters> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services.entry(service.clone()).or_default().clone()
+        let new = || Arc::new(ServiceCounters::new(&self.bounds));
+        services.entry(service.clone()).or_insert_with(new).clone()
     }
 
     pub(crate) fn services(&self) -> Vec<(Arc<str>, Arc<ServiceCounters>)> {
@@ -91,79 +181,58 @@ impl Counters {
 }
 
 /// What one worker counts of one service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ServiceCounters {
     pub took: Histogram,
-    codes: Codes,
+    codes: Codes<Histogram>,
+    bounds: Bounds,
 }
 
 impl ServiceCounters {
-    pub(crate) fn count(&self, status: u16, took: Duration) {
-        self.took.observe(took);
-        self.codes.count(status);
+    fn new(bounds: &Bounds) -> Self {
+        Self {
+            took: Histogram::new(bounds),
+            codes: Codes::default(),
+            bounds: bounds.clone(),
+        }
     }
 
-    /// Status codes seen, with how often.
-    pub(crate) fn codes(&self) -> impl Iterator<Item = (u16, u64)> {
-        let seen = self.codes.0.iter().zip(FIRST_CODE..);
-        seen.map(|(count, code)| (code, count.get()))
-            .filter(|(_, count)| *count > 0)
+    pub(crate) fn count(&self, status: u16, took: Duration) {
+        self.took.observe(took);
+        if let Some(times) = self.codes.of(status, || Histogram::new(&self.bounds)) {
+            times.observe(took);
+        }
+    }
+
+    /// Times by status, of those seen.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = (u16, &Histogram)> {
+        self.codes.seen()
     }
 }
 
 const FIRST_CODE: u16 = 100;
+/// hyper lets servers invent codes up to 999; those have no place in a metric.
 const CODES: usize = 500;
 
+/// Something for each HTTP status, made when it is first needed.
 #[derive(Debug)]
-struct Codes(Box<[Count]>);
+pub(crate) struct Codes<T>(Box<[OnceLock<Box<T>>]>);
 
-impl Default for Codes {
+impl<T> Default for Codes<T> {
     fn default() -> Self {
-        Self((0..CODES).map(|_| Count::default()).collect())
+        Self((0..CODES).map(|_| OnceLock::new()).collect())
     }
 }
 
-impl Codes {
-    fn count(&self, status: u16) {
-        // hyper lets servers invent codes up to 999; those have no place in a metric.
-        let at = usize::from(status.saturating_sub(FIRST_CODE));
-        if let Some(count) = self.0.get(at) {
-            count.add(1);
-        }
-    }
-}
-
-/// Durations by size.
-#[derive(Debug, Default)]
-pub(crate) struct Histogram {
-    /// The last one is for everything beyond the bounds.
-    buckets: [Count; BUCKETS.len() + 1],
-    nanos: Count,
-}
-
-impl Histogram {
-    pub(crate) fn observe(&self, took: Duration) {
-        let seconds = took.as_secs_f64();
-        let at = BUCKETS
-            .iter()
-            .position(|bound| seconds <= *bound)
-            .unwrap_or(BUCKETS.len());
-        self.buckets[at].add(1);
-        self.nanos.add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+impl<T> Codes<T> {
+    fn of(&self, status: u16, new: impl FnOnce() -> T) -> Option<&T> {
+        let at = usize::from(status.checked_sub(FIRST_CODE)?);
+        Some(self.0.get(at)?.get_or_init(|| Box::new(new())))
     }
 
-    /// Adds what was observed to `sum`.
-    pub(crate) fn add_to(&self, sum: &mut Observed) {
-        for (sum, bucket) in sum.buckets.iter_mut().zip(&self.buckets) {
-            *sum += bucket.get();
-        }
-        sum.nanos += self.nanos.get();
+    /// Those that were needed.
+    pub(crate) fn seen(&self) -> impl Iterator<Item = (u16, &T)> {
+        let all = self.0.iter().zip(FIRST_CODE..);
+        all.filter_map(|(seen, code)| Some((code, &**seen.get()?)))
     }
-}
-
-/// Histograms added up.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Observed {
-    pub buckets: [u64; BUCKETS.len() + 1],
-    pub nanos: u64,
 }

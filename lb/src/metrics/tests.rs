@@ -22,11 +22,12 @@ fn every_row_is_collected_with_its_help_and_nothing_else() {
     let registry = prometheus::Registry::new();
     let (ready, _) = tokio::sync::watch::channel(false);
     let router = crate::router::Router::new(Arc::default(), ready, &registry).unwrap();
-    let metrics = Arc::new(Metrics::new(router.live(), None));
-    metrics
-        .of_a_worker()
-        .of_service(&"web".into())
-        .count(200, std::time::Duration::from_millis(7));
+    let metrics = Arc::new(Metrics::new(&Config::default(), router.live(), None));
+    let took = std::time::Duration::from_millis(7);
+    let counters = metrics.of_a_worker();
+    counters.of_service(&"web".into()).count(200, took);
+    counters.redirected(302);
+    counters.grpc_call(0, took);
     registry.register(Box::new(Scrape(metrics))).unwrap();
     let families = registry.gather();
     let collected: Vec<_> = families
@@ -40,7 +41,7 @@ fn every_row_is_collected_with_its_help_and_nothing_else() {
 
 #[test]
 fn workers_are_added_up_and_times_are_cumulative() {
-    let metrics = Arc::new(Metrics::new(Arc::default(), None));
+    let metrics = Arc::new(Metrics::new(&Config::default(), Arc::default(), None));
     for millis in [7, 70] {
         let counters = metrics.of_a_worker();
         counters.not_found.add(1);

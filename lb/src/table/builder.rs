@@ -9,14 +9,16 @@ use catalog::{InstanceKey, Picture};
 use super::names::Groups;
 use super::part::Part;
 use super::route::{Candidate, Place, Route};
+use super::stats::Layout;
 use super::tag::Source;
-use super::{Table, alter};
-use crate::config::{Config, Matcher};
+use super::{Port, Table};
+use crate::config::Config;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Builder {
     config: Arc<Config>,
+    layout: Layout,
     parts: BTreeMap<InstanceKey, Arc<Part>>,
     /// Who asks for a route: by instance, and by number of the tag where one asks twice.
     tagged: BTreeMap<Source, BTreeMap<(InstanceKey, usize), Candidate>>,
@@ -34,6 +36,7 @@ impl Builder {
         let mut table = Table::default();
         table.names.answer_for(&config);
         Self {
+            layout: Layout::of(&config),
             config,
             parts: BTreeMap::new(),
             tagged: BTreeMap::new(),
@@ -85,7 +88,7 @@ impl Builder {
 
     fn withdraw(&mut self, key: &InstanceKey, part: &Part) {
         for (number, definition) in part.definitions.iter().enumerate() {
-            let source = self.source(&definition.source);
+            let source = definition.source.clone();
             if let Some(group) = self.tagged.get_mut(&source) {
                 group.remove(&(key.clone(), number));
             }
@@ -93,6 +96,7 @@ impl Builder {
         }
         self.named.withdraw(key, part);
         self.table.skipped.remove(key);
+        self.table.notes.remove(key);
         if part.is_target() {
             self.table.targets.leave(&part.addr);
         }
@@ -100,7 +104,7 @@ impl Builder {
 
     fn offer(&mut self, key: &InstanceKey, part: &Arc<Part>) {
         for (number, definition) in part.definitions.iter().enumerate() {
-            let source = self.source(&definition.source);
+            let source = definition.source.clone();
             let candidate = Candidate {
                 part: part.clone(),
                 options: definition.options.clone(),
@@ -113,19 +117,11 @@ impl Builder {
         if !part.skipped.is_empty() {
             self.table.skipped.insert(key.clone(), part.skipped.clone());
         }
+        if !part.notes.is_empty() {
+            self.table.notes.insert(key.clone(), part.notes.clone());
+        }
         if part.is_target() {
             self.table.targets.enter(&part.addr);
-        }
-    }
-
-    /// Sources that the matcher cannot tell apart are one route.
-    fn source(&self, source: &Source) -> Source {
-        match source {
-            Source::Http { host, path } if self.config.matcher == Matcher::IPrefix => Source::Http {
-                host: host.clone(),
-                path: path.to_ascii_lowercase().into(),
-            },
-            other => other.clone(),
         }
     }
 
@@ -137,7 +133,7 @@ impl Builder {
             place,
             &candidates,
             self.table.route(place),
-            self.config.workers,
+            &self.layout,
         ))
     }
 
@@ -145,24 +141,24 @@ impl Builder {
     pub fn build(&mut self) -> Table {
         let mut hosts = BTreeSet::new();
         for source in std::mem::take(&mut self.changed) {
-            let place = place(&source);
+            let place = Place::of(&source);
             let route = self.route(&source, &place).map(Arc::new);
             if route.is_none() {
                 self.tagged.remove(&source);
             }
             match source {
-                Source::Tcp(port) => alter(&mut self.table.tcp, port, |_| route.clone()),
-                Source::Http { .. } => _ = hosts.insert(place.host.clone()),
+                Source::Tcp(ip, port) => self.table.set_tcp((ip, port), route.clone()),
+                Source::Http { .. } | Source::Sni(_) => _ = hosts.insert(place.host.clone()),
             }
-            self.table.set(place, route);
+            self.table.set(&place, route);
         }
         for host in hosts {
             let routes = self.table.tagged.get(&host);
-            self.table.hosts.set(self.config.matcher, &host, routes);
+            self.table.hosts.set(&self.config, &host, routes);
         }
         for head in self.named.take_changed() {
             let before = self.table.names.route(&head).cloned();
-            let route = self.named.route(&head, before.as_deref(), self.config.workers);
+            let route = self.named.route(&head, before.as_deref(), &self.layout);
             self.table.names.set(head, route.map(Arc::new));
         }
         self.table.clone()
@@ -171,29 +167,24 @@ impl Builder {
 
 impl Table {
     fn route(&self, place: &Place) -> Option<&Route> {
-        Some(self.tagged.get(&place.host)?.get(&place.path)?)
+        Some(self.tagged.get(&place.host)?.get(&place.spot())?)
     }
 
-    fn set(&mut self, place: Place, route: Option<Arc<Route>>) {
-        let paths = self.tagged.entry(place.host.clone()).or_default();
+    fn set(&mut self, place: &Place, route: Option<Arc<Route>>) {
+        let routes = self.tagged.entry(place.host.clone()).or_default();
         match route {
-            Some(route) => paths.insert(place.path, route),
-            None => paths.remove(&place.path),
+            Some(route) => routes.insert(place.spot(), route),
+            None => routes.remove(&place.spot()),
         };
-        if paths.is_empty() {
+        if routes.is_empty() {
             self.tagged.remove(&place.host);
         }
     }
-}
 
-fn place(source: &Source) -> Place {
-    let (host, path) = match source {
-        Source::Http { host, path } => (host.clone(), path.clone()),
-        Source::Tcp(port) => (format!(":{port}").into(), "".into()),
-    };
-    Place {
-        host,
-        path,
-        built_in: false,
+    fn set_tcp(&mut self, port: Port, route: Option<Arc<Route>>) {
+        match route {
+            Some(route) => self.tcp.insert(port, route),
+            None => self.tcp.remove(&port),
+        };
     }
 }

@@ -1,18 +1,23 @@
 //! Which route wants a request: hosts first, from the most exact to none at all, then paths.
 //!
-//! Looking up takes no memory (unless a client shouts its host name) and as many steps as the
-//! host has labels, however many hosts there are. Only patterns other than `*.domain` are tried
-//! one by one.
+//! Looking up takes no memory (unless a client shouts its host name) and as many steps as the host has labels,
+//! however many hosts there are. Patterns are found by the labels that end them (`api-?.foo.com` under `foo.com`), and
+//! only those of one ending are tried one by one.
+//!
+//! Order: the name itself; patterns, compared with each other from the right, a character above any sign and `}` above
+//! `]` above `?` above `*`; whatever host. fabio compares the plain texts from the right, so that there `{a,b}.foo.com`
+//! comes before `a.foo.com`, and `?.foo.com` before or after `*.1.foo.com` as ASCII happens to have it.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use imbl::{HashMap, OrdMap};
+use imbl::HashMap;
 
-use super::alter;
 use super::glob::Glob;
+use super::paths::Paths;
 use super::route::Route;
-use crate::config::Matcher;
+use super::{Routes, alter};
+use crate::config::{Config, Matcher};
 
 /// Longest host name that DNS knows; a longer one is nobody's.
 pub(super) const MAX_HOST: usize = 253;
@@ -61,53 +66,86 @@ impl<'a> Wanted<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts {
     exact: HashMap<Arc<str>, Site>,
-    /// `*.foo.com` under `foo.com`.
-    wildcards: HashMap<Arc<str>, Site>,
-    /// By pattern written backwards: fabio tries them in descending order, compared from the right.
-    globs: OrdMap<Box<str>, (Arc<Glob>, Site)>,
+    /// By the whole labels that end them, without a sign; the first to be tried first.
+    patterns: HashMap<Arc<str>, Vec<Pattern>>,
     /// The host `*`.
     star: Option<Site>,
     /// No host at all.
     every: Option<Site>,
 }
 
+/// A host that is a pattern.
+#[derive(Clone, Debug)]
+struct Pattern {
+    /// Its characters from the right, signs below all others. Says all that the text says.
+    rank: Arc<[u32]>,
+    /// `None`: `*.` and its labels, which have been compared already.
+    glob: Option<Arc<Glob>>,
+    site: Site,
+}
+
 /// The routes of one host: those for one port come before those for any.
 #[derive(Clone, Debug, Default)]
 struct Site {
-    ported: Vec<(u16, Arc<Paths>)>,
-    any_port: Option<Arc<Paths>>,
+    ported: Vec<(u16, Slot)>,
+    any_port: Slot,
+}
+
+/// The routes of one host and port.
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    http: Option<Arc<Paths>>,
+    /// TLS that asks for this name is passed through.
+    sni: Option<Arc<Route>>,
 }
 
 impl Hosts {
-    /// Puts the routes of one host, by path, into their place. Hosts are lower case; patterns have been compiled
-    /// before.
-    pub(super) fn set(
-        &mut self,
-        matcher: Matcher,
-        host: &str,
-        routes: Option<&OrdMap<Arc<str>, Arc<Route>>>,
-    ) {
-        let paths = routes.map(|routes| Arc::new(Paths::new(matcher, routes)));
+    /// Puts the routes of one host into their place. Hosts are lower case; patterns have been compiled before.
+    pub(super) fn set(&mut self, config: &Config, host: &str, routes: Option<&Routes>) {
+        let slot = routes
+            .map(|routes| Slot::new(config.matcher, routes))
+            .unwrap_or_default();
         let (name, port) = split_port(host);
         let port = port.and_then(|port| port.parse().ok());
-        let with = |site: Option<Site>| site.unwrap_or_default().with(port, paths);
-        match name.strip_prefix("*.") {
-            _ if name.is_empty() => self.every = with(self.every.take()),
-            _ if name == "*" => self.star = with(self.star.take()),
-            Some(domain) if !is_pattern(domain) => {
-                alter(&mut self.wildcards, domain.into(), with);
-            }
-            _ if is_pattern(name) => {
-                if let Ok(glob) = Glob::parse(name) {
-                    let backwards = name.chars().rev().collect::<Box<str>>();
-                    let known = self.globs.remove(&backwards).map(|(_, site)| site);
-                    if let Some(site) = with(known) {
-                        self.globs.insert(backwards, (Arc::new(glob), site));
-                    }
+        let with = |site: Option<Site>| site.unwrap_or_default().with(port, slot);
+        if name.is_empty() {
+            self.every = with(self.every.take());
+        } else if config.glob_disabled || !is_pattern(name) {
+            alter(&mut self.exact, name.into(), with);
+        } else if name == "*" {
+            self.star = with(self.star.take());
+        } else {
+            let rank = rank(name);
+            let domain = domain(name);
+            alter(&mut self.patterns, domain.into(), |group| {
+                let mut group = group.unwrap_or_default();
+                let found = group.binary_search_by(|pattern| rank.cmp(&pattern.rank));
+                let known = found.ok().map(|at| group.remove(at).site);
+                if let Some(site) = with(known)
+                    && let Ok(glob) = Glob::parse(name)
+                {
+                    let is_wildcard = name.strip_prefix("*.") == Some(domain);
+                    let glob = (!is_wildcard).then(|| Arc::new(glob));
+                    let (Ok(at) | Err(at)) = found;
+                    group.insert(at, Pattern { rank, glob, site });
                 }
-            }
-            _ => alter(&mut self.exact, name.into(), with),
+                (!group.is_empty()).then_some(group)
+            });
         }
+    }
+
+    /// All hosts that name something and fit, in the order in which they are tried.
+    fn sites<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Site> {
+        let ends = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
+        let ends = ends.chain([""]).filter(|_| !self.patterns.is_empty());
+        let patterns = ends.filter_map(|end| self.patterns.get(end)).flatten();
+        let fits = |pattern: &&Pattern| pattern.glob.as_ref().is_none_or(|glob| glob.matches(name));
+        let patterns = patterns.filter(fits).map(|pattern| &pattern.site);
+        self.exact
+            .get(name)
+            .into_iter()
+            .chain(patterns)
+            .filter(|_| !name.is_empty())
     }
 
     /// The first route accepted among the hosts that name something.
@@ -117,26 +155,8 @@ impl Hosts {
         path: &str,
         accept: &impl Fn(&Route) -> bool,
     ) -> Option<&'a Arc<Route>> {
-        let name = &*wanted.name;
-        if name.is_empty() {
-            return None;
-        }
-        let in_site = |site: &'a Site| site.find(wanted.port, path, accept);
-        if let Some(route) = self.exact.get(name).and_then(in_site) {
-            return Some(route);
-        }
-        if !self.wildcards.is_empty() {
-            let domains = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
-            let mut sites = domains.filter_map(|domain| self.wildcards.get(domain));
-            if let Some(route) = sites.find_map(in_site) {
-                return Some(route);
-            }
-        }
-        self.globs
-            .values()
-            .rev()
-            .filter(|(glob, _)| glob.matches(name))
-            .find_map(|(_, site)| in_site(site))
+        self.sites(&wanted.name)
+            .find_map(|site| site.find(wanted.port, path, accept))
     }
 
     /// The first route accepted among those for whatever host: `*`, then none.
@@ -151,105 +171,88 @@ impl Hosts {
             .flatten()
             .find_map(|site| site.find(wanted.port, path, accept))
     }
+
+    /// Who takes TLS connections that ask for this name, unread: the most exact host, whatever it was made for.
+    pub(super) fn sni(&self, wanted: &Wanted<'_>) -> Option<&Arc<Route>> {
+        let star = self.star.iter().filter(|_| !wanted.name.is_empty());
+        self.sites(&wanted.name).chain(star).find_map(|site| {
+            let mut slots = site.slots(wanted.port);
+            slots.find_map(|slot| slot.sni.as_ref().or_else(|| slot.http.as_ref()?.find("/")))
+        })
+    }
+
+    /// As [`Hosts::sni`], but only where the most exact host was made for that; else TLS is for us to end.
+    pub(super) fn pass_through(&self, wanted: &Wanted<'_>) -> Option<&Arc<Route>> {
+        let star = self.star.iter().filter(|_| !wanted.name.is_empty());
+        self.sites(&wanted.name)
+            .chain(star)
+            .flat_map(|site| site.slots(wanted.port))
+            .find(|slot| slot.sni.is_some() || slot.http.is_some())?
+            .sni
+            .as_ref()
+    }
+}
+
+/// The characters of a pattern as they are compared: from the right, signs below all others.
+fn rank(pattern: &str) -> Arc<[u32]> {
+    const SIGNS: &str = "*?[]{}\\";
+    let rank = |char: char| match SIGNS.find(char) {
+        Some(sign) => sign as u32,
+        None => u32::from(char) + SIGNS.len() as u32,
+    };
+    pattern.chars().rev().map(rank).collect()
+}
+
+/// The whole labels at the end of a pattern that have no sign; empty where its last label has one.
+fn domain(pattern: &str) -> &str {
+    let after = pattern
+        .rfind(['*', '?', '[', ']', '{', '}', '\\'])
+        .map_or(0, |sign| sign + 1);
+    let dot = pattern[after..].find('.');
+    dot.map_or("", |dot| &pattern[after + dot + 1..])
+}
+
+impl Slot {
+    fn new(matcher: Matcher, routes: &Routes) -> Self {
+        let of = |sni: bool| routes.iter().filter(move |(spot, _)| spot.sni == sni);
+        let http = || of(false).map(|(spot, route)| (&spot.path, route));
+        Self {
+            http: http()
+                .next()
+                .is_some()
+                .then(|| Arc::new(Paths::new(matcher, http()))),
+            sni: of(true).next().map(|(_, route)| route.clone()),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.http.is_none() && self.sni.is_none()
+    }
 }
 
 impl Site {
-    /// With other paths for one port, or for any; `None` when nothing is left.
-    fn with(mut self, port: Option<u16>, paths: Option<Arc<Paths>>) -> Option<Self> {
+    /// With other routes for one port, or for any; `None` when nothing is left.
+    fn with(mut self, port: Option<u16>, slot: Slot) -> Option<Self> {
         match port {
-            None => self.any_port = paths,
+            None => self.any_port = slot,
             Some(port) => {
                 self.ported.retain(|(own, _)| *own != port);
-                self.ported.extend(paths.map(|paths| (port, paths)));
+                if !slot.is_empty() {
+                    self.ported.push((port, slot));
+                }
             }
         }
-        (self.any_port.is_some() || !self.ported.is_empty()).then_some(self)
+        (!self.any_port.is_empty() || !self.ported.is_empty()).then_some(self)
+    }
+
+    fn slots(&self, port: u16) -> impl Iterator<Item = &Slot> {
+        let ported = self.ported.iter().find(|(own, _)| *own == port);
+        ported.map(|(_, slot)| slot).into_iter().chain([&self.any_port])
     }
 
     fn find(&self, port: u16, path: &str, accept: &impl Fn(&Route) -> bool) -> Option<&Arc<Route>> {
-        let ported = self
-            .ported
-            .iter()
-            .find(|(own, _)| *own == port)
-            .map(|(_, paths)| paths);
-        let mut candidates = ported.into_iter().chain(&self.any_port);
-        candidates.find_map(|paths| paths.find(path).filter(|route| accept(route)))
-    }
-}
-
-/// The paths of one host.
-#[derive(Debug)]
-enum Paths {
-    /// Ascending by path, so that every path that `path` starts with is met on the way from the
-    /// greatest one not above it through its parents: longest first. Lower case where case is `fold`ed.
-    Prefix { fold: bool, steps: Box<[Step]> },
-    /// Descending by pattern, as fabio tries them.
-    Glob(Box<[(Glob, Arc<Route>)]>),
-}
-
-#[derive(Debug)]
-struct Step {
-    path: Arc<str>,
-    /// The longest other path that this one starts with.
-    parent: Option<usize>,
-    route: Arc<Route>,
-}
-
-impl Paths {
-    fn new(matcher: Matcher, routes: &OrdMap<Arc<str>, Arc<Route>>) -> Self {
-        if matcher == Matcher::Glob {
-            let patterns = routes.iter().rev();
-            return Self::Glob(
-                patterns
-                    .filter_map(|(path, route)| Some((Glob::parse(path).ok()?, route.clone())))
-                    .collect(),
-            );
-        }
-        let mut steps: Box<[Step]> = routes
-            .iter()
-            .map(|(path, route)| Step {
-                path: path.clone(),
-                parent: None,
-                route: route.clone(),
-            })
-            .collect();
-        let mut open: Vec<usize> = Vec::new();
-        for index in 0..steps.len() {
-            while let Some(last) = open.last()
-                && !steps[index].path.starts_with(&*steps[*last].path)
-            {
-                open.pop();
-            }
-            steps[index].parent = open.last().copied();
-            open.push(index);
-        }
-        let fold = matcher == Matcher::IPrefix;
-        Self::Prefix { fold, steps }
-    }
-
-    fn find(&self, path: &str) -> Option<&Arc<Route>> {
-        match self {
-            Self::Glob(routes) => routes
-                .iter()
-                .find(|(glob, _)| glob.matches(path))
-                .map(|(_, route)| route),
-            Self::Prefix { fold, steps } => {
-                let fold = |byte: u8| if *fold { byte.to_ascii_lowercase() } else { byte };
-                let request = || path.bytes().map(fold);
-                let mut at = steps
-                    .partition_point(|step| step.path.bytes().le(request()))
-                    .checked_sub(1);
-                while let Some(index) = at {
-                    let step = &steps[index];
-                    if step.path.len() <= path.len()
-                        && step.path.bytes().zip(request()).all(|(own, sent)| own == sent)
-                    {
-                        return Some(&step.route);
-                    }
-                    at = step.parent;
-                }
-                None
-            }
-        }
+        self.slots(port)
+            .filter_map(|slot| slot.http.as_ref()?.find(path))
+            .find(|route| accept(route))
     }
 }

@@ -13,7 +13,8 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use super::census::Census;
 use super::options::Options;
 use super::part::{Named, Part};
-use super::route::{Candidate, Place, Route};
+use super::route::{Candidate, Kind, Place, Route};
+use super::stats::Layout;
 use super::{HTTP_PORT, alter};
 use crate::config::Config;
 
@@ -180,7 +181,7 @@ impl Groups {
     }
 
     /// The route of a head, which reads `nginx-80.*`, the star standing for every suffix.
-    pub(super) fn route(&self, head: &str, before: Option<&Route>, workers: usize) -> Option<Route> {
+    pub(super) fn route(&self, head: &str, before: Option<&Route>, layout: &Layout) -> Option<Route> {
         let options = Arc::new(Options::default());
         let candidate = |part: &Arc<Part>| Candidate {
             part: part.clone(),
@@ -190,10 +191,10 @@ impl Groups {
         let place = Place {
             host: format!("{head}.*").into(),
             path: "/".into(),
-            built_in: true,
+            kind: Kind::BuiltIn,
         };
         let candidates: Vec<&Candidate> = candidates.iter().collect();
-        Some(Route::of(&place, &candidates, before, workers))
+        Some(Route::of(&place, &candidates, before, layout))
     }
 
     fn behind(&self, head: &str) -> Option<&Group> {

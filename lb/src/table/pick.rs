@@ -5,10 +5,17 @@
 //! ring to build. Turns step through that range by the golden ratio, which spreads the turns of
 //! each target as evenly as a ring does, whatever the weights.
 
-use super::route::Choice;
-
 /// 2^64 divided by the golden ratio.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// What selects one of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Point {
+    /// Uniformly random bits.
+    Random(u64),
+    /// The how-manieth.
+    Turn(u64),
+}
 
 /// How targets share a route.
 #[derive(Debug)]
@@ -62,50 +69,54 @@ impl Shares {
         Self::Uneven(ends)
     }
 
-    /// The target that `choice` falls on, or where it is not usable, one that is.
-    pub(super) fn pick(&self, choice: Choice, usable: impl Fn(usize) -> bool) -> Option<usize> {
+    /// The target that `point` falls on, or where it is not usable, one that is.
+    pub(super) fn pick(&self, point: Point, usable: impl Fn(usize) -> bool) -> Option<usize> {
         let first = match self {
             Self::Even(0) => return None,
-            Self::Even(count) => match choice {
-                Choice::Random(bits) => scaled(bits, *count as u64) as usize,
-                Choice::Turn(turn) => (turn % *count as u64) as usize,
+            Self::Even(count) => match point {
+                Point::Random(bits) => scaled(bits, *count as u64) as usize,
+                Point::Turn(turn) => (turn % *count as u64) as usize,
             },
             Self::Uneven(ends) => {
                 // The very last point belongs to the last part that is not empty.
-                let point = point(choice).min(u64::MAX - 1);
+                let point = point.spread().min(u64::MAX - 1);
                 ends.partition_point(|end| *end <= point)
             }
         };
         if usable(first) {
             Some(first)
         } else {
-            self.pick_other(choice, usable)
+            self.pick_other(point, usable)
         }
     }
 
     /// As if only the usable targets existed. Runs only on a retry or beside an ejected target.
-    fn pick_other(&self, choice: Choice, usable: impl Fn(usize) -> bool) -> Option<usize> {
-        let size = |index: usize| match self {
-            Self::Even(_) => 1,
-            Self::Uneven(ends) => ends[index] - index.checked_sub(1).map_or(0, |before| ends[before]),
-        };
-        let usable: Vec<usize> = (0..self.len()).filter(|index| usable(*index)).collect();
+    fn pick_other(&self, point: Point, usable: impl Fn(usize) -> bool) -> Option<usize> {
+        let left = || (0..self.len()).filter(|index| usable(*index));
         // The high bits have led here, so they say nothing new: the low ones decide.
-        let point = point(choice).rotate_left(32);
-        let total: u128 = usable.iter().map(|index| u128::from(size(*index))).sum();
+        let point = point.spread().rotate_left(32);
+        let total: u128 = left().map(|index| u128::from(self.size(index))).sum();
         if total == 0 {
-            return usable.get(scaled(point, usable.len() as u64) as usize).copied();
+            return left().nth(scaled(point, left().count() as u64) as usize);
         }
-        let mut left = (u128::from(point) * total) >> 64;
-        usable.into_iter().find(|index| {
-            let size = u128::from(size(*index));
-            let here = left < size;
-            left = left.saturating_sub(size);
+        let mut before = (u128::from(point) * total) >> 64;
+        left().find(|index| {
+            let size = u128::from(self.size(*index));
+            let here = before < size;
+            before = before.saturating_sub(size);
             here
         })
     }
 
-    fn len(&self) -> usize {
+    /// The part of one target; only its proportion to those of the others means something.
+    pub(super) fn size(&self, index: usize) -> u64 {
+        match self {
+            Self::Even(_) => 1,
+            Self::Uneven(ends) => ends[index] - index.checked_sub(1).map_or(0, |before| ends[before]),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
         match self {
             Self::Even(count) => *count,
             Self::Uneven(ends) => ends.len(),
@@ -113,11 +124,13 @@ impl Shares {
     }
 }
 
-/// Where in 0..=`u64::MAX` a choice falls.
-fn point(choice: Choice) -> u64 {
-    match choice {
-        Choice::Random(bits) => bits,
-        Choice::Turn(turn) => turn.wrapping_mul(GOLDEN),
+impl Point {
+    /// Where in 0..=`u64::MAX` it falls.
+    fn spread(self) -> u64 {
+        match self {
+            Self::Random(bits) => bits,
+            Self::Turn(turn) => turn.wrapping_mul(GOLDEN),
+        }
     }
 }
 

@@ -1,12 +1,18 @@
 //! A route, its targets and what its options ask for.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::Spot;
+use super::asker::{Asker, Choice, hash};
+use super::balance;
+use super::load::Load;
 use super::options::Options;
 use super::part::Part;
 use super::pick::{self, Shares};
-use super::stats::{TargetKey, TargetStats, Turns};
+use super::stats::{Layout, TargetKey, TargetStats, Turns};
+use super::tag::Source;
 use crate::config::Strategy;
 use crate::health::Verdict;
 
@@ -19,14 +25,37 @@ pub struct Route {
     pub host: Arc<str>,
     /// Path as asked for; empty for TCP.
     pub path: Arc<str>,
-    /// Made from a service's name rather than from a tag of it.
-    pub built_in: bool,
+    /// What it takes, and whether a tag asked for it.
+    pub kind: Kind,
     /// All that may get traffic now; empty when the route is known but nothing passes.
     pub targets: Box<[Arc<Target>]>,
     /// Instances that belong here and may not get traffic.
     pub unfit: Box<[Unfit]>,
+    /// `strategy=` of the first target that has one; else `proxy.strategy` holds.
+    pub strategy: Option<Strategy>,
     pub(super) shares: Shares,
     pub(super) turns: Arc<Turns>,
+}
+
+/// What a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// HTTP requests.
+    Http,
+    /// HTTP requests, for a name made from that of a service rather than from a tag of it.
+    BuiltIn,
+    /// TLS connections, passed through unread.
+    Sni,
+    /// Connections to a port.
+    Tcp,
+}
+
+impl Kind {
+    /// Whether no tag asked for it.
+    #[must_use]
+    pub fn is_built_in(self) -> bool {
+        self == Self::BuiltIn
+    }
 }
 
 /// An instance that may not get traffic now.
@@ -57,15 +86,10 @@ pub struct Target {
     pub share: f64,
     /// Its counters; the same in every table that has this target.
     pub stats: Arc<TargetStats>,
-}
-
-/// A number that selects a target; equal numbers select equal targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
-    /// Uniformly random bits.
-    Random(u64),
-    /// The how-manieth request of this worker on this route.
-    Turn(u64),
+    /// What it has under way; the same in every table that has this target.
+    pub load: Arc<Load>,
+    /// What distinguishes it among those that a client may stick to: its address, so that all balancers agree.
+    pub(super) seed: u64,
 }
 
 /// Where a route belongs.
@@ -73,7 +97,31 @@ pub enum Choice {
 pub(super) struct Place {
     pub host: Arc<str>,
     pub path: Arc<str>,
-    pub built_in: bool,
+    pub kind: Kind,
+}
+
+impl Place {
+    /// Where the routes of a source belong.
+    pub(super) fn of(source: &Source) -> Self {
+        let (host, path, kind) = match source {
+            Source::Http { host, path } => (host.clone(), path.clone(), Kind::Http),
+            Source::Sni(host) => (host.clone(), "/".into(), Kind::Sni),
+            Source::Tcp(None, port) => (format!(":{port}").into(), "".into(), Kind::Tcp),
+            Source::Tcp(Some(ip), port) => {
+                let host = SocketAddr::new(*ip, *port).to_string();
+                (host.into(), "".into(), Kind::Tcp)
+            }
+        };
+        Self { host, path, kind }
+    }
+
+    /// What distinguishes it among those of its host.
+    pub(super) fn spot(&self) -> Spot {
+        Spot {
+            path: self.path.clone(),
+            sni: self.kind == Kind::Sni,
+        }
+    }
 }
 
 /// One target in the making.
@@ -97,7 +145,7 @@ impl Route {
         place: &Place,
         candidates: &[&Candidate],
         before: Option<&Self>,
-        workers: usize,
+        layout: &Layout,
     ) -> Self {
         let mut seen = HashSet::new();
         let chosen: Vec<&Candidate> = candidates
@@ -107,14 +155,16 @@ impl Route {
             .collect();
         let weights: Vec<f64> = chosen.iter().map(|candidate| candidate.options.weight).collect();
         let shares = pick::effective(&weights);
-        let known: HashMap<(&str, &str), &Arc<TargetStats>> = before
+        let known: HashMap<(&str, &str), &Arc<Target>> = before
             .iter()
             .flat_map(|route| &route.targets)
-            .map(|target| ((&*target.service, &*target.addr), &target.stats))
+            .map(|target| ((&*target.service, &*target.addr), target))
             .collect();
         let target = |(candidate, share): (&&Candidate, &f64)| {
             let part = &candidate.part;
-            let stats = known.get(&candidate.destination()).copied().cloned();
+            let known = known.get(&candidate.destination());
+            let stats = known.map(|known| known.stats.clone());
+            let load = known.map(|known| known.load.clone());
             Arc::new(Target {
                 service: part.service.clone(),
                 instance: part.instance.clone(),
@@ -122,7 +172,9 @@ impl Route {
                 addr: part.addr.clone(),
                 options: candidate.options.clone(),
                 share: *share,
-                stats: stats.unwrap_or_else(|| Arc::new(TargetStats::new(workers))),
+                stats: stats.unwrap_or_else(|| Arc::new(TargetStats::new(layout))),
+                load: load.unwrap_or_else(|| Arc::new(Load::new(layout.workers))),
+                seed: hash(part.addr.as_bytes()),
             })
         };
         let service = candidates.iter().map(|each| &each.part.service).min();
@@ -131,24 +183,22 @@ impl Route {
             service: service.cloned().unwrap_or_default(),
             host: place.host.clone(),
             path: place.path.clone(),
-            built_in: place.built_in,
+            kind: place.kind,
             unfit: candidates
                 .iter()
                 .filter_map(|candidate| unfit(&candidate.part))
                 .collect(),
+            strategy: chosen.iter().find_map(|each| each.options.strategy.clone()),
             shares: Shares::new(&shares),
-            turns: before.map_or_else(|| Arc::new(Turns::new(workers)), |route| route.turns.clone()),
+            turns: before.map_or_else(|| Arc::new(Turns::new(layout)), |route| route.turns.clone()),
         }
     }
 
-    /// How the next request of this worker chooses. `random` is asked only where it is used.
-    pub fn choice(&self, strategy: &Strategy, worker: usize, random: impl FnOnce() -> u64) -> Choice {
-        match strategy {
-            Strategy::Rnd => Choice::Random(random()),
-            Strategy::Rr => Choice::Turn(self.turns.next(worker)),
-            // Not to be asked for yet.
-            _ => Choice::Random(random()),
-        }
+    /// How the next request of this worker chooses; `otherwise` where the route has no strategy of its own.
+    #[must_use]
+    pub fn choice(&self, otherwise: &Strategy, asker: &Asker<'_>) -> Choice {
+        let strategy = self.strategy.as_ref().unwrap_or(otherwise);
+        asker.choice(strategy, || self.turns.next(asker.worker))
     }
 
     /// The chosen target, leaving out those in `tried`; `None`: the route is known but nothing
@@ -163,9 +213,9 @@ impl Route {
     /// The chosen target among those that are `usable`. Where the choice falls on another, the
     /// usable ones share by weight; a standby (share 0) serves only when all else is unusable.
     pub fn pick_where(&self, choice: Choice, usable: impl Fn(&Arc<Target>) -> bool) -> Option<&Arc<Target>> {
-        self.shares
-            .pick(choice, |index| usable(&self.targets[index]))
-            .map(|index| &self.targets[index])
+        let usable = |index: usize| usable(&self.targets[index]);
+        let index = balance::select(&self.targets, &self.shares, choice, usable)?;
+        Some(&self.targets[index])
     }
 
     /// What one of its targets is counted under.

@@ -8,25 +8,44 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// Upper bounds of the latency buckets in seconds: fabio's. A last bucket takes the rest.
-pub const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+use crate::config::Config;
+use crate::histogram::{Bounds, Histogram, Observed, bump};
+
+/// How counters are laid out.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Workers that count, each for itself.
+    pub workers: usize,
+    /// Buckets of the times taken.
+    pub bounds: Bounds,
+}
+
+impl Layout {
+    /// What these settings need.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        Self {
+            workers: config.workers.max(1),
+            bounds: Bounds::of(&config.metrics),
+        }
+    }
+}
 
 /// Counters of one target on one route.
 #[derive(Debug)]
 pub struct TargetStats {
     /// One for each worker, made when it first counts: most targets are met by few workers.
     shards: Box<[OnceLock<Box<Shard>>]>,
+    bounds: Bounds,
 }
 
 /// The counters of one worker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 struct Shard {
     /// By first digit of the status; `[0]` takes what has none (TCP, broken off).
     classes: [AtomicU64; 6],
-    /// As [`BUCKETS`], not cumulative; the last is above all bounds.
-    buckets: [AtomicU64; BUCKETS.len() + 1],
-    nanos: AtomicU64,
+    times: Histogram,
     rx: AtomicU64,
     tx: AtomicU64,
 }
@@ -45,18 +64,27 @@ pub struct Served {
 }
 
 /// Sums over all workers at one moment.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// Requests by first digit of the status; `[0]` those without one.
     pub classes: [u64; 6],
-    /// Requests by latency: one count per bound of [`BUCKETS`], not cumulative, and one for the rest.
-    pub buckets: [u64; BUCKETS.len() + 1],
-    /// Sum of all latencies.
-    pub seconds: f64,
+    /// Requests by latency.
+    pub times: Observed,
     /// Bytes from the target to the client.
     pub rx: u64,
     /// Bytes from the client to the target.
     pub tx: u64,
+}
+
+impl Shard {
+    fn new(bounds: &Bounds) -> Self {
+        Self {
+            classes: Default::default(),
+            times: Histogram::new(bounds),
+            rx: AtomicU64::default(),
+            tx: AtomicU64::default(),
+        }
+    }
 }
 
 impl Snapshot {
@@ -67,35 +95,23 @@ impl Snapshot {
     }
 }
 
-/// Adds to a counter that only the calling worker writes, so no locked instruction is needed.
-fn bump(counter: &AtomicU64, by: u64) {
-    counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
-}
-
 impl TargetStats {
-    /// Zeroes, for this many workers.
+    /// Zeroes.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
+    pub fn new(layout: &Layout) -> Self {
         Self {
-            shards: (0..workers.max(1)).map(|_| OnceLock::new()).collect(),
+            shards: (0..layout.workers.max(1)).map(|_| OnceLock::new()).collect(),
+            bounds: layout.bounds.clone(),
         }
     }
 
     /// Counts one request or TCP connection. Only worker `worker` may pass its own number.
     pub fn record(&self, worker: usize, served: Served) {
-        let shard = self.shards[worker % self.shards.len()].get_or_init(Box::default);
+        let shard =
+            self.shards[worker % self.shards.len()].get_or_init(|| Box::new(Shard::new(&self.bounds)));
         let class = served.status.map_or(0, |status| usize::from(status / 100));
         bump(shard.classes.get(class).unwrap_or(&shard.classes[0]), 1);
-        let seconds = served.took.as_secs_f64();
-        let bucket = BUCKETS
-            .iter()
-            .position(|bound| seconds <= *bound)
-            .unwrap_or(BUCKETS.len());
-        bump(&shard.buckets[bucket], 1);
-        bump(
-            &shard.nanos,
-            u64::try_from(served.took.as_nanos()).unwrap_or(u64::MAX),
-        );
+        shard.times.observe(served.took);
         bump(&shard.rx, served.rx);
         bump(&shard.tx, served.tx);
     }
@@ -103,20 +119,20 @@ impl TargetStats {
     /// Sums over all workers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let mut sum = Snapshot::default();
-        let mut nanos = 0_u64;
+        let mut sum = Snapshot {
+            classes: [0; 6],
+            times: Observed::new(&self.bounds),
+            rx: 0,
+            tx: 0,
+        };
         for shard in self.shards.iter().filter_map(OnceLock::get) {
             for (total, part) in sum.classes.iter_mut().zip(&shard.classes) {
                 *total += part.load(Relaxed);
             }
-            for (total, part) in sum.buckets.iter_mut().zip(&shard.buckets) {
-                *total += part.load(Relaxed);
-            }
-            nanos = nanos.wrapping_add(shard.nanos.load(Relaxed));
+            shard.times.add_to(&mut sum.times);
             sum.rx += shard.rx.load(Relaxed);
             sum.tx += shard.tx.load(Relaxed);
         }
-        sum.seconds = Duration::from_nanos(nanos).as_secs_f64();
         sum
     }
 }
@@ -133,11 +149,11 @@ pub struct Turns {
 struct Turn(AtomicU64);
 
 impl Turns {
-    /// For this many workers.
+    /// Each worker's first.
     #[must_use]
-    pub fn new(workers: usize) -> Self {
+    pub fn new(layout: &Layout) -> Self {
         Self {
-            shards: (0..workers.max(1)).map(|_| OnceLock::new()).collect(),
+            shards: (0..layout.workers.max(1)).map(|_| OnceLock::new()).collect(),
         }
     }
 

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::Table;
-use super::options::Options;
+use super::options::{Options, Scheme};
 use super::part::Part;
-use super::route::{Route, Target, Unfit};
+use super::route::{Place, Route, Target, Unfit};
 use super::tag::{Source, escape};
 
 /// Which weights a listing shows.
@@ -57,7 +57,11 @@ impl Table {
     pub fn text(&self, weights: Weights) -> String {
         let mut out = String::new();
         for route in self.listed() {
-            let comment = if route.built_in { "# built-in: " } else { "" };
+            let comment = if route.kind.is_built_in() {
+                "# built-in: "
+            } else {
+                ""
+            };
             let src = format!("{}{}", route.host, route.path);
             for target in &route.targets {
                 let weight = match weights {
@@ -68,7 +72,7 @@ impl Table {
                 if weights == Weights::Effective && weight <= 0.0 {
                     continue;
                 }
-                let dst = destination(&route.host, &target.addr, &target.options);
+                let dst = destination(&target.addr, &target.options);
                 let _ = writeln!(
                     out,
                     "{comment}{}",
@@ -96,7 +100,7 @@ impl Table {
         let mut routes: Vec<&Route> = self.routes().map(|route| &**route).collect();
         routes.sort_by(|left, right| {
             let order = (&right.host, &right.path).cmp(&(&left.host, &left.path));
-            left.built_in.cmp(&right.built_in).then(order)
+            left.kind.is_built_in().cmp(&right.kind.is_built_in()).then(order)
         });
         routes
     }
@@ -110,18 +114,10 @@ impl Part {
             return Vec::new();
         }
         let line = |source: &Source, options: &Options| {
-            let (host, path) = match source {
-                Source::Http { host, path } => (host.to_string(), &**path),
-                Source::Tcp(port) => (format!(":{port}"), ""),
-            };
-            let dst = destination(&host, &self.addr, options);
-            line(
-                &self.service,
-                &format!("{host}{path}"),
-                &dst,
-                options.weight,
-                options,
-            )
+            let place = Place::of(source);
+            let dst = destination(&self.addr, options);
+            let src = format!("{}{}", place.host, place.path);
+            line(&self.service, &src, &dst, options.weight, options)
         };
         let tagged = self
             .definitions
@@ -147,14 +143,14 @@ fn row(route: &Route, target: &Target) -> Row {
         host: route.host.to_string(),
         path: route.path.to_string(),
         src: format!("{}{}", route.host, route.path),
-        dst: destination(&route.host, &target.addr, options),
+        dst: destination(&target.addr, options),
         opts: shown(options),
         weight: target.share,
         tags: options.tags.iter().map(ToString::to_string).collect(),
         cmd: "route add",
         rate1: 0.0,
         pct99: 0.0,
-        built_in: route.built_in,
+        built_in: route.kind.is_built_in(),
     }
 }
 
@@ -172,11 +168,11 @@ fn line(service: &str, src: &str, dst: &str, weight: f64, options: &Options) -> 
     line
 }
 
-fn destination(host: &str, addr: &str, options: &Options) -> String {
-    match &options.redirect {
-        Some(redirect) => redirect.url.to_string(),
-        None if host.starts_with(':') => format!("tcp://{addr}"),
-        None => format!("http://{addr}/"),
+fn destination(addr: &str, options: &Options) -> String {
+    match (&options.redirect, options.scheme) {
+        (Some(redirect), _) => redirect.url.to_string(),
+        (None, Scheme::Http) => format!("http://{addr}/"),
+        (None, scheme) => format!("{}://{addr}", scheme.as_str()),
     }
 }
 

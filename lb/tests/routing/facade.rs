@@ -95,6 +95,45 @@ async fn it_serves_from_the_first_table_on_and_ends_when_told() {
     assert!(TcpStream::connect(http).await.is_err());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_answered_before_the_source_of_routes_is_known() {
+    let server = greeter().await;
+    let (pictures, instances) = watch::channel(picture(""));
+    let (source, known) = watch::channel(false);
+    let inputs = Inputs {
+        known,
+        ..Inputs::of(instances)
+    };
+    let lb = config().build(inputs, &Registry::new()).unwrap();
+    let (http, ui) = (addr(&lb, "http"), addr(&lb, "ui"));
+    let mut ready = lb.ready();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(lb.run(stop.clone()));
+    // Admin answers, so the router would have had its time.
+    assert!(get(ui, "localhost").await.starts_with("HTTP/1.1 303"));
+    assert!(!*ready.borrow());
+    assert!(TcpStream::connect(http).await.is_err());
+    pictures.send_replace(picture(&format!("web {server} base=web cport=80")));
+    source.send_replace(true);
+    tokio::time::timeout(WITHIN, ready.wait_for(|ready| *ready))
+        .await
+        .unwrap()
+        .unwrap();
+    let listening = async {
+        while TcpStream::connect(http).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WITHIN, listening).await.unwrap();
+    assert!(get(http, "web-80.localhost").await.ends_with("hello"));
+    stop.cancel();
+    tokio::time::timeout(WITHIN, running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+}
+
 #[tokio::test]
 async fn a_port_that_is_taken_is_an_error_that_names_it() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -102,7 +102,7 @@ fn seen(table: &Table) -> String {
     ] {
         for path in ["/", "/x", "/X"] {
             let route = table
-                .http(host, path)
+                .http(host, path, false)
                 .map(|route| (&route.host, &route.path, route.targets.len()));
             writeln!(seen, "{host}{path} {route:?}").unwrap();
         }
@@ -140,7 +140,7 @@ proptest! {
         let table = Builder::table_of(config, &picture(&format!("web 10.0.0.1:80{tags}")));
         for (host, path) in requests {
             let host = host.replace('*', "x");
-            let found = table.http(&host, &path).map(|route| format!("{}{}", route.host, route.path));
+            let found = table.http(&host, &path, false).map(|route| format!("{}{}", route.host, route.path));
             let expected = naive(table.routes().map(|route| &**route), fold, &host, &path);
             prop_assert_eq!(found, expected, "{} {}", host, path);
         }

@@ -1,11 +1,13 @@
 //! The router: what swaps a table, what does not, and what survives.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lb::Config;
+use lb::config::Strategy;
 use lb::router::Router;
-use lb::table::Served;
+use lb::table::{Asker, Choice, Served};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -35,16 +37,24 @@ fn a_picture_that_changes_no_route_swaps_no_table() {
     )));
     assert!(Arc::ptr_eq(&before, &router.live().load_full()));
     assert!(router.update(picture("web 10.0.0.1:80 check=critical\n  urlprefix-/")));
-    assert!(router.live().load().http("any", "/").unwrap().targets.is_empty());
+    assert!(
+        router
+            .live()
+            .load()
+            .http("any", "/", false)
+            .unwrap()
+            .targets
+            .is_empty()
+    );
     assert!(router.update(picture("")));
-    assert!(router.live().load().http("any", "/").is_none());
+    assert!(router.live().load().http("any", "/", false).is_none());
 }
 
 #[test]
 fn the_name_of_a_node_is_ours_while_an_instance_is_on_it() {
     let mut router = router(&Registry::new());
     let web = "web 10.0.0.1:80 node=n1 base=web cport=80";
-    let answers = |router: &Router| router.live().load().http("web.n2", "/").is_some();
+    let answers = |router: &Router| router.live().load().http("web.n2", "/", false).is_some();
     router.update(picture(web));
     assert!(!answers(&router));
     let db = |id: &str| format!("\ndb 10.0.0.2:5 node=n2 id={id}");
@@ -63,7 +73,7 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
     let both = "web 10.0.0.1:80\n  urlprefix-/\nweb 10.0.0.2:80\n  urlprefix-/";
     router.update(picture(both));
     let first = router.live().load_full();
-    let route = first.http("", "/").unwrap();
+    let route = first.http("", "/", false).unwrap();
     let served = Served {
         status: Some(200),
         took: Duration::from_millis(20),
@@ -71,24 +81,30 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
         tx: 20,
     };
     route.targets[0].stats.record(0, served);
-    let choice = route.choice(&lb::config::Strategy::Rr, 0, || 0);
-    assert_eq!(choice, lb::table::Choice::Turn(0));
+    let asker = Asker {
+        worker: 0,
+        client: Ipv4Addr::LOCALHOST.into(),
+        headers: None,
+        random: &|| 0,
+    };
+    assert_eq!(route.choice(&Strategy::Rr, &asker), Choice::Turn(0));
+    let under_way = route.targets[0].load.enter(0);
 
     router.update(picture("web 10.0.0.1:80\n  urlprefix-/"));
     let second = router.live().load_full();
-    let route = second.http("", "/").unwrap();
+    let route = second.http("", "/", false).unwrap();
     let snapshot = route.targets[0].stats.snapshot();
     assert_eq!(
         (snapshot.requests(), snapshot.classes[2], snapshot.rx, snapshot.tx),
         (1, 1, 10, 20)
     );
-    assert_eq!(snapshot.buckets[2], 1);
-    assert_eq!(
-        route.choice(&lb::config::Strategy::Rr, 0, || 0),
-        lb::table::Choice::Turn(1)
-    );
+    assert_eq!(snapshot.times.at_most(&[0.01, 0.025]), [0, 1]);
+    assert_eq!(route.choice(&Strategy::Rr, &asker), Choice::Turn(1));
+    assert_eq!(route.targets[0].load.now(), 1);
+    drop(under_way);
+    assert_eq!(route.targets[0].load.now(), 0);
 
-    let stats = Arc::downgrade(&first.http("", "/").unwrap().targets[1].stats);
+    let stats = Arc::downgrade(&first.http("", "/", false).unwrap().targets[1].stats);
     drop((first, second));
     router.update(picture(""));
     assert!(stats.upgrade().is_none());
@@ -121,7 +137,7 @@ async fn it_is_ready_with_the_first_table_follows_pictures_and_ends_when_told() 
         .await
         .unwrap()
         .unwrap();
-    assert!(live.load().http("", "/").is_some());
+    assert!(live.load().http("", "/", false).is_some());
 
     // Readiness withdrawn stays withdrawn, whatever pictures come.
     ready.send_replace(false);
@@ -129,17 +145,17 @@ async fn it_is_ready_with_the_first_table_follows_pictures_and_ends_when_told() 
         .send(picture("web 10.0.0.1:80\n  urlprefix-/other"))
         .unwrap();
     let swapped = async {
-        while live.load().http("", "/").is_some() {
+        while live.load().http("", "/", false).is_some() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(within, swapped).await.unwrap();
-    assert!(live.load().http("", "/other").is_some());
+    assert!(live.load().http("", "/other", false).is_some());
     assert!(!*ready.borrow());
 
     // Nobody left to send pictures: the table stays.
     drop(pictures);
     stop.cancel();
     tokio::time::timeout(within, running).await.unwrap().unwrap();
-    assert!(live.load().http("", "/other").is_some());
+    assert!(live.load().http("", "/other", false).is_some());
 }

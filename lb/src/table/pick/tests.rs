@@ -6,7 +6,7 @@ fn counts(weights: &[f64], requests: u64) -> Vec<u64> {
     let shares = Shares::new(&effective(weights));
     let mut counts = vec![0; weights.len()];
     for turn in 0..requests {
-        counts[shares.pick(Choice::Turn(turn), |_| true).unwrap()] += 1;
+        counts[shares.pick(Point::Turn(turn), |_| true).unwrap()] += 1;
     }
     counts
 }
@@ -40,17 +40,17 @@ fn turns_and_dice_follow_the_weights() {
     }
     let shares = Shares::new(&effective(&[0.25, 0.0]));
     let quarter = 1 << 62;
-    assert_eq!(shares.pick(Choice::Random(0), |_| true), Some(0));
-    assert_eq!(shares.pick(Choice::Random(quarter - 1), |_| true), Some(0));
-    assert_eq!(shares.pick(Choice::Random(quarter), |_| true), Some(1));
-    assert_eq!(shares.pick(Choice::Random(u64::MAX), |_| true), Some(1));
+    assert_eq!(shares.pick(Point::Random(0), |_| true), Some(0));
+    assert_eq!(shares.pick(Point::Random(quarter - 1), |_| true), Some(0));
+    assert_eq!(shares.pick(Point::Random(quarter), |_| true), Some(1));
+    assert_eq!(shares.pick(Point::Random(u64::MAX), |_| true), Some(1));
 }
 
 #[test]
 fn a_small_weight_is_spread_out_instead_of_coming_first() {
     let shares = Shares::new(&effective(&[0.1, 0.0]));
     let turns: Vec<u64> = (0..200)
-        .filter(|turn| shares.pick(Choice::Turn(*turn), |_| true) == Some(0))
+        .filter(|turn| shares.pick(Point::Turn(*turn), |_| true) == Some(0))
         .collect();
     assert!(turns.windows(2).all(|pair| pair[1] - pair[0] >= 5), "{turns:?}");
 }
@@ -59,12 +59,12 @@ fn a_small_weight_is_spread_out_instead_of_coming_first() {
 fn a_standby_serves_only_when_nothing_else_can() {
     let shares = Shares::new(&effective(&[1.0, 0.0]));
     for turn in 0..1000 {
-        assert_eq!(shares.pick(Choice::Turn(turn), |_| true), Some(0));
-        assert_eq!(shares.pick(Choice::Turn(turn), |index| index != 0), Some(1));
+        assert_eq!(shares.pick(Point::Turn(turn), |_| true), Some(0));
+        assert_eq!(shares.pick(Point::Turn(turn), |index| index != 0), Some(1));
     }
-    assert_eq!(shares.pick(Choice::Random(u64::MAX), |_| true), Some(0));
-    assert_eq!(shares.pick(Choice::Turn(0), |_| false), None);
-    assert_eq!(Shares::new(&[]).pick(Choice::Turn(0), |_| true), None);
+    assert_eq!(shares.pick(Point::Random(u64::MAX), |_| true), Some(0));
+    assert_eq!(shares.pick(Point::Turn(0), |_| false), None);
+    assert_eq!(Shares::new(&[]).pick(Point::Turn(0), |_| true), None);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn what_is_left_after_a_failure_still_shares_by_weight() {
     let shares = Shares::new(&effective(&[0.5, 0.4, 0.1]));
     let mut counts = [0_u64; 3];
     for turn in 0..1000 {
-        counts[shares.pick(Choice::Turn(turn), |index| index != 0).unwrap()] += 1;
+        counts[shares.pick(Point::Turn(turn), |index| index != 0).unwrap()] += 1;
     }
     assert_eq!(counts[0], 0);
     assert!(counts[1] > 3 * counts[2] && counts[2] > 150, "{counts:?}");

@@ -141,7 +141,7 @@ fn a_panic_in_a_connection_is_counted_and_the_worker_goes_on() {
         .enable_all()
         .build()
         .unwrap();
-    let counters = crate::metrics::Counters::default();
+    let counters = crate::metrics::Counters::new(&crate::histogram::Bounds::default());
     runtime.block_on(async {
         let mut connections = tokio::task::JoinSet::new();
         connections.spawn(async { panic!("a fault of ours") });

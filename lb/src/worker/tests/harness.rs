@@ -128,7 +128,7 @@ impl Balancer {
             .access_log
             .as_ref()
             .map(|asked| AccessLog::start(Format::parse(&asked.format).unwrap(), log.clone()).unwrap());
-        let metrics = Arc::new(Metrics::new(table.clone(), access_log.clone()));
+        let metrics = Arc::new(Metrics::new(&config, table.clone(), access_log.clone()));
         let shared = Shared {
             config: config.clone(),
             table,

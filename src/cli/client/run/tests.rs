@@ -49,7 +49,7 @@ async fn ask(address: &str, line: &str) -> (String, String, u8) {
     let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
     let env = [("CONSUL_HTTP_ADDR".to_owned(), address.to_owned())].into();
     let call = match parse("consul", &words[0], &words[1..], &env) {
-        Ok(Invocation::Client(call)) => call,
+        Ok(Invocation::Client(call)) => *call,
         other => panic!("{:?}", other.map_err(|Usage { text, .. }| text)),
     };
     let Outcome { out, err, code } = run(call).await;

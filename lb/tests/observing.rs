@@ -1,0 +1,12 @@
+//! What is told of the traffic, from outside: a whole balancer, real requests, and real sockets and files where
+//! logs, metrics and traces arrive.
+
+// A test panics where it fails; helpers of tests as well.
+#![allow(clippy::unwrap_used)]
+
+#[path = "observing/balancer.rs"]
+mod balancer;
+#[path = "observing/logging.rs"]
+mod logging;
+#[path = "routing/picture.rs"]
+mod picture;
