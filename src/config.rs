@@ -5,16 +5,20 @@
 //! (its name, its cores, its addresses) stays `None` for the agent to fill in.
 
 mod balancer;
+pub mod check;
 #[cfg(test)]
 mod docs;
 pub mod fault;
 pub mod file;
+pub mod machine;
 pub mod options;
 mod properties;
 pub mod raw;
 mod reader;
 #[allow(dead_code, reason = "read by whoever feeds the balancer")]
 pub mod registry;
+mod shown;
+pub mod sockaddr;
 mod uri;
 pub mod values;
 
@@ -55,6 +59,8 @@ pub struct Agent {
     pub dns_asked: String,
     /// How much to log.
     pub log_level: LevelFilter,
+    /// Only say whether all this is right.
+    pub check: bool,
     /// In memory, alone, verbose answers.
     pub dev: bool,
     /// The balancer; `None`: switched off.
@@ -74,6 +80,8 @@ pub struct Agent {
 /// `lictor lb`.
 #[derive(Clone, Debug)]
 pub struct Lb {
+    /// Only say whether all this is right.
+    pub check: bool,
     /// The balancer; its node and datacenter are still to be filled in.
     pub lb: lb::Config,
     /// Where routes come from.
@@ -165,7 +173,9 @@ impl Agent {
             lb.node.clone_from(node);
         }
         let registrator = Containers::read(&mut read);
+        lb.shown = shown::of(&read, &lb, None).into();
         Ok(Self {
+            check: read.value("cfg-check", values::boolean),
             node_id: read.optional("node-id", values::uuid),
             client: read.value("client", values::ips),
             advertise: read
@@ -200,9 +210,12 @@ impl Lb {
         lb.domains.insert(0, "consul".to_owned());
         // fabio's users rely on it: what nobody checks gets no traffic.
         lb.require_check = true;
+        let registry = Registry::read(&mut read);
+        lb.shown = shown::of(&read, &lb, Some(&registry)).into();
         Ok(Self {
             lb,
-            registry: Registry::read(&mut read),
+            check: read.value("cfg-check", values::boolean),
+            registry,
             log_level: read.value("log.level", values::level),
             notes: read.finish()?,
         })

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use catalog::Status;
 
-pub use auth::{AuthKind, AuthScheme, parse_auth};
-pub use certs::{Acme, CertKind, CertSource, parse_certs};
+pub use auth::{AUTH_TYPES, AuthKind, AuthScheme, parse_auth};
+pub use certs::{Acme, CERT_OPTIONS, CERT_TYPES, CertKind, CertSource, parse_certs};
 pub use edge::{
     Edge, Gzip, Headers, Sts, parse_bytes, parse_gzip, parse_header, parse_header_name, parse_header_value,
 };
 pub use kvlist::{BadKvList, Item, kv_list};
-pub use listener::{Around, Listener, Proto, Tls, parse_admin, parse_listeners};
+pub use listener::{Around, LISTENER_OPTIONS, Listener, Proto, Tls, parse_admin, parse_listeners};
 pub use net::IpNet;
 pub use observe::{
     AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces, parse_buckets, parse_collector,
@@ -183,6 +183,8 @@ pub struct Config {
     pub datacenter: String,
     /// Threads that carry traffic, each with its own sockets, pool and counters.
     pub workers: usize,
+    /// All of this as it may be shown (`/api/config`): fabio's JSON, secrets masked.
+    pub shown: Arc<serde_json::Value>,
 }
 
 impl Default for Config {
@@ -224,6 +226,7 @@ impl Default for Config {
             node: "localhost".to_owned(),
             datacenter: "dc1".to_owned(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            shown: Arc::default(),
         }
     }
 }

@@ -41,7 +41,7 @@ use crate::config::{CertSource, Tls};
 use crate::kv::Kv;
 use crate::router::Live;
 use crate::table::options::UpstreamTls;
-use source::Source;
+use source::{Context, Env, Source};
 use store::Store;
 use upstream::Upstreams;
 
@@ -83,6 +83,8 @@ struct Shared {
     wanted: watch::Sender<Vec<Arc<Source>>>,
     challenges: Arc<Challenges>,
     upstreams: Upstreams,
+    context: Context,
+    kv: Option<Arc<dyn Kv>>,
 }
 
 impl Stores {
@@ -90,15 +92,28 @@ impl Stores {
     /// make certificates: where they are kept, and for which hosts.
     pub(crate) fn build(
         sources: &[CertSource],
-        _kv: Option<&Arc<dyn Kv>>,
-        _live: &Live,
+        kv: Option<&Arc<dyn Kv>>,
+        live: Live,
+    ) -> Result<Self, TlsError> {
+        Self::with_env(sources, kv, live, Arc::new(|name| std::env::var(name).ok()))
+    }
+
+    /// As `build`, in another environment than the process's.
+    fn with_env(
+        sources: &[CertSource],
+        kv: Option<&Arc<dyn Kv>>,
+        live: Live,
+        env: Env,
     ) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let challenges = Arc::new(Challenges::new(provider.clone())?);
         let stores = Self(Arc::new(Shared {
             stores: ArcSwap::default(),
             wanted: watch::Sender::default(),
-            challenges: Arc::new(Challenges::new(provider.clone())?),
+            challenges: challenges.clone(),
             upstreams: Upstreams::new(provider.clone()),
+            context: Context::new(provider.clone(), live, env, challenges),
+            kv: kv.cloned(),
             provider,
         }));
         stores.reconfigure(sources)?;
@@ -114,7 +129,7 @@ impl Stores {
             let same = known.iter().find(|source| source.config == *config);
             next.push(match same {
                 Some(source) => source.clone(),
-                None => Arc::new(Source::build(config, &self.0.provider)?),
+                None => Arc::new(Source::build(config, &self.0.provider, self.0.kv.as_ref())?),
             });
         }
         // Of two sources with one name the last counts, as in fabio.
@@ -128,7 +143,23 @@ impl Stores {
 
     /// Keeps all sources current until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        source::run(self.0.wanted.subscribe(), stop).await;
+        source::run(self.0.wanted.subscribe(), self.0.context.clone(), stop).await;
+    }
+
+    /// Until every source was looked at once, with or without success: a listener that is open before that turns
+    /// clients away. Needs [`Stores::run`] to run.
+    pub(crate) async fn settled(&self) {
+        let sources = self.0.wanted.borrow().clone();
+        for source in sources {
+            source.settled().await;
+        }
+    }
+
+    /// Makes every source look now: on SIGHUP.
+    pub(crate) fn look(&self) {
+        for source in &*self.0.wanted.borrow() {
+            source.look();
+        }
     }
 
     /// For a listener. Stays good for as long as its source stays configured as it is.

@@ -6,6 +6,7 @@
 //! | `file` | a path, then its content, for what follows |
 //! | `env` | `NAME=value` lines, replacing those before |
 //! | `run` | command lines, each answered in turn |
+//! | `shown` | command lines, each answered by what `/api/config` says beyond the defaults |
 //! | `head lines=N` | the same, but only the first lines of each answer |
 
 use std::collections::BTreeMap;
@@ -13,8 +14,9 @@ use std::fmt::{Debug, Write as _};
 use std::io;
 
 use super::{Invocation, Stream, Usage, parse};
-use crate::config::file::Files;
+use crate::config::machine::{Fetched, Machine};
 use crate::config::raw::Environment;
+use crate::config::sockaddr::Interface;
 use crate::config::{Agent, Containers, Lb, Registrator};
 
 #[derive(Default)]
@@ -23,7 +25,7 @@ struct Desk {
     env: Environment,
 }
 
-impl Files for Desk {
+impl Machine for Desk {
     fn read(&self, path: &str) -> io::Result<String> {
         self.files
             .get(path)
@@ -41,6 +43,45 @@ impl Files for Desk {
             Ok(names)
         }
     }
+
+    /// Files whose path is a URL, the first line of each being status and content type.
+    fn fetch(&self, url: &str) -> io::Result<Fetched> {
+        let answer = self
+            .files
+            .get(url)
+            .ok_or_else(|| io::Error::other("connection refused"))?;
+        let (head, body) = answer.split_once('\n').unwrap();
+        let (status, content_type) = head.split_once(' ').unwrap_or((head, ""));
+        Ok(Fetched {
+            status: status.parse().unwrap(),
+            content_type: content_type.to_owned(),
+            // A Latin-1 answer is what it is on the wire.
+            body: if content_type == "text/plain" {
+                body.chars()
+                    .map(|c| u8::try_from(u32::from(c)).unwrap())
+                    .collect()
+            } else {
+                body.as_bytes().to_vec()
+            },
+        })
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        let one = |name: &str, ip: &str, bits| Interface {
+            name: name.to_owned(),
+            ip: ip.parse().unwrap(),
+            bits,
+            up: true,
+            point_to_point: false,
+            default: name == "eth0",
+        };
+        vec![
+            one("lo", "127.0.0.1", 8),
+            one("eth1", "10.1.0.7", 8),
+            one("eth0", "192.168.1.20", 24),
+            one("eth0", "198.41.0.4", 24),
+        ]
+    }
 }
 
 impl Desk {
@@ -53,6 +94,43 @@ impl Desk {
                 format!("{text}exit {code}{stream}\n")
             }
         }
+    }
+}
+
+impl Desk {
+    /// The lines of the configuration as it is shown that differ from the shortest command line's.
+    fn shown(&self, line: &str) -> String {
+        let of = |invocation: Invocation| match invocation {
+            Invocation::Lb(lb) => lb.lb.shown,
+            Invocation::Agent(agent) => agent.lb.unwrap().shown,
+            other => panic!("{line}: {other:?}"),
+        };
+        let lines = |value: &serde_json::Value| {
+            let mut lines = Vec::new();
+            leaves("", value, &mut lines);
+            lines
+        };
+        let plain = lines(&of(parse(&words("fabio"), &Environment::new(), self).unwrap()));
+        let shown = lines(&of(parse(&words(line), &self.env, self).unwrap()));
+        let mut text = String::new();
+        for line in shown.iter().filter(|line| !plain.contains(line)) {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+}
+
+/// Every leaf, with its path.
+fn leaves(path: &str, value: &serde_json::Value, lines: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) if !fields.is_empty() => fields
+            .iter()
+            .for_each(|(name, value)| leaves(&format!("{path}.{name}"), value, lines)),
+        serde_json::Value::Array(members) if members.iter().any(serde_json::Value::is_object) => members
+            .iter()
+            .enumerate()
+            .for_each(|(at, value)| leaves(&format!("{path}[{at}]"), value, lines)),
+        leaf => lines.push(format!("{path} = {leaf}")),
     }
 }
 
@@ -78,6 +156,12 @@ fn command_lines_mean_what_the_transcripts_say() {
                     .input
                     .lines()
                     .map(|line| desk.answer(line))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+                "shown" => case
+                    .input
+                    .lines()
+                    .map(|line| desk.shown(line))
                     .collect::<Vec<_>>()
                     .join("\n"),
                 "head" => {

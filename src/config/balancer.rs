@@ -1,20 +1,32 @@
 //! From options to the balancer's configuration, for the agent and for `lictor lb`. Names of node, datacenter and
 //! domain are not among them.
 
+use std::net::IpAddr;
+
 use lb::config as balancer;
 
 use super::fault::Fault;
 use super::reader::Reader;
-use super::values;
+use super::{sockaddr, values};
 
 /// All of it.
 pub fn section(read: &mut Reader) -> lb::Config {
     let defaults = lb::Config::default();
     let certs = read.parts("proxy.cs", balancer::parse_certs);
     let auth = read.parts("proxy.auth", balancer::parse_auth).unwrap_or_default();
+    let listeners = listeners(read, certs.as_deref());
+    let ui = ui(read, certs.as_deref(), &auth);
+    let admin = ui
+        .as_ref()
+        .map(|ui| ui.listener.addr)
+        .filter(|addr| addr.port() != 0);
+    if let Some(admin) = admin.filter(|admin| listeners.iter().any(|listener| listener.addr == *admin)) {
+        let text = format!("proxy.addr and ui.addr both ask for {admin}");
+        read.fault(Fault::Conflict(text));
+    }
     lb::Config {
-        listeners: listeners(read, certs.as_deref()),
-        ui: Some(ui(read, certs.as_deref(), &auth)),
+        listeners,
+        ui,
         strategy: read
             .meant("proxy.strategy", balancer::parse_strategy)
             .unwrap_or_default(),
@@ -69,11 +81,12 @@ pub fn section(read: &mut Reader) -> lb::Config {
 }
 
 fn listeners(read: &mut Reader, certs: Option<&[balancer::CertSource]>) -> Vec<balancer::Listener> {
+    let interfaces = read.interfaces();
     let around = balancer::Around {
         certs,
+        address: &|text| sockaddr::expand(text, &interfaces),
         read_timeout: read.value("proxy.readtimeout", values::patience),
         write_timeout: read.value("proxy.writetimeout", values::patience),
-        ..balancer::Around::nothing()
     };
     let listeners = read.parts("proxy.addr", |text| balancer::parse_listeners(text, &around));
     listeners.unwrap_or_default()
@@ -83,13 +96,18 @@ fn ui(
     read: &mut Reader,
     certs: Option<&[balancer::CertSource]>,
     auth: &[balancer::AuthScheme],
-) -> balancer::Ui {
+) -> Option<balancer::Ui> {
+    let interfaces = read.interfaces();
     let around = balancer::Around {
         certs,
+        address: &|text| sockaddr::expand(text, &interfaces),
         ..balancer::Around::nothing()
     };
     let defaults = balancer::Ui::default();
-    let listener = read.meant("ui.addr", |text| balancer::parse_admin(text, &around));
+    let listener = read.meant("ui.addr", |text| match text.trim() {
+        "" => Ok(None),
+        text => balancer::parse_admin(text, &around).map(Some),
+    });
     let scheme = read.optional("ui.auth", values::text);
     if let Some(scheme) = &scheme
         && auth.iter().all(|known| *known.name != **scheme)
@@ -104,8 +122,8 @@ fn ui(
         host: read.value("ui.routingtable.source.host", values::text),
         port: read.value("ui.routingtable.source.port", values::text),
     };
-    balancer::Ui {
-        listener: listener.unwrap_or(defaults.listener),
+    let ui = balancer::Ui {
+        listener: listener.clone().flatten().unwrap_or(defaults.listener),
         access: read
             .meant("ui.access", balancer::parse_access)
             .unwrap_or_default(),
@@ -117,7 +135,9 @@ fn ui(
         source_links: read
             .value("ui.routingtable.source.linkenabled", values::boolean)
             .then_some(links),
-    }
+    };
+    // An empty address switches it off.
+    (listener != Some(None)).then_some(ui)
 }
 
 fn headers(read: &mut Reader) -> balancer::Headers {
@@ -138,8 +158,33 @@ fn headers(read: &mut Reader) -> balancer::Headers {
         tls: tls.map(|name| (name, tls_value.unwrap_or_default())),
         request_id: read.meant("proxy.header.requestid", name).flatten(),
         sts: (sts.max_age > 0).then_some(sts),
-        local_ip: read.optional("proxy.localip", values::ip),
+        local_ip: local_ip(read),
     }
+}
+
+/// What is written, nothing where that is nothing, or else the first address that is good for others.
+fn local_ip(read: &mut Reader) -> Option<IpAddr> {
+    let interfaces = read.interfaces();
+    let written = read.meant("proxy.localip", |text| match text.trim() {
+        "" => Ok(None),
+        text => {
+            let bad = |why: String| balancer::BadValue {
+                problem: format!("failed to parse local ip: {text}"),
+                right: why,
+            };
+            let text = sockaddr::expand(text, &interfaces).map_err(bad)?;
+            text.parse()
+                .map(Some)
+                .map_err(|_| bad("it is an IP address".to_owned()))
+        }
+    });
+    if read.is_written("proxy.localip") {
+        return written.flatten();
+    }
+    let good = interfaces
+        .iter()
+        .find(|one| one.up && sockaddr::is_global(one.ip));
+    good.map(|one| one.ip)
 }
 
 fn edge(read: &mut Reader) -> balancer::Edge {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::doors::Doors;
 use crate::histogram::{Bounds, Histogram};
 
 /// A number that grows, or one that is set.
@@ -65,6 +66,7 @@ pub(crate) struct Counters {
     pub tcp_sni_accepted: Count,
     pub tcp_sni_connect_failures: Count,
     pub tcp_sni_no_route: Count,
+    pub doors: Doors,
     pub grpc: Grpc,
     pub not_found: Count,
     pub unavailable: Count,
@@ -78,9 +80,37 @@ pub(crate) struct Counters {
     /// By status.
     pub redirects: Codes<Count>,
     pub panics: Count,
+    pub denied: Denied,
+    /// Of files and servers that say who may come in.
+    pub auth_failures: Count,
     bounds: Bounds,
     /// Locked when the worker meets a service for the first time, and by a scrape.
     services: Mutex<HashMap<Arc<str>, Arc<ServiceCounters>>>,
+}
+
+/// Requests that were not let in, by what stopped them.
+#[derive(Debug, Default)]
+pub(crate) struct Denied {
+    pub access: Count,
+    pub auth: Count,
+    pub guessing: Count,
+    pub rate: Count,
+    pub in_flight: Count,
+    pub body: Count,
+}
+
+impl Denied {
+    /// All of them, with the names that users read.
+    pub(crate) fn by_name(&self) -> [(&'static str, &Count); 6] {
+        [
+            ("access", &self.access),
+            ("auth", &self.auth),
+            ("guessing", &self.guessing),
+            ("rate", &self.rate),
+            ("inflight", &self.in_flight),
+            ("body", &self.body),
+        ]
+    }
 }
 
 /// What is counted of gRPC, whatever kind of listener it came in by.
@@ -135,6 +165,7 @@ impl Counters {
             tcp_sni_accepted: Count::default(),
             tcp_sni_connect_failures: Count::default(),
             tcp_sni_no_route: Count::default(),
+            doors: Doors::default(),
             grpc: Grpc::new(bounds),
             not_found: Count::default(),
             unavailable: Count::default(),
@@ -147,6 +178,8 @@ impl Counters {
             upstream_idle: Count::default(),
             redirects: Codes::default(),
             panics: Count::default(),
+            denied: Denied::default(),
+            auth_failures: Count::default(),
             bounds: bounds.clone(),
             services: Mutex::default(),
         }

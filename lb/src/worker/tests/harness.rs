@@ -18,8 +18,10 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, Format};
 use crate::config::{Config, Listener, Strategy};
 use crate::metrics::{Metrics, Scrape};
+use crate::policy::Policy;
 use crate::router::Router;
-use crate::worker::{Shared, Workers};
+use crate::tls::Stores;
+use crate::worker::{Reloader, Shared, Workers};
 
 /// Nothing here takes longer on a working balancer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
@@ -95,11 +97,17 @@ fn instance(number: usize, routed: &Routed) -> Instance {
 
 /// Running workers.
 pub(super) struct Balancer {
+    /// Of the first listener.
     pub addr: SocketAddr,
+    /// Of all that have one.
+    #[allow(dead_code, reason = "tests of several listeners are to come")]
+    pub bound: Vec<SocketAddr>,
+    pub reloader: Reloader,
     pub stop: CancellationToken,
     pub log: Sink,
     pub metrics: Arc<Metrics>,
     router: Router,
+    pub no_route: watch::Sender<Arc<str>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -119,29 +127,39 @@ impl Balancer {
         };
         adapt(&mut config);
         let config = Arc::new(config);
-        let workers = Workers::claim(&config).unwrap();
-        let (addr, _) = workers.bound().next().unwrap();
         let router = Router::new(config.clone(), watch::Sender::new(false), &Registry::new()).unwrap();
-        let table = router.live();
+        let stores = Stores::build(&config.certs, None, router.live()).unwrap();
+        let workers = Workers::claim(&config, &stores).unwrap();
+        let bound: Vec<SocketAddr> = workers.bound().map(|(addr, _)| addr).collect();
+        let reloader = workers.reloader();
+        let (table, swapped) = (router.live(), router.swapped());
         let log = Sink::default();
         let access_log = config
             .access_log
             .as_ref()
             .map(|asked| AccessLog::start(Format::parse(&asked.format).unwrap(), log.clone()).unwrap());
         let metrics = Arc::new(Metrics::new(&config, table.clone(), access_log.clone()));
+        let no_route = watch::Sender::new(Arc::from(""));
         let shared = Shared {
             config: config.clone(),
             table,
             metrics: metrics.clone(),
             access_log,
+            registry: Registry::new(),
+            stores,
+            policy: Arc::new(Policy::new(&config).unwrap()),
+            no_route: no_route.subscribe(),
         };
         let stop = CancellationToken::new();
         let mut balancer = Self {
-            addr,
+            addr: bound.first().copied().unwrap_or_else(nobody),
+            bound,
+            reloader,
             stop,
             log,
             metrics,
             router,
+            no_route,
             thread: None,
         };
         balancer.route(routes);
@@ -151,7 +169,7 @@ impl Balancer {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(workers.run(shared, stop))
+            runtime.block_on(workers.run(shared, swapped, stop))
         }));
         balancer
     }
@@ -356,6 +374,21 @@ impl Client {
         let mut read = vec![0; bytes];
         self.0.read_exact(&mut read).unwrap();
         String::from_utf8(read).unwrap()
+    }
+
+    /// One chunk of a chunked body; empty: the last.
+    pub fn chunk(&mut self) -> Vec<u8> {
+        let mut size = String::new();
+        self.0.read_line(&mut size).unwrap();
+        let mut chunk = vec![0; usize::from_str_radix(size.trim(), 16).unwrap()];
+        self.0.read_exact(&mut chunk).unwrap();
+        self.0.read_exact(&mut [0; 2]).unwrap();
+        chunk
+    }
+
+    /// As `rest`, whatever bytes it is.
+    pub fn read_all(&mut self, into: &mut Vec<u8>) {
+        let _ = self.0.read_to_end(into);
     }
 
     /// Everything until the other side closes or resets.
