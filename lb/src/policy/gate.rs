@@ -12,7 +12,7 @@ use super::auth::external::Word;
 use super::auth::{Asker, Asking, Scheme, Verdict, challenge};
 use super::limit::{InFlight, retry_after};
 use super::origin::Origin;
-use super::{Policy, access};
+use super::{Policy, Rules, access};
 use crate::metrics::Counters;
 use crate::table::{Options, Route};
 
@@ -22,6 +22,8 @@ const SOON: u64 = 1;
 /// The gate of one worker.
 pub(crate) struct Gate {
     pub policy: Arc<Policy>,
+    /// Those of the moment it was made.
+    pub rules: Arc<Rules>,
     asking: Option<Asking>,
 }
 
@@ -85,8 +87,10 @@ pub(crate) enum Denial {
 impl Gate {
     /// Inside the runtime of its worker, whose connections to other servers it owns.
     pub(crate) fn new(policy: Arc<Policy>) -> Self {
+        let rules = policy.rules.load_full();
         Self {
-            asking: policy.schemes.asking(),
+            asking: rules.schemes.asking(),
+            rules,
             policy,
         }
     }
@@ -120,7 +124,7 @@ impl Gate {
     }
 
     async fn authorize(&self, name: &str, client: IpAddr, visit: &mut Visit<'_>) -> Result<(), Denial> {
-        match self.policy.schemes.get(name) {
+        match self.rules.schemes.get(name) {
             None => Err(Denial::Unauthorized(challenge(name))),
             Some(Scheme::Basic(basic)) => {
                 let now = self.policy.now();
