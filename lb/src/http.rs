@@ -107,7 +107,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
         .any(|network| network.contains(arrival.client.ip()));
     let gate = worker.gate();
     let client = Rc::new(Client {
-        peer: Peer::new(&arrival, trusted, &gate.rules.stamp),
+        peer: Peer::new(&arrival, trusted, &gate.policy.stamp),
         tally: Rc::default(),
         arrival,
         worker,
@@ -259,7 +259,7 @@ impl Client {
     /// Makes the headers those of a request of ours, but for what depends on the target. Returns the client's side of
     /// the upgrade that it asks for.
     fn prepare(&self, request: &mut Parts, gate: &Gate, origin: Origin, host: &str) -> Option<OnUpgrade> {
-        let stamp = &gate.rules.stamp;
+        let stamp = &gate.policy.stamp;
         let headers = &mut request.headers;
         let upgrade = headers::drop_hop_by_hop(headers, stamp.names());
         headers::drop_lookalikes(headers, stamp.names());

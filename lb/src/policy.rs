@@ -25,10 +25,9 @@ pub(crate) mod page;
 pub(crate) mod rewrite;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use hyper::http::HeaderValue;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -55,43 +54,20 @@ pub enum BadPolicy {
     Header(#[from] BadStamp),
 }
 
-/// What all workers share.
+/// What all workers share, for one configuration.
 #[derive(Debug)]
 pub(crate) struct Policy {
-    rules: ArcSwap<Rules>,
-    began: Instant,
-}
-
-/// What a configuration asks for.
-#[derive(Debug)]
-pub(crate) struct Rules {
     pub stamp: Stamp,
     schemes: auth::Schemes,
-}
-
-impl Rules {
-    fn new(config: &Config) -> Result<Self, BadPolicy> {
-        Ok(Self {
-            stamp: Stamp::new(&config.headers)?,
-            schemes: auth::Schemes::new(&config.auth)?,
-        })
-    }
 }
 
 impl Policy {
     /// Reads the files that the configuration names.
     pub(crate) fn new(config: &Config) -> Result<Self, BadPolicy> {
         Ok(Self {
-            rules: ArcSwap::from_pointee(Rules::new(config)?),
-            began: Instant::now(),
+            stamp: Stamp::new(&config.headers)?,
+            schemes: auth::Schemes::new(&config.auth)?,
         })
-    }
-
-    /// Another configuration takes effect: for each gate that is made from now on. Where it cannot be, nothing changes.
-    #[allow(dead_code, reason = "until a reload asks for it")]
-    pub(crate) fn reload(&self, config: &Config) -> Result<(), BadPolicy> {
-        self.rules.store(Arc::new(Rules::new(config)?));
-        Ok(())
     }
 
     /// Keeps looking at those files until `stop`, and counts what is wrong with them.
@@ -103,9 +79,8 @@ impl Policy {
                 () = stop.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            let rules = self.rules.load_full();
-            rules.schemes.look(self.now()).await;
-            counters.auth_failures.add(rules.schemes.faults());
+            self.schemes.look(now()).await;
+            counters.auth_failures.add(self.schemes.faults());
         }
     }
 
@@ -113,17 +88,15 @@ impl Policy {
     /// in here: they answer for requests, not for people.
     #[allow(dead_code, reason = "until the admin server asks for it")]
     pub(crate) async fn login(&self, name: &str, said: Option<&HeaderValue>, client: IpAddr) -> Verdict {
-        let rules = self.rules.load_full();
-        match rules.schemes.get(name) {
-            Some(auth::Scheme::Basic(basic)) => {
-                let now = self.now();
-                basic.check(said, auth::Asker { client, now }).await
-            }
+        match self.schemes.get(name) {
+            Some(auth::Scheme::Basic(basic)) => basic.check(said, auth::Asker { client, now: now() }).await,
             _ => Verdict::Unauthorized(auth::challenge(name)),
         }
     }
+}
 
-    fn now(&self) -> limit::Now {
-        limit::Now(self.began.elapsed())
-    }
+/// Time as limits count it: from a moment that is the same for all configurations, since limits outlive them.
+fn now() -> limit::Now {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    limit::Now(BEGAN.elapsed())
 }

@@ -108,7 +108,7 @@ impl Client {
 
     /// What every answer says, ours and others'.
     fn stamp(&self, headers: &mut HeaderMap) {
-        self.worker.gate().rules.stamp.answer(headers, self.peer.is_tls);
+        self.worker.gate().policy.stamp.answer(headers, self.peer.is_tls);
     }
 }
 

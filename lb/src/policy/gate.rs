@@ -12,7 +12,7 @@ use super::auth::external::Word;
 use super::auth::{Asker, Asking, Scheme, Verdict, challenge};
 use super::limit::{InFlight, retry_after};
 use super::origin::Origin;
-use super::{Policy, Rules, access};
+use super::{Policy, access, now};
 use crate::metrics::Counters;
 use crate::table::{Options, Route};
 
@@ -22,8 +22,6 @@ const SOON: u64 = 1;
 /// The gate of one worker.
 pub(crate) struct Gate {
     pub policy: Arc<Policy>,
-    /// Those of the moment it was made.
-    pub rules: Arc<Rules>,
     asking: Option<Asking>,
 }
 
@@ -87,10 +85,8 @@ pub(crate) enum Denial {
 impl Gate {
     /// Inside the runtime of its worker, whose connections to other servers it owns.
     pub(crate) fn new(policy: Arc<Policy>) -> Self {
-        let rules = policy.rules.load_full();
         Self {
-            asking: rules.schemes.asking(),
-            rules,
+            asking: policy.schemes.asking(),
             policy,
         }
     }
@@ -104,9 +100,7 @@ impl Gate {
         let client = visit.origin.or(visit.peer);
         if let Some(rate) = &options.limits.rate {
             let limits = &visit.route.limits;
-            limits
-                .take(rate, client, self.policy.now())
-                .map_err(Denial::Rate)?;
+            limits.take(rate, client, now()).map_err(Denial::Rate)?;
         }
         // Before a password is verified for a request that is refused anyway.
         let body = options.limits.body.or(visit.body);
@@ -124,10 +118,10 @@ impl Gate {
     }
 
     async fn authorize(&self, name: &str, client: IpAddr, visit: &mut Visit<'_>) -> Result<(), Denial> {
-        match self.rules.schemes.get(name) {
+        match self.policy.schemes.get(name) {
             None => Err(Denial::Unauthorized(challenge(name))),
             Some(Scheme::Basic(basic)) => {
-                let now = self.policy.now();
+                let now = now();
                 let said = visit.headers.get(header::AUTHORIZATION);
                 match basic.check(said, Asker { client, now }).await {
                     Verdict::In => {
