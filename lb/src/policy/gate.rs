@@ -108,7 +108,8 @@ impl Gate {
             return Err(Denial::Body);
         }
         if let Some(name) = options.auth.as_deref() {
-            self.authorize(name, client, &mut visit).await?;
+            // Apart, so that requests without it do not carry its weight.
+            Box::pin(self.authorize(name, client, &mut visit)).await?;
         }
         let room = |most| visit.route.limits.enter(most).ok_or(Denial::InFlight);
         Ok(Admitted {

@@ -35,6 +35,8 @@ const GUESSES: Rate = Rate {
 const WAITING: usize = 256;
 /// The file is not looked at more often.
 const SOONEST: Duration = Duration::from_secs(1);
+/// Bytes of a password.
+const LONGEST: usize = 1024;
 /// A file of more bytes is none.
 const LARGEST: u64 = 16 * 1024 * 1024;
 /// Clients pad or they do not.
@@ -230,6 +232,10 @@ impl Basic {
             return unauthorized();
         };
         let (user, password) = (&said[..colon], &said[colon + 1..]);
+        // Nobody's, and SHA-crypt takes time by its square.
+        if password.len() > LONGEST {
+            return unauthorized();
+        }
         let content = self.users.load_full();
         let key = self.known.key(content.number, user, password);
         if self.known.is_known(&key, asker.now) {

@@ -181,6 +181,18 @@ fn a_file_that_is_not_there_at_the_start_is_a_fault() {
 }
 
 #[tokio::test]
+async fn a_password_without_end_is_nobody_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    let (fits, long) = ("x".repeat(1024), "x".repeat(1025));
+    std::fs::write(&file, format!("anna:{fits}\nbob:{long}\n")).unwrap();
+    let basic = basic(&file);
+    let verdict = async |said: String| basic.check(Some(&header(&said)), asker("10.0.0.1", 0)).await;
+    assert_eq!(verdict(format!("anna:{fits}")).await, Verdict::In);
+    assert_ne!(verdict(format!("bob:{long}")).await, Verdict::In);
+}
+
+#[tokio::test]
 async fn slow_hashes_are_computed_a_few_at_a_time_and_the_rest_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("users");

@@ -40,7 +40,7 @@ fn basic(name: &str, file: &Path, forward: bool) -> AuthScheme {
     }
 }
 
-fn external(endpoint: String) -> AuthScheme {
+pub(super) fn external(endpoint: String) -> AuthScheme {
     AuthScheme {
         name: "sso".into(),
         kind: AuthKind::External {

@@ -105,6 +105,29 @@ fn over_tls_targets_and_clients_are_told_so() {
 }
 
 #[test]
+fn an_authorization_server_that_nobody_vouches_for_lets_nobody_in() {
+    let files = Files::new();
+    let pair = files.put_pair("judge.pem", &Authority::new("ca").issue(&["localhost"]));
+    let yes = Server::saying("yes");
+    let over_tls = |config: &mut crate::Config| {
+        config.certs = vec![file_source("mine", &pair)];
+        config.listeners[0].proto = Proto::Https;
+        config.listeners[0].tls = Some(listener_of("mine"));
+    };
+    let judge = Balancer::with(over_tls, &[routed("judge", yes.addr, "urlprefix-/")]);
+    let endpoint = format!("https://localhost:{}/", judge.addr.port());
+    assert!(
+        curl_tls(&judge, "localhost", &[]).ends_with("yes"),
+        "who does not verify is answered"
+    );
+    let server = Server::saying("in");
+    let schemes = |config: &mut crate::Config| config.auth = vec![auth::external(endpoint)];
+    let balancer = Balancer::with(schemes, &[routed("a", server.addr, "urlprefix-/ auth=sso")]);
+    assert_eq!(balancer.get("a", "/").status(), 502);
+    assert_eq!((yes.connections(), server.connections()), (1, 0));
+}
+
+#[test]
 fn streams_of_http_2_meet_the_same_gate() {
     let server = Server::saying("in");
     let balancer = Balancer::start(&[
