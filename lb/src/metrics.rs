@@ -86,7 +86,7 @@ pub const METRICS: &[Row] = &[
         "lictor_lb_auth_failures_total",
         Kind::Counter,
         &[],
-        "Looks at htpasswd files and questions to authorization servers that failed.",
+        "What is wrong with htpasswd files (bad lines, plain passwords, gone), unknown schemes, authorization servers without an answer.",
     ),
     row(
         "lictor_lb_bad_requests_total",

@@ -203,4 +203,4 @@ impl Stores {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
