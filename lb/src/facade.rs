@@ -17,6 +17,7 @@ use crate::access_log::{AccessLog, BadFormat, Format, Sink};
 use crate::admin::{Admin, View};
 use crate::config::{self, LogTarget};
 use crate::metrics::{Metrics, Scrape};
+use crate::outlier::Outliers;
 use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
 use crate::tls::{Stores, TlsError};
@@ -204,6 +205,7 @@ impl Lb {
             access_log,
             registry: self.registry,
             stores: self.stores,
+            outliers: Arc::new(Outliers::new(self.config.outliers)),
             policy: self.policy,
             no_route: self.inputs.no_route,
         };

@@ -26,6 +26,7 @@ use crate::worker::Worker;
 
 mod attempt;
 pub(crate) mod body;
+pub(crate) mod budget;
 mod error;
 mod exchange;
 mod frames;

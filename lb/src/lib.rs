@@ -19,6 +19,7 @@
 //! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `policy.rs` `policy/*` | what a route asks of its requests: who may come in, how often, changed how |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
+//! | `outlier.rs` | what traffic teaches about targets: failures, ejection, slow return |
 //! | `access_log.rs` `metrics.rs` `histogram.rs` `meter.rs` | what is written down and counted |
 
 mod access_log;
@@ -34,6 +35,7 @@ mod kv;
 mod listen;
 mod meter;
 pub mod metrics;
+mod outlier;
 mod policy;
 pub mod router;
 pub mod table;

@@ -186,6 +186,18 @@ pub const METRICS: &[Row] = &[
         "Requests that no route wants.",
     ),
     row(
+        "lictor_lb_outlier_ejected",
+        Kind::Gauge,
+        &[],
+        "Targets that are passed over because they fail.",
+    ),
+    row(
+        "lictor_lb_outlier_ejections_total",
+        Kind::Counter,
+        &[],
+        "Times that a target was found to fail and passed over.",
+    ),
+    row(
         "lictor_lb_panics_total",
         Kind::Counter,
         &[],
@@ -208,6 +220,12 @@ pub const METRICS: &[Row] = &[
         Kind::Histogram,
         &["service"],
         "Time from the head of a request to the end of its answer.",
+    ),
+    row(
+        "lictor_lb_retries_refused_total",
+        Kind::Counter,
+        &[],
+        "Requests that might have been sent again and were not, for want of budget.",
     ),
     row(
         "lictor_lb_retries_total",

@@ -239,7 +239,14 @@ impl Drop for Exchange {
         let counters = &self.worker.counters;
         match self.end {
             End::Complete => {}
-            End::ServerGone => counters.upstream_failures.add(1),
+            End::ServerGone => {
+                counters.upstream_failures.add(1);
+                if let Some(target) = &self.target {
+                    // Its route is not known here, and so is not how many others it has: that is looked at when
+                    // the next attempt fails.
+                    self.worker.watch.broke_off(&target.addr);
+                }
+            }
             End::ClientGone => {
                 counters.client_gone.add(1);
                 self.status = CLIENT_GONE;

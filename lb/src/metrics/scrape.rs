@@ -38,6 +38,9 @@ impl Collector for Scrape {
         families.number("http2_floods_total", sum(|worker| &worker.http2_floods));
         families.number("notfound_total", sum(|worker| &worker.not_found));
         families.number("panics_total", sum(|worker| &worker.panics));
+        families.number("outlier_ejected", sum(|worker| &worker.ejected));
+        families.number("outlier_ejections_total", sum(|worker| &worker.ejections));
+        families.number("retries_refused_total", sum(|worker| &worker.retries_refused));
         families.number("retries_total", sum(|worker| &worker.retries));
         families.number("tcp_conn_total", sum(|worker| &worker.tcp_accepted));
         families.number("tcp_connections", open(|worker| worker.tcp_connections.get()));

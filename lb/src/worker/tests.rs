@@ -4,6 +4,7 @@
 mod harness;
 
 mod drain;
+mod failing;
 mod h2;
 mod hostile;
 mod policy;
@@ -12,3 +13,4 @@ mod reloading;
 mod retrying;
 mod tcp;
 mod upgrading;
+mod upstreams;

@@ -58,7 +58,7 @@ async fn connect_and_see(balancer: &Balancer) -> (SendRequest<Body>, usize) {
     (sender, streams)
 }
 
-fn none() -> Body {
+pub(super) fn none() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 

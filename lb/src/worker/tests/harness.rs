@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, Format};
 use crate::config::{Config, Listener, Strategy};
 use crate::metrics::{Metrics, Scrape};
+use crate::outlier::Outliers;
 use crate::policy::Policy;
 use crate::router::Router;
 use crate::tls::Stores;
@@ -147,6 +148,7 @@ impl Balancer {
             access_log,
             registry: Registry::new(),
             stores,
+            outliers: Arc::new(Outliers::new(config.outliers)),
             policy: Arc::new(Policy::new(&config).unwrap()),
             no_route: no_route.subscribe(),
         };
