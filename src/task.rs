@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 /// Every task of the process. The order is that of stopping: traffic first, truth last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
+    /// The balancer's own entries in a catalog.
+    Presence,
     /// Listeners, routing table and connections of the balancer.
     Balancer,
     /// Pictures of the catalog on their way to the balancer.
@@ -34,6 +36,7 @@ pub enum Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Presence => "presence",
             Self::Balancer => "balancer",
             Self::Feed => "feed",
             Self::Registrator => "registrator",

@@ -4,6 +4,7 @@
 //! then do the workers listen. Stopping goes the other way: readiness is withdrawn, a pause lets those
 //! who watch it look elsewhere, workers finish their requests, then router and admin end.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use crate::access_log::{AccessLog, BadFormat, Format, Sink};
 use crate::admin::{Admin, View};
 use crate::config::{self, LogTarget};
 use crate::metrics::{Metrics, Scrape};
+use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
 use crate::worker::{Shared, Unclaimable, Workers};
 use crate::{Config, Inputs};
@@ -47,6 +49,9 @@ pub enum BuildError {
     /// The pattern of the access log is none.
     #[error("log.access.format: {0}")]
     AccessLog(#[from] BadFormat),
+    /// What is asked of requests cannot be asked.
+    #[error(transparent)]
+    Policy(#[from] BadPolicy),
     /// The access log cannot be written where it was asked for.
     #[error("log.access.target: {target}: {source}")]
     AccessLogTarget {
@@ -91,6 +96,7 @@ pub struct Lb {
     admin: Option<Admin>,
     router: Router,
     ready: watch::Sender<bool>,
+    policy: Arc<Policy>,
 }
 
 impl Config {
@@ -102,6 +108,7 @@ impl Config {
             .as_ref()
             .map(|log| access_log(log, &config.node))
             .transpose()?;
+        let policy = Arc::new(Policy::new(&config)?);
         let workers = Workers::claim(&config)?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
         let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
@@ -116,6 +123,7 @@ impl Config {
             admin,
             router,
             ready,
+            policy,
         })
     }
 }
@@ -141,6 +149,12 @@ impl Lb {
         self.ready.subscribe()
     }
 
+    /// Names that routes wish the balancer to be registered under (`register=`), as long as they are in the table.
+    #[must_use]
+    pub fn names(&self) -> watch::Receiver<Arc<BTreeSet<String>>> {
+        self.router.names()
+    }
+
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let live = self.router.live();
@@ -163,6 +177,8 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
+        let looks = self.policy.clone().run(metrics.of_a_worker(), behind.clone());
+        tasks.spawn(unfailing(looks));
         let mut known = self.inputs.known;
         let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
         if let Some(log) = access_log
@@ -192,6 +208,8 @@ impl Lb {
             table: live,
             metrics,
             access_log,
+            policy: self.policy,
+            no_route: self.inputs.no_route,
         };
         let halt = CancellationToken::new();
         let first_table = self.ready.subscribe();
@@ -225,6 +243,11 @@ fn access_log(log: &config::AccessLog, node: &str) -> Result<(Format, Sink), Bui
         source,
     })?;
     Ok((format, sink))
+}
+
+async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {
+    task.await;
+    Ok(())
 }
 
 /// The workers, from the first table on.

@@ -26,6 +26,7 @@ pub struct Router {
     config: Arc<Config>,
     live: Live,
     swapped: watch::Sender<()>,
+    names: watch::Sender<Arc<BTreeSet<String>>>,
     ready: watch::Sender<bool>,
     picture: Picture,
     builder: Builder,
@@ -58,6 +59,7 @@ impl Router {
         Ok(Self {
             live: Live::default(),
             swapped: watch::Sender::new(()),
+            names: watch::Sender::default(),
             ready,
             picture: Picture::new(),
             builder: Builder::new(config.clone()),
@@ -70,6 +72,12 @@ impl Router {
     #[must_use]
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// Names that routes of the current table wish the balancer to be registered under.
+    #[must_use]
+    pub fn names(&self) -> watch::Receiver<Arc<BTreeSet<String>>> {
+        self.names.subscribe()
     }
 
     /// Changes with every table that takes effect.
@@ -166,6 +174,14 @@ impl Router {
         self.gauges.skipped.set(count(table.skipped().count()));
         self.gauges.noted.set(count(table.notes().count()));
         self.gauges.swaps.inc();
+        let names = table.aliases();
+        self.names.send_if_modified(|last| {
+            let differ = **last != names;
+            if differ {
+                *last = Arc::new(names);
+            }
+            differ
+        });
         self.live.store(Arc::new(table));
         self.swapped.send_replace(());
     }

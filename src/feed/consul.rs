@@ -116,15 +116,21 @@ impl Consul {
         let catalog = self.follow_catalog(outs, metrics, &heard);
         let overrides = self.follow_key(&self.overrides.routes, metrics, "overrides", |pairs| {
             if let Some(pairs) = pairs {
-                tell(&outs.overrides, texts::commands(&self.overrides.routes, entries(pairs)));
+                tell(
+                    &outs.overrides,
+                    texts::commands(&self.overrides.routes, entries(pairs)),
+                );
             }
-            heard.send_modify(|heard| _ = *heard.overrides.insert(pairs.is_some() || heard.overrides == Some(true)));
+            heard.send_modify(|heard| note(&mut heard.overrides, pairs.is_some()));
         });
         let no_route = self.follow_key(&self.overrides.no_route, metrics, "noroute", |pairs| {
             if let Some(pairs) = pairs {
-                tell(&outs.no_route, texts::page(&self.overrides.no_route, entries(pairs)));
+                tell(
+                    &outs.no_route,
+                    texts::page(&self.overrides.no_route, entries(pairs)),
+                );
             }
-            heard.send_modify(|heard| _ = *heard.no_route.insert(pairs.is_some() || heard.no_route == Some(true)));
+            heard.send_modify(|heard| note(&mut heard.no_route, pairs.is_some()));
         });
         let open = async {
             let mut answered = heard.subscribe();
@@ -140,7 +146,8 @@ impl Consul {
             if !*outs.known.borrow() {
                 enough.await;
             }
-            outs.known.send_if_modified(|known| !std::mem::replace(known, true));
+            outs.known
+                .send_if_modified(|known| !std::mem::replace(known, true));
             std::future::pending::<()>().await;
         };
         tokio::select! {
@@ -216,6 +223,11 @@ struct Answered {
     /// `None`: asked and not answered yet; else whether there has been an answer.
     overrides: Option<bool>,
     no_route: Option<bool>,
+}
+
+/// An answer once had is not lost again.
+fn note(so_far: &mut Option<bool>, answered: bool) {
+    *so_far = Some(answered || *so_far == Some(true));
 }
 
 impl Answered {

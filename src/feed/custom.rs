@@ -64,7 +64,8 @@ impl Custom {
             metrics.told("custom", outcome.as_ref().err().map(|error| error as _));
             let waiting = outcome.is_err() && !*outs.known.borrow() && Instant::now() < until;
             if !waiting {
-                outs.known.send_if_modified(|known| !std::mem::replace(known, true));
+                outs.known
+                    .send_if_modified(|known| !std::mem::replace(known, true));
             }
             tokio::time::sleep(if waiting { retry } else { self.poll }).await;
         }
@@ -74,7 +75,11 @@ impl Custom {
         let body = self.client.fetch(&self.path).await?;
         let read = commands::read(&body)?;
         tell(&outs.overrides, read.text);
-        for reason in read.skipped.iter().filter(|reason| !self.skipped.contains(reason)) {
+        for reason in read
+            .skipped
+            .iter()
+            .filter(|reason| !self.skipped.contains(reason))
+        {
             metrics.skipped(reason);
         }
         self.skipped = read.skipped;

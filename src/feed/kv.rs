@@ -30,24 +30,37 @@ impl ConsulKv {
 impl Kv for ConsulKv {
     fn get<'a>(&'a self, key: &'a str) -> lb::KvFuture<'a, Option<Entry>> {
         Box::pin(async move {
-            let answer = self.client.kv_get(key, &Self::query()).await.map_err(failed)?;
-            Ok(answer.rows.map(entry))
+            let answer = self
+                .client
+                .kv_get(key, &Self::query())
+                .await
+                .map_err(|error| failed(&error))?;
+            Ok(answer.rows.as_ref().map(entry))
         })
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> lb::KvFuture<'a, Vec<Entry>> {
         Box::pin(async move {
-            let answer = self.client.kv_list(prefix, &Self::query()).await.map_err(failed)?;
-            Ok(answer.rows.into_iter().map(entry).collect())
+            let answer = self
+                .client
+                .kv_list(prefix, &Self::query())
+                .await
+                .map_err(|error| failed(&error))?;
+            Ok(answer.rows.iter().map(entry).collect())
         })
     }
 
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, cas: Option<u64>) -> lb::KvFuture<'a, bool> {
-        Box::pin(async move { self.client.kv_put(key, value, 0, cas).await.map_err(failed) })
+        Box::pin(async move {
+            self.client
+                .kv_put(key, value, 0, cas)
+                .await
+                .map_err(|error| failed(&error))
+        })
     }
 }
 
-fn entry(pair: Pair) -> Entry {
+fn entry(pair: &Pair) -> Entry {
     Entry {
         key: pair.key.to_string(),
         value: pair.value.to_vec(),
@@ -55,7 +68,7 @@ fn entry(pair: Pair) -> Entry {
     }
 }
 
-fn failed(error: api::ClientError) -> KvError {
+fn failed(error: &api::ClientError) -> KvError {
     KvError(error.to_string())
 }
 

@@ -138,7 +138,10 @@ impl Metrics {
         self.failures.with_label_values(&["service"]).inc();
         let now = Instant::now();
         let mut reach = self.reach();
-        if reach.warned_of_service.is_none_or(|last| now.duration_since(last) >= QUIET) {
+        if reach
+            .warned_of_service
+            .is_none_or(|last| now.duration_since(last) >= QUIET)
+        {
             reach.warned_of_service = Some(now);
             tracing::warn!(%trouble, "cannot read a service; its routes stay as they are");
         }
@@ -208,7 +211,7 @@ mod tests {
     fn shown(metrics: &Metrics, name: &str) -> f64 {
         let families = metrics.collect();
         let family = families.iter().find(|family| family.name() == name).unwrap();
-        family.get_metric()[0].get_gauge().value()
+        family.get_metric()[0].get_gauge().get_value()
     }
 
     #[test]
@@ -233,7 +236,11 @@ mod tests {
     fn every_metric_has_its_row() {
         let metrics = Metrics::new();
         metrics.service_failed(&"500");
-        let names: BTreeSet<_> = metrics.collect().iter().map(|family| family.name().to_owned()).collect();
+        let names: BTreeSet<_> = metrics
+            .collect()
+            .iter()
+            .map(|family| family.name().to_owned())
+            .collect();
         let rows: BTreeSet<_> = METRICS.iter().map(|(name, ..)| (*name).to_owned()).collect();
         assert_eq!(names, rows);
     }

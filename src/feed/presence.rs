@@ -35,7 +35,7 @@ const LEAVE: Duration = Duration::from_secs(3);
 #[derive(Clone)]
 pub enum Registry {
     /// A foreign agent.
-    Foreign(Client),
+    Foreign(Box<Client>),
     /// This one.
     Own(Local),
 }
@@ -54,7 +54,10 @@ impl Registry {
 
     async fn register(&self, registration: Registration) -> Result<(), String> {
         match self {
-            Self::Foreign(client) => client.register(&registration).await.map_err(|error| error.to_string()),
+            Self::Foreign(client) => client
+                .register(&registration)
+                .await
+                .map_err(|error| error.to_string()),
             Self::Own(local) => {
                 local.register(registration, true).await;
                 Ok(())
@@ -78,7 +81,9 @@ impl Registry {
     async fn refresh(&self, check: &str) -> Result<(), String> {
         match self {
             Self::Foreign(client) => {
-                let told = client.update_check(check, Status::Passing, "the balancer runs").await;
+                let told = client
+                    .update_check(check, Status::Passing, "the balancer runs")
+                    .await;
                 told.map_err(|error| error.to_string())
             }
             Self::Own(local) => {
@@ -142,8 +147,16 @@ impl Card {
                 ..ServiceSpec::default()
             },
             checks: vec![
-                check(self.ttl_id(name), "the balancer says that it runs", Probe::Ttl { ttl: TTL }),
-                check(format!("{}-health", self.id(name)), "/health", Probe::Http(health)),
+                check(
+                    self.ttl_id(name),
+                    "the balancer says that it runs",
+                    Probe::Ttl { ttl: TTL },
+                ),
+                check(
+                    format!("{}-health", self.id(name)),
+                    "/health",
+                    Probe::Http(health),
+                ),
             ],
         }
     }
@@ -235,7 +248,8 @@ impl Presence {
             }
         };
         if tokio::time::timeout(LEAVE, leave).await.is_err() {
-            self.metrics.registration_failed("", "the catalog did not let the balancer go in time");
+            self.metrics
+                .registration_failed("", "the catalog did not let the balancer go in time");
         }
         Ok(())
     }

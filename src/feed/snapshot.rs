@@ -110,7 +110,10 @@ impl Snapshot {
         let mut trouble = None;
         loop {
             let picture = instances.borrow_and_update().clone();
-            let (text, page) = (overrides.borrow_and_update().clone(), no_route.borrow_and_update().clone());
+            let (text, page) = (
+                overrides.borrow_and_update().clone(),
+                no_route.borrow_and_update().clone(),
+            );
             let (snapshot, datacenter) = (self.clone(), datacenter.to_owned());
             let writing = tokio::task::spawn_blocking(move || {
                 let entry = |found: &Arc<Instance>| HealthEntry::of(found, &datacenter);
@@ -129,7 +132,11 @@ impl Snapshot {
             }
             trouble = now;
             tokio::time::sleep(GAP).await;
-            if !any_changed([&instances.has_changed(), &overrides.has_changed(), &no_route.has_changed()]) {
+            if !any_changed([
+                &instances.has_changed(),
+                &overrides.has_changed(),
+                &no_route.has_changed(),
+            ]) {
                 tokio::select! {
                     _ = instances.changed() => instances.mark_changed(),
                     _ = overrides.changed() => overrides.mark_changed(),

@@ -13,7 +13,11 @@ pub fn commands<'a>(path: &str, entries: impl IntoIterator<Item = (&'a str, &'a 
         let gap = if text.is_empty() { "" } else { "\n\n" };
         // A key may hold a line end, and what is behind it must not be read as a command.
         let key = key.escape_debug();
-        let _ = write!(text, "{gap}# --- {key}\n{}", String::from_utf8_lossy(value).trim());
+        let _ = write!(
+            text,
+            "{gap}# --- {key}\n{}",
+            String::from_utf8_lossy(value).trim()
+        );
     }
     text
 }
@@ -43,7 +47,10 @@ mod tests {
         ("fabio/config", b"\nroute del web\n\n"),
         ("fabio/config/a", b"  route add a /a http://10.0.0.1/  "),
         ("fabio/config/empty", b""),
-        ("fabio/config/odd\nroute del x", b"route add \xff / http://10.0.0.1/\r\nroute del b"),
+        (
+            "fabio/config/odd\nroute del x",
+            b"route add \xff / http://10.0.0.1/\r\nroute del b",
+        ),
         ("fabio/configuration", b"route del everything"),
         ("fabio/noroute.html", b"<p>nothing</p>\n"),
     ];

@@ -67,10 +67,20 @@ impl Entry {
         };
         if let Some(tags) = self.tags.as_deref().filter(|tags| !tags.is_empty()) {
             let list = tags.iter().map(|tag| listed("tags", tag, false));
-            let _ = write!(line, " tags \"{}\"", list.collect::<Result<Vec<_>, _>>()?.join(","));
+            let _ = write!(
+                line,
+                " tags \"{}\"",
+                list.collect::<Result<Vec<_>, _>>()?.join(",")
+            );
         }
         let opts = self.opts.iter().flatten().filter(|_| self.cmd == "route add");
-        let opts = opts.map(|(name, value)| Ok(format!("{}={}", listed("opts", name, true)?, listed("opts", value, true)?)));
+        let opts = opts.map(|(name, value)| {
+            Ok(format!(
+                "{}={}",
+                listed("opts", name, true)?,
+                listed("opts", value, true)?
+            ))
+        });
         let opts = opts.collect::<Result<Vec<_>, String>>()?;
         if !opts.is_empty() {
             let _ = write!(line, " opts \"{}\"", opts.join(" "));
@@ -141,9 +151,7 @@ fn word<'a>(name: &str, text: &'a str) -> Result<&'a str, String> {
 
 /// A member of a quoted list. Tags may hold blanks and no commas, options it is the other way round.
 fn listed<'a>(name: &str, text: &'a str, is_option: bool) -> Result<&'a str, String> {
-    let spoilt = |c: char| {
-        c.is_control() || c == '"' || if is_option { c.is_whitespace() } else { c == ',' }
-    };
+    let spoilt = |c: char| c.is_control() || c == '"' || if is_option { c.is_whitespace() } else { c == ',' };
     let right = if is_option { "blanks" } else { "commas" };
     if text.contains(spoilt) {
         return Err(format!("{name} {text:?}: expected no {right} and no quotes"));
@@ -195,7 +203,11 @@ mod tests {
         ]"#;
         let read = read(body.as_bytes()).unwrap();
         assert_eq!(read.text, "route add a / http://a/\n");
-        let whys: Vec<_> = read.skipped.iter().map(|why| why.split(": ").nth(1).unwrap()).collect();
+        let whys: Vec<_> = read
+            .skipped
+            .iter()
+            .map(|why| why.split(": ").nth(1).unwrap())
+            .collect();
         assert_eq!(
             whys,
             [

@@ -59,7 +59,11 @@ async fn what_was_kept_is_shown_again_as_it_was() {
     let snapshot = Snapshot::at(&path.to_string_lossy());
     assert!(snapshot.read().is_none());
     let (outs, _inputs) = Outs::new();
-    let picture: Picture = ["a", "b"].map(instance).into_iter().map(|found| (found.key(), found)).collect();
+    let picture: Picture = ["a", "b"]
+        .map(instance)
+        .into_iter()
+        .map(|found| (found.key(), found))
+        .collect();
     outs.instances.send_replace(picture.clone());
     outs.overrides.send_replace("route del web".into());
     outs.no_route.send_replace("<p>".into());
@@ -81,14 +85,21 @@ async fn what_was_kept_is_shown_again_as_it_was() {
     assert_eq!(restored.datacenter, "dc7");
     assert!(picture.iter().zip(&restored.instances).all(|(a, b)| a == b));
     assert_eq!(restored.instances.len(), 2);
-    assert_eq!((&*restored.overrides, &*restored.no_route), ("route del web", "<p>"));
+    assert_eq!(
+        (&*restored.overrides, &*restored.no_route),
+        ("route del web", "<p>")
+    );
 }
 
 #[test]
 fn a_snapshot_that_cannot_be_read_is_as_good_as_none() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("routes.json");
-    for text in ["", "{", "{\"version\":2,\"datacenter\":\"\",\"instances\":[],\"overrides\":\"\",\"no_route\":\"\"}"] {
+    for text in [
+        "",
+        "{",
+        "{\"version\":2,\"datacenter\":\"\",\"instances\":[],\"overrides\":\"\",\"no_route\":\"\"}",
+    ] {
         std::fs::write(&path, text).unwrap();
         assert!(Snapshot::at(&path.to_string_lossy()).read().is_none(), "{text}");
     }
