@@ -124,6 +124,9 @@ impl Agent {
     }
 }
 
+/// How long a catalog that was reached may take to be read before a snapshot takes its place.
+const SPARE_AFTER: Duration = Duration::from_secs(3);
+
 /// What feeds the balancer until it is dropped.
 type Feed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -132,11 +135,13 @@ struct Catalog {
     consul: feed::consul::Consul,
     snapshot: Option<Snapshot>,
     datacenter: String,
-    patience: Duration,
+    /// When the snapshot takes its place.
+    spare_after: Duration,
 }
 
 impl Catalog {
-    /// Waits for the catalog as `registry.timeout` says; a snapshot is as good as an answer.
+    /// Waits for the catalog as `registry.timeout` says. With a snapshot it is asked once: what serves must not wait for
+    /// what does not answer.
     async fn reach(
         config: &config::registry::Registry,
         balancer: &mut lb::Config,
@@ -145,11 +150,17 @@ impl Catalog {
         let consul = consul.map_err(|error| BuildError::of("registry.consul.addr", &error))?;
         let snapshot = config.snapshot.as_deref().map(Snapshot::at);
         let spare = snapshot.as_ref().and_then(Snapshot::read);
-        match (consul.datacenter((config.timeout, config.retry)).await, spare) {
+        let patience = match spare {
+            Some(_) => Duration::from_millis(1),
+            None => config.timeout,
+        };
+        let mut spare_after = SPARE_AFTER;
+        match (consul.datacenter((patience, config.retry)).await, spare) {
             (Ok(datacenter), _) => balancer.datacenter = datacenter.unwrap_or(balancer.datacenter.clone()),
             (Err(trouble), Some(spare)) => {
                 tracing::warn!(%trouble, "Consul is out of reach; routes are those of the snapshot");
                 balancer.datacenter = spare.datacenter;
+                spare_after = Duration::ZERO;
             }
             (Err(trouble), None) => {
                 let waited = catalog::duration::format(config.timeout);
@@ -162,7 +173,7 @@ impl Catalog {
             consul,
             snapshot,
             datacenter: balancer.datacenter.clone(),
-            patience: config.timeout,
+            spare_after,
         })
     }
 
@@ -174,7 +185,7 @@ impl Catalog {
                     None => std::future::pending().await,
                 }
             };
-            let spare = (self.snapshot.as_ref(), self.patience);
+            let spare = (self.snapshot.as_ref(), self.spare_after);
             tokio::select! {
                 () = self.consul.follow(&outs, &metrics, spare) => {}
                 () = keep => {}

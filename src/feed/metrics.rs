@@ -126,7 +126,10 @@ impl Metrics {
                 if let Some(since) = reach.down_since.filter(|_| reach.silent.is_empty()) {
                     reach.down_since = None;
                     self.reached.set(1);
-                    let after = catalog::duration::format(now.duration_since(since));
+                    let after = now.duration_since(since);
+                    let after = catalog::duration::format(Duration::from_secs_f64(
+                        (after.as_secs_f64() * 1000.0).round() / 1000.0,
+                    ));
                     tracing::info!(after, "source of routes in reach again");
                 }
             }
@@ -156,7 +159,7 @@ impl Metrics {
     /// The balancer could not be registered, or deregistered, under a name.
     pub fn registration_failed(&self, name: &str, error: &str) {
         self.registrations.inc();
-        tracing::warn!(name, error, "cannot register the balancer; it is tried again");
+        tracing::warn!(name, error, "cannot register or deregister the balancer");
     }
 
     /// A snapshot could not be written.
