@@ -4,7 +4,7 @@
 //! A test holds rows and lines together. Names are fabio's where fabio has one, with dots as underscores, the
 //! unit and `_total` where Prometheus wants them, below `lictor_lb_`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -14,9 +14,11 @@ use crate::histogram::Bounds;
 use crate::table::Table;
 
 mod counters;
+mod doors;
 mod scrape;
 
-pub(crate) use counters::{Counters, ServiceCounters};
+pub(crate) use counters::{Count, Counters, ServiceCounters};
+use doors::Ports;
 pub(crate) use scrape::Scrape;
 
 /// What kind of number a metric is.
@@ -69,6 +71,12 @@ const ROUTE: &[&str] = &["service", "host", "path", "target"];
 /// All of them, in alphabetical order.
 pub const METRICS: &[Row] = &[
     row(
+        "lictor_lb_accept_errors_total",
+        Kind::Counter,
+        &[],
+        "Failures to accept connections: no file descriptors, no memory.",
+    ),
+    row(
         "lictor_lb_access_log_dropped_total",
         Kind::Counter,
         &[],
@@ -97,6 +105,12 @@ pub const METRICS: &[Row] = &[
         Kind::Gauge,
         &[],
         "Open client connections.",
+    ),
+    row(
+        "lictor_lb_connections_refused_total",
+        Kind::Counter,
+        &[],
+        "Connections closed since their client has as many as proxy.limit.conns.",
     ),
     row(
         "lictor_lb_denied_total",
@@ -147,6 +161,13 @@ pub const METRICS: &[Row] = &[
         "Requests sent to a service, by status of the answer.",
     ),
     row(
+        "lictor_lb_listener_failures_total",
+        Kind::Counter,
+        &[],
+        "Attempts to open a port of a TCP route that failed.",
+    ),
+    row("lictor_lb_listeners", Kind::Gauge, &[], "Addresses listened on."),
+    row(
         "lictor_lb_noted_tags",
         Kind::Gauge,
         &[],
@@ -169,6 +190,18 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Connections lost to a fault of the balancer.",
+    ),
+    row(
+        "lictor_lb_proxy_header_distrusted_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for a PROXY header of a peer that is not in proxy.trusted.",
+    ),
+    row(
+        "lictor_lb_proxy_header_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for a PROXY header that is malformed or late.",
     ),
     row(
         "lictor_lb_requests_seconds",
@@ -243,6 +276,18 @@ pub const METRICS: &[Row] = &[
         "TCP connections for which no target could be reached.",
     ),
     row(
+        "lictor_lb_tcp_denied_total",
+        Kind::Counter,
+        &[],
+        "TCP connections closed by the rules of their target.",
+    ),
+    row(
+        "lictor_lb_tcp_hello_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for lack of a TLS ClientHello with a server name.",
+    ),
+    row(
         "lictor_lb_tcp_noroute_total",
         Kind::Counter,
         &[],
@@ -265,6 +310,12 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Such connections without a route or a healthy target.",
+    ),
+    row(
+        "lictor_lb_tls_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed since their TLS handshake failed.",
     ),
     row(
         "lictor_lb_unavailable_total",
@@ -307,6 +358,9 @@ pub(crate) struct Metrics {
     bounds: Bounds,
     /// `metrics.prometheus.buckets`, in order.
     buckets: Vec<f64>,
+    /// Written by the owner of the listeners.
+    pub(crate) ports: Ports,
+    apart: OnceLock<Arc<Counters>>,
 }
 
 impl Metrics {
@@ -321,7 +375,14 @@ impl Metrics {
             access_log,
             bounds: Bounds::of(&config.metrics),
             buckets,
+            ports: Ports::default(),
+            apart: OnceLock::new(),
         }
+    }
+
+    /// Counters of what no worker does, written by one task at a time.
+    pub(crate) fn apart(&self) -> Arc<Counters> {
+        self.apart.get_or_init(|| self.of_a_worker()).clone()
     }
 
     /// New counters, for a worker to write.
