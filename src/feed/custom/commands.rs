@@ -239,7 +239,7 @@ mod tests {
             let read = read(entry.to_string().as_bytes()).unwrap();
             prop_assert_eq!(read.text.lines().count() + read.skipped.len(), 1);
             prop_assert!(read.text.is_empty() || read.text.starts_with(cmd));
-            prop_assert!(read.text.matches('"').count() % 2 == 0);
+            prop_assert!(read.text.matches('"').count().is_multiple_of(2));
         }
     }
 }
