@@ -13,12 +13,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use prometheus::Registry;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::feed;
 use crate::feed::presence::{self, Presence};
 use crate::net;
+use crate::reload::{self, Reload};
 use crate::task::{Died, Task, Tasks};
 
 /// How long stopping may take beyond what the balancer needs to drain.
@@ -32,6 +34,15 @@ pub struct Agent {
     notes: Vec<String>,
     parts: Vec<Part>,
     stop_limit: Duration,
+}
+
+/// What the balancer is made of.
+struct Plan {
+    config: lb::Config,
+    inputs: lb::Inputs,
+    /// Reads its configuration again.
+    read: reload::Read,
+    counted: feed::metrics::Metrics,
 }
 
 /// How and where the balancer shows itself.
@@ -102,15 +113,33 @@ impl Agent {
     /// go before it does.
     fn add_balancer(
         &mut self,
-        config: lb::Config,
-        inputs: lb::Inputs,
+        plan: Plan,
         shown: Option<Shown>,
         metrics: &Registry,
     ) -> Result<(), BuildError> {
+        let Plan {
+            config,
+            inputs,
+            read,
+            counted,
+        } = plan;
         self.stop_limit += config.grace + config.shutdown_wait;
         let admin_over_tls = config.ui.as_ref().is_some_and(|ui| ui.listener.tls.is_some());
+        let (node, datacenter) = (config.node.clone(), config.datacenter.clone());
+        let (ask, requests) = mpsc::channel(1);
+        let inputs = lb::Inputs {
+            reload: Some(ask),
+            ..inputs
+        };
         let balancer = config.build(inputs, metrics);
         let balancer = balancer.map_err(|error| BuildError::of("balancer", &error))?;
+        let fill_in = move |config: &mut lb::Config| {
+            config.node.clone_from(&node);
+            config.datacenter.clone_from(&datacenter);
+        };
+        let reload = Reload::new(read, balancer.reloader(), Box::new(fill_in), requests, counted);
+        let reload = reload.map_err(|error| BuildError::of("signals", &error))?;
+        self.part(Task::Reload, |stop| reload.run(stop));
         let mut admin = None;
         for lb::Bound { what, addr } in balancer.bound() {
             match what {

@@ -244,7 +244,7 @@ impl Router {
         self.gauges.skipped.set(count(tags));
         self.gauges.noted.set(count(table.notes().count()));
         self.gauges.swaps.inc();
-        let names = table.aliases();
+        let names: BTreeSet<String> = table.aliases().iter().map(ToString::to_string).collect();
         self.names.send_if_modified(|last| {
             let differ = **last != names;
             if differ {

@@ -179,15 +179,6 @@ impl Table {
         tagged.chain(self.names.routes())
     }
 
-    /// Names that targets wish the balancer to be registered under (`register=`).
-    #[must_use]
-    pub fn aliases(&self) -> BTreeSet<String> {
-        let targets = self.routes().flat_map(|route| &route.targets);
-        targets
-            .filter_map(|target| target.options.register.as_deref().map(str::to_owned))
-            .collect()
-    }
-
     /// Whether it has a target at this authority.
     #[must_use]
     pub fn leads_to(&self, authority: &str) -> bool {

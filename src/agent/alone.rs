@@ -6,10 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::client::Client;
 use prometheus::Registry;
 use registrator::registry::consul::Consul;
 
-use super::{Agent, BuildError, Shown, registrator_config};
+use super::{Agent, BuildError, Plan, Shown, registrator_config};
 use crate::config;
 use crate::config::registry::{Backend, NoRoute};
 use crate::feed::custom::Custom;
@@ -18,6 +19,7 @@ use crate::feed::metrics::Metrics;
 use crate::feed::snapshot::Snapshot;
 use crate::feed::{self, Outs, presence};
 use crate::net;
+use crate::reload;
 use crate::task::Task;
 
 impl Agent {
@@ -25,7 +27,7 @@ impl Agent {
     ///
     /// # Errors
     /// What cannot be built, with the option that asked for it; the source of routes where it is not there in time.
-    pub async fn build_lb(config: config::Lb) -> Result<Self, BuildError> {
+    pub async fn build_lb(config: config::Lb, read: reload::Read) -> Result<Self, BuildError> {
         let (registry, mut balancer) = (config.registry, config.lb);
         balancer.node = net::hostname();
         let registered = Registry::new();
@@ -34,58 +36,31 @@ impl Agent {
             .register(&registered)
             .map_err(|error| BuildError::of("metrics of the feed", &error))?;
         let (outs, mut inputs) = Outs::new();
-        let mut shown = None;
-        let (from, feed) = match registry.backend {
-            Backend::Consul => {
-                let source = Catalog::reach(&registry, &mut balancer).await?;
-                let client = source.consul.client().clone();
-                let from = client.address().to_owned();
-                inputs.kv = Some(feed::kv::door(client.clone()));
-                shown = Some(Shown {
-                    register: registry.consul.register.clone(),
-                    registry: presence::Registry::Foreign(Box::new(client)),
-                    host: net::host_address().unwrap_or(IpAddr::from([127, 0, 0, 1])),
-                    metrics: metrics.clone(),
-                });
-                (from, source.follow(outs, metrics))
+        let source = Source::of(&registry, &mut balancer, outs, metrics.clone()).await?;
+        let shown = source.consul.map(|client| {
+            inputs.kv = Some(feed::kv::door(client.clone()));
+            Shown {
+                register: registry.consul.register.clone(),
+                registry: presence::Registry::Foreign(Box::new(client)),
+                host: net::host_address().unwrap_or(IpAddr::from([127, 0, 0, 1])),
+                metrics: metrics.clone(),
             }
-            Backend::Static => {
-                let text = Text::Here(registry.fixed.routes.clone());
-                let files = Files::new(text, registry.fixed.no_route.clone().into());
-                (
-                    "the configuration".to_owned(),
-                    from_files(files, outs, metrics, &registry).await?,
-                )
-            }
-            Backend::File => {
-                let path = registry.file.path.clone();
-                let files = Files::new(
-                    Text::At(path.clone().into()),
-                    registry.file.no_route.clone().into(),
-                );
-                (path, from_files(files, outs, metrics, &registry).await?)
-            }
-            Backend::Custom => {
-                let custom = Custom::new(&registry.custom);
-                let custom = custom.map_err(|error| BuildError::of("registry.custom.host", &error))?;
-                if let NoRoute::Html(page) = &registry.custom.no_route {
-                    feed::tell(&outs.no_route, page.clone());
-                }
-                (
-                    custom.address().to_owned(),
-                    from_custom(custom, outs, metrics, &registry),
-                )
-            }
-        };
-        let title = format!(
-            "Lictor {} balancer: routes from {from}",
-            env!("CARGO_PKG_VERSION")
+        });
+        let (version, from) = (env!("CARGO_PKG_VERSION"), source.from);
+        let mut agent = Self::new(
+            format!("Lictor {version} balancer: routes from {from}"),
+            config.notes,
         );
-        let mut agent = Self::new(title, config.notes);
-        agent.add_balancer(balancer, inputs, shown, &registered)?;
+        let plan = Plan {
+            config: balancer,
+            inputs,
+            read,
+            counted: metrics,
+        };
+        agent.add_balancer(plan, shown, &registered)?;
         agent.part(Task::Feed, |stop| async move {
             tokio::select! {
-                () = feed => {}
+                () = source.feed => {}
                 () = stop.cancelled() => {}
             }
             Ok::<_, Infallible>(())
@@ -129,6 +104,62 @@ const SPARE_AFTER: Duration = Duration::from_secs(3);
 
 /// What feeds the balancer until it is dropped.
 type Feed = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Where routes come from.
+struct Source {
+    /// In words.
+    from: String,
+    feed: Feed,
+    /// A catalog, where it is one.
+    consul: Option<Client>,
+}
+
+impl Source {
+    async fn of(
+        registry: &config::registry::Registry,
+        balancer: &mut lb::Config,
+        outs: Outs,
+        metrics: Metrics,
+    ) -> Result<Self, BuildError> {
+        let (from, feed) = match registry.backend {
+            Backend::Consul => {
+                let catalog = Catalog::reach(registry, balancer).await?;
+                let client = catalog.consul.client().clone();
+                return Ok(Self {
+                    from: client.address().to_owned(),
+                    feed: catalog.follow(outs, metrics),
+                    consul: Some(client),
+                });
+            }
+            Backend::Static => {
+                let text = Text::Here(registry.fixed.routes.clone());
+                let files = Files::new(text, registry.fixed.no_route.clone().into());
+                let feed = from_files(files, outs, metrics, registry).await?;
+                ("the configuration".to_owned(), feed)
+            }
+            Backend::File => {
+                let path = registry.file.path.clone();
+                let text = Text::At(path.clone().into());
+                let files = Files::new(text, registry.file.no_route.clone().into());
+                (path, from_files(files, outs, metrics, registry).await?)
+            }
+            Backend::Custom => {
+                let custom = Custom::new(&registry.custom);
+                let custom = custom.map_err(|error| BuildError::of("registry.custom.host", &error))?;
+                if let NoRoute::Html(page) = &registry.custom.no_route {
+                    feed::tell(&outs.no_route, page.clone());
+                }
+                let from = custom.address().to_owned();
+                (from, from_custom(custom, outs, metrics, registry))
+            }
+        };
+        Ok(Self {
+            from,
+            feed,
+            consul: None,
+        })
+    }
+}
 
 /// A foreign catalog that was reached, or a snapshot that stands in for it.
 struct Catalog {

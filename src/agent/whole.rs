@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, BuildError, Shown, registrator_config};
+use super::{Agent, BuildError, Plan, Shown, registrator_config};
 use crate::check::{Checks, Event};
 use crate::config;
 use crate::embed::{Door, Feed, Stopped};
@@ -21,7 +21,7 @@ use crate::local::Local;
 use crate::store::Store;
 use crate::sync::Sync;
 use crate::task::Task;
-use crate::{dns, http, leader, net};
+use crate::{dns, http, leader, net, reload};
 
 /// From one whole comparison of local table and catalog to the next (Consul's figure for small
 /// clusters).
@@ -43,6 +43,7 @@ struct Routing {
     lb: Option<lb::Config>,
     keys: config::registry::Overrides,
     register: config::registry::Register,
+    read: reload::Read,
 }
 
 impl Agent {
@@ -50,7 +51,7 @@ impl Agent {
     ///
     /// # Errors
     /// The first part that cannot be built, with the option that asked for it.
-    pub async fn build(config: config::Agent) -> Result<Self, BuildError> {
+    pub async fn build(config: config::Agent, read: reload::Read) -> Result<Self, BuildError> {
         let identity = Arc::new(identity(&config));
         let title = format!(
             "Lictor {} agent: node '{}', datacenter '{}', one server, everything in memory",
@@ -92,6 +93,7 @@ impl Agent {
             lb: config.lb,
             keys: config.overrides,
             register: config.register,
+            read,
         };
         agent.balancer(routing, &core, stopped)?;
 
@@ -209,13 +211,19 @@ impl Agent {
         metrics
             .register(&core.metrics)
             .map_err(|error| BuildError::of("balancer", &error))?;
+        let plan = Plan {
+            config: balancer,
+            inputs,
+            read: config.read,
+            counted: metrics.clone(),
+        };
         let shown = Shown {
             register: config.register,
             registry: presence::Registry::Own(core.local.clone()),
             host: core.identity.advertise,
             metrics,
         };
-        self.add_balancer(balancer, inputs, Some(shown), &core.metrics)?;
+        self.add_balancer(plan, Some(shown), &core.metrics)?;
         self.part(Task::Feed, |stop| feed.run(stop));
         Ok(())
     }

@@ -43,6 +43,12 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
         &[],
         "Attempts to register or deregister the balancer that failed.",
     ),
+    (
+        RELOADS,
+        "counter",
+        &["outcome"],
+        "Configurations that were read again while running: applied, refused.",
+    ),
     (SNAPSHOTS, "counter", &[], "Snapshots that could not be written."),
 ];
 
@@ -51,6 +57,7 @@ const REACHED: &str = "lictor_lb_catalog_reached";
 const FAILURES: &str = "lictor_lb_catalog_failures_total";
 const SKIPPED: &str = "lictor_lb_custom_skipped_total";
 const REGISTRATIONS: &str = "lictor_lb_registration_failures_total";
+const RELOADS: &str = "lictor_lb_reloads_total";
 const SNAPSHOTS: &str = "lictor_lb_snapshot_failures_total";
 
 const VALID: &str = "the names in METRICS are valid";
@@ -67,6 +74,7 @@ pub struct Metrics {
     failures: IntCounterVec,
     skipped: IntCounter,
     registrations: IntCounter,
+    reloads: IntCounterVec,
     snapshots: IntCounter,
 }
 
@@ -92,6 +100,7 @@ impl Metrics {
             failures: failures.expect(VALID),
             skipped: counter(SKIPPED),
             registrations: counter(REGISTRATIONS),
+            reloads: IntCounterVec::new(Opts::new(RELOADS, about(RELOADS)), &["outcome"]).expect(VALID),
             snapshots: counter(SNAPSHOTS),
         };
         metrics.reached.set(1);
@@ -168,18 +177,36 @@ impl Metrics {
         tracing::warn!(path, error, "cannot write the snapshot of routes");
     }
 
+    /// The configuration was read again.
+    pub fn reloaded(&self, outcome: &Result<Vec<String>, String>) {
+        match outcome {
+            Ok(changed) => {
+                self.reloads.with_label_values(&["applied"]).inc();
+                tracing::info!(changes = changed.len(), "configuration read again");
+                for change in changed {
+                    tracing::info!(%change, "configuration");
+                }
+            }
+            Err(why) => {
+                self.reloads.with_label_values(&["refused"]).inc();
+                tracing::warn!(%why, "configuration read again and refused; nothing has changed");
+            }
+        }
+    }
+
     fn reach(&self) -> MutexGuard<'_, Reach> {
         // Held for a few lines, none of which leaves it half changed.
         self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parts(&self) -> [&dyn Collector; 6] {
+    fn parts(&self) -> [&dyn Collector; 7] {
         [
             &self.age,
             &self.reached,
             &self.failures,
             &self.skipped,
             &self.registrations,
+            &self.reloads,
             &self.snapshots,
         ]
     }
@@ -239,6 +266,7 @@ mod tests {
     fn every_metric_has_its_row() {
         let metrics = Metrics::new();
         metrics.service_failed(&"500");
+        metrics.reloaded(&Ok(Vec::new()));
         let names: BTreeSet<_> = metrics
             .collect()
             .iter()
