@@ -13,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 /// Every task of the process. The order is that of stopping: traffic first, truth last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
+    /// Requests to read the configuration again.
+    Reload,
+    /// The balancer's own entries in a catalog.
+    Presence,
     /// Listeners, routing table and connections of the balancer.
     Balancer,
     /// Pictures of the catalog on their way to the balancer.
@@ -34,6 +38,8 @@ pub enum Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Reload => "reload",
+            Self::Presence => "presence",
             Self::Balancer => "balancer",
             Self::Feed => "feed",
             Self::Registrator => "registrator",

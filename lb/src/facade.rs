@@ -4,6 +4,7 @@
 //! then do the workers listen. Stopping goes the other way: readiness is withdrawn, a pause lets those
 //! who watch it look elsewhere, workers finish their requests, then router and admin end.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -154,6 +155,12 @@ impl Lb {
     #[must_use]
     pub fn ready(&self) -> watch::Receiver<bool> {
         self.ready.subscribe()
+    }
+
+    /// Names that routes wish the balancer to be registered under (`register=`), as long as they are in the table.
+    #[must_use]
+    pub fn names(&self) -> watch::Receiver<Arc<BTreeSet<String>>> {
+        self.router.names()
     }
 
     /// For whoever may have another configuration while it runs.

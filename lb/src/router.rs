@@ -32,6 +32,7 @@ pub struct Router {
     config: Arc<Config>,
     live: Live,
     swapped: watch::Sender<()>,
+    names: watch::Sender<Arc<BTreeSet<String>>>,
     ready: watch::Sender<bool>,
     picture: Picture,
     commands: Arc<str>,
@@ -64,6 +65,7 @@ impl Router {
         Ok(Self {
             live: Live::default(),
             swapped: watch::Sender::new(()),
+            names: watch::Sender::default(),
             ready,
             picture: Picture::new(),
             commands: Arc::default(),
@@ -78,6 +80,12 @@ impl Router {
     #[must_use]
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// Names that routes of the current table wish the balancer to be registered under.
+    #[must_use]
+    pub fn names(&self) -> watch::Receiver<Arc<BTreeSet<String>>> {
+        self.names.subscribe()
     }
 
     /// Changes with every table that takes effect.
@@ -236,6 +244,14 @@ impl Router {
         self.gauges.skipped.set(count(tags));
         self.gauges.noted.set(count(table.notes().count()));
         self.gauges.swaps.inc();
+        let names: BTreeSet<String> = table.aliases().iter().map(ToString::to_string).collect();
+        self.names.send_if_modified(|last| {
+            let differ = **last != names;
+            if differ {
+                *last = Arc::new(names);
+            }
+            differ
+        });
         self.live.store(table.clone());
         self.swapped.send_replace(());
         table

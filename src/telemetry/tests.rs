@@ -18,8 +18,9 @@ fn page() -> String {
     let of_lb = lb::metrics::METRICS
         .iter()
         .map(|row| (row.name, row.kind.as_str(), row.labels, row.help));
-    let parts: [(&str, Vec<Row>); 5] = [
+    let parts: [(&str, Vec<Row>); 6] = [
         ("Balancer", of_lb.collect()),
+        ("Source of routes", crate::feed::metrics::METRICS.to_vec()),
         ("Registrator", registrator::metrics::METRICS.to_vec()),
         ("Checks", crate::check::metrics::METRICS.to_vec()),
         ("DNS", crate::dns::metrics::METRICS.to_vec()),
