@@ -19,6 +19,7 @@ mod overrides;
 pub mod part;
 mod paths;
 mod pick;
+mod radix;
 pub mod redirect;
 pub mod route;
 pub mod stats;
@@ -87,6 +88,8 @@ pub struct Table {
     tcp: OrdMap<Port, Arc<Route>>,
     /// What tags ask for, by host and path.
     tagged: OrdMap<Arc<str>, Routes>,
+    /// How many those are.
+    count: usize,
     /// Authorities of its targets.
     targets: Census,
     /// Names of `register=`.
@@ -177,6 +180,12 @@ impl Table {
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         let tagged = self.tagged.values().flat_map(|paths| paths.values().rev());
         tagged.chain(self.names.routes())
+    }
+
+    /// How many those are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.count + self.names.routes().len()
     }
 
     /// Whether it has a target at this authority.

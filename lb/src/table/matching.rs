@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use imbl::HashMap;
 
+use super::alter;
 use super::glob::Glob;
 use super::paths::Paths;
-use super::route::Route;
-use super::{Routes, alter};
+use super::route::{Kind, Place, Route};
 use crate::config::{Config, Matcher};
 
 /// Longest host name that DNS knows; a longer one is nobody's.
@@ -94,20 +94,20 @@ struct Site {
 /// The routes of one host and port.
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    http: Option<Arc<Paths>>,
+    http: Option<Paths>,
     /// TLS that asks for this name is passed through.
     sni: Option<Arc<Route>>,
 }
 
 impl Hosts {
-    /// Puts the routes of one host into their place. Hosts are lower case; patterns have been compiled before.
-    pub(super) fn set(&mut self, config: &Config, host: &str, routes: Option<&Routes>) {
-        let slot = routes
-            .map(|routes| Slot::new(config.matcher, routes))
-            .unwrap_or_default();
-        let (name, port) = split_port(host);
+    /// Puts a route into its place; `None`: it is gone. Hosts are lower case; patterns have been compiled before.
+    pub(super) fn set(&mut self, config: &Config, place: &Place, route: Option<Arc<Route>>) {
+        let (name, port) = split_port(&place.host);
         let port = port.and_then(|port| port.parse().ok());
-        let with = |site: Option<Site>| site.unwrap_or_default().with(port, slot);
+        let with = |site: Option<Site>| {
+            site.unwrap_or_default()
+                .with(port, |slot| slot.set(config.matcher, place, route))
+        };
         if name.is_empty() {
             self.every = with(self.every.take());
         } else if config.glob_disabled || !is_pattern(name) {
@@ -238,16 +238,14 @@ fn domain(pattern: &str) -> &str {
 }
 
 impl Slot {
-    fn new(matcher: Matcher, routes: &Routes) -> Self {
-        let of = |sni: bool| routes.iter().filter(move |(spot, _)| spot.sni == sni);
-        let http = || of(false).map(|(spot, route)| (&spot.path, route));
-        Self {
-            http: http()
-                .next()
-                .is_some()
-                .then(|| Arc::new(Paths::new(matcher, http()))),
-            sni: of(true).next().map(|(_, route)| route.clone()),
+    fn set(&mut self, matcher: Matcher, place: &Place, route: Option<Arc<Route>>) {
+        if place.kind == Kind::Sni {
+            self.sni = route;
+            return;
         }
+        let paths = self.http.get_or_insert_with(|| Paths::new(matcher));
+        paths.set(&place.path, route);
+        self.http.take_if(|paths| paths.is_empty());
     }
 
     fn is_empty(&self) -> bool {
@@ -256,14 +254,19 @@ impl Slot {
 }
 
 impl Site {
-    /// With other routes for one port, or for any; `None` when nothing is left.
-    fn with(mut self, port: Option<u16>, slot: Slot) -> Option<Self> {
+    /// With what is changed of one port, or of any; `None` when nothing is left.
+    fn with(mut self, port: Option<u16>, change: impl FnOnce(&mut Slot)) -> Option<Self> {
         match port {
-            None => self.any_port = slot,
+            None => change(&mut self.any_port),
             Some(port) => {
-                self.ported.retain(|(own, _)| *own != port);
-                if !slot.is_empty() {
-                    self.ported.push((port, slot));
+                let known = self.ported.iter().position(|(own, _)| *own == port);
+                let at = known.unwrap_or(self.ported.len());
+                if known.is_none() {
+                    self.ported.push((port, Slot::default()));
+                }
+                change(&mut self.ported[at].1);
+                if self.ported[at].1.is_empty() {
+                    self.ported.remove(at);
                 }
             }
         }
