@@ -10,6 +10,7 @@ mod balance;
 mod builder;
 mod census;
 mod command;
+mod explain;
 pub mod glob;
 mod load;
 mod matching;
@@ -36,6 +37,7 @@ use imbl::{HashMap, OrdMap};
 
 pub use asker::{Asker, Choice};
 pub use builder::{Builder, Difference};
+pub use explain::{Ask, Behind, Choosable, Explained, Tried, Unchoosable};
 pub use load::{Load, UnderWay};
 pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
@@ -117,7 +119,7 @@ impl Table {
         tls: bool,
         accept: impl Fn(&Route) -> bool,
     ) -> Option<&Arc<Route>> {
-        let wanted = Wanted::new(host, if tls { HTTPS_PORT } else { HTTP_PORT });
+        let wanted = Wanted::new(host, default_port(tls));
         self.hosts
             .named(&wanted, path, &accept)
             .or_else(|| self.names.find(&wanted.name).filter(|route| accept(route)))
@@ -211,6 +213,10 @@ impl Table {
         let tags = self.notes.values().flat_map(|notes| &**notes);
         tags.chain(&*self.command_notes)
     }
+}
+
+fn default_port(tls: bool) -> u16 {
+    if tls { HTTPS_PORT } else { HTTP_PORT }
 }
 
 /// As imbl's own `alter`, but in place, so that nothing is copied while nobody shares the map.

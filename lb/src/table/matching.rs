@@ -14,6 +14,7 @@ use std::sync::Arc;
 use imbl::HashMap;
 
 use super::alter;
+use super::explain::Candidate;
 use super::glob::Glob;
 use super::paths::Paths;
 use super::route::{Kind, Place, Route};
@@ -171,6 +172,57 @@ impl Hosts {
     /// Whether a host that names something fits.
     pub(super) fn names(&self, name: &str) -> bool {
         self.sites(name).next().is_some()
+    }
+
+    /// Those of `hosts` that fit a name, whatever the port, in the order in which they are tried.
+    pub(super) fn candidates<'a>(
+        &self,
+        wanted: &Wanted<'_>,
+        hosts: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Vec<Candidate> {
+        let asked = &*wanted.name;
+        let candidate = |host: &Arc<str>| {
+            let (name, _) = split_port(host);
+            let (class, fits) = match name {
+                "" => (0, !host.starts_with(':')),
+                _ if self.exact.contains_key(name) => (3, name == asked),
+                "*" => (1, true),
+                _ => (
+                    2,
+                    !asked.is_empty() && Glob::parse(name).is_ok_and(|glob| glob.matches(asked)),
+                ),
+            };
+            fits.then(|| Candidate {
+                host: host.clone(),
+                class,
+                rank: rank(name),
+            })
+        };
+        let mut candidates: Vec<Candidate> = hosts.filter_map(candidate).collect();
+        // Of one name, that for a port comes first.
+        let key = |one: &Candidate| (one.class, one.rank.clone(), split_port(&one.host).1.is_some());
+        candidates.sort_by_key(|one| std::cmp::Reverse(key(one)));
+        candidates
+    }
+
+    /// The route of a path under exactly this host.
+    pub(super) fn route_of(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+        let (name, port) = split_port(host);
+        let pattern = || {
+            let group = self.patterns.get(domain(name))?;
+            let rank = rank(name);
+            Some(&group.iter().find(|pattern| pattern.rank == rank)?.site)
+        };
+        let site = match name {
+            "" => self.every.as_ref(),
+            "*" if self.star.is_some() => self.star.as_ref(),
+            _ => self.exact.get(name).or_else(pattern),
+        }?;
+        let slot = match port.and_then(|port| port.parse::<u16>().ok()) {
+            None => &site.any_port,
+            Some(port) => &site.ported.iter().find(|(own, _)| *own == port)?.1,
+        };
+        slot.http.as_ref()?.find(path)
     }
 
     /// The first route accepted among the hosts that name something.
