@@ -40,7 +40,13 @@ fn source() -> impl Strategy<Value = Source> {
         path: "",
         tcp: true,
     });
-    prop_oneof![8 => http, 2 => sni, 1 => tcp]
+    // Often the same, so that services and commands meet.
+    let usual = pick(&["a", "*.a", ""]).prop_map(|host| Source {
+        host,
+        path: "/",
+        tcp: false,
+    });
+    prop_oneof![8 => usual, 8 => http, 2 => sni, 1 => tcp]
 }
 
 fn name() -> impl Strategy<Value = &'static str> {
