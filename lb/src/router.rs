@@ -237,7 +237,7 @@ impl Router {
 
     fn swap(&mut self) -> Arc<Table> {
         let table = Arc::new(self.builder.build());
-        self.gauges.routes.set(count(table.routes().count()));
+        self.gauges.routes.set(count(table.size()));
         let [commands, _] = self.builder.complaints();
         self.gauges.skipped_commands.set(count(commands.len()));
         let tags = table.skipped().count() - commands.len();

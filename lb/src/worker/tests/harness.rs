@@ -176,6 +176,11 @@ impl Balancer {
         balancer
     }
 
+    /// Replaces the route commands.
+    pub fn command(&mut self, commands: &str) {
+        self.router.command(commands.into());
+    }
+
     /// Replaces the table.
     pub fn route(&mut self, routes: &[Routed]) {
         let instances = routes
