@@ -201,4 +201,4 @@ impl Stores {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

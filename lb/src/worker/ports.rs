@@ -325,7 +325,9 @@ impl Ports {
         let Some(Offer { listener, .. }) = self.following.first() else {
             return std::future::pending().await;
         };
-        let Some(looked) = self.looked else { return };
+        let Some(looked) = self.looked else {
+            return swapped.mark_unchanged();
+        };
         let pause = listener.refresh.unwrap_or_default();
         sleep_until(looked + pause).await;
         let again = looked + AGAIN.max(pause);

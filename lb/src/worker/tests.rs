@@ -2,10 +2,12 @@
 //! read by hand.
 
 mod harness;
+mod secure;
 
 mod drain;
 mod h2;
 mod hostile;
+mod listening;
 mod policy;
 mod proxying;
 mod reloading;

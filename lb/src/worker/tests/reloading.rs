@@ -139,6 +139,25 @@ fn what_changes_holds_for_the_next_request_on_connections_that_are_open() {
 }
 
 #[test]
+fn a_listener_may_take_the_port_of_one_that_goes() {
+    let server = Server::saying("x");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let wider = format!("0.0.0.0:{}", balancer.addr.port());
+    let config = balancer.config(|config| config.listeners = vec![http(&wider)]);
+    let lines = balancer.reload(config).unwrap();
+    assert_eq!(
+        lines,
+        [
+            format!("listening on {wider} (http)"),
+            format!("closing {} (http)", balancer.addr)
+        ]
+    );
+    for _ in 0..20 {
+        assert_eq!(balancer.get("a", "/").status(), 200);
+    }
+}
+
+#[test]
 fn one_that_stops_takes_no_other_configuration() {
     let mut balancer = Balancer::start(&[]);
     let config = balancer.config(|_| {});
