@@ -10,6 +10,7 @@ mod hostile;
 mod listening;
 mod policy;
 mod proxying;
+mod real;
 mod reloading;
 mod retrying;
 mod tcp;
