@@ -21,6 +21,7 @@ use crate::table::Table;
 use crate::tls::{Acceptor, Alpn, Stores, TlsError};
 
 mod changes;
+mod lasting;
 
 /// A port that is taken may be free again without any route changing.
 const AGAIN: Duration = Duration::from_secs(5);
