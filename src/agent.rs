@@ -21,7 +21,7 @@ use crate::feed;
 use crate::feed::presence::{self, Presence};
 use crate::net;
 use crate::reload::{self, Reload};
-use crate::task::{Died, Task, Tasks};
+use crate::task::{self, Died, Task, Tasks};
 
 /// How long stopping may take beyond what the balancer needs to drain.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -200,7 +200,10 @@ impl Agent {
             }
             died = tasks.death() => Err(died),
         };
-        tasks.stop(self.stop_limit).await;
+        tokio::select! {
+            () = tasks.stop(self.stop_limit) => {}
+            name = task::stop_signal() => tracing::info!(signal = name, "told to stop again: ending at once"),
+        }
         outcome
     }
 }

@@ -4,8 +4,10 @@
 //! connections and hand each request over in the form of HTTP/1.1. A request keeps the table it was looked up in,
 //! and its target, until its answer has ended.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Response;
 use hyper::body::Incoming;
@@ -13,6 +15,7 @@ use hyper::ext::Protocol;
 use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
@@ -57,12 +60,19 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of a request.
 const MAX_HEADERS: usize = 128;
 
+/// Time that a client has at the stop for its first request. It connected in good faith, and unlike one that has been
+/// answered before it does not ask again elsewhere when its connection just ends.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
 /// A client's connection, as far as requests care.
 struct Client {
     worker: Rc<Worker>,
     arrival: Arrival,
     peer: Peer,
     tally: Rc<Tally>,
+    /// It has asked something, and when it first does.
+    asked: Cell<bool>,
+    first: Notify,
 }
 
 /// What became of a request that was not refused.
@@ -96,8 +106,12 @@ impl Answered {
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: impl Stream, arrival: Arrival) {
     let config = worker.config();
     let patience = Patience::new(&listener, &config.edge, Instant::now());
+    let stopped = async {
+        arrival.stop.cancelled().await;
+        tokio::time::sleep(FIRST_WORD).await;
+    };
     let begun = tokio::select! {
-        () = arrival.stop.cancelled() => None,
+        () = stopped => None,
         begun = begin(stream, &arrival, &patience) => begun,
     };
     let Some((is_h2, stream)) = begun else { return };
@@ -110,6 +124,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
     let client = Rc::new(Client {
         peer: Peer::new(&arrival, trusted, &gate.policy.stamp),
         tally: Rc::default(),
+        asked: Cell::default(),
+        first: Notify::new(),
         arrival,
         worker,
     });
@@ -138,6 +154,22 @@ struct Wanted<'a> {
 }
 
 impl Client {
+    /// A request has come.
+    fn asks(&self) {
+        if !self.asked.replace(true) {
+            self.first.notify_one();
+        }
+    }
+
+    /// Resolves when no further request is wanted: at the stop, or once the first one has come then.
+    async fn stopped(&self) {
+        self.arrival.stop.cancelled().await;
+        if !self.asked.get() {
+            // Late or not, that was its time.
+            let _ = timeout(FIRST_WORD, self.first.notified()).await;
+        }
+    }
+
     /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`.
     async fn answer(&self, admitted: Result<(), Refusal>, parts: Parts, body: Incoming) -> Answered {
         let mut exchange = Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.tally.clone());

@@ -21,6 +21,7 @@ use crate::table::Table;
 use crate::tls::{Acceptor, Alpn, Stores, TlsError};
 
 mod changes;
+mod lasting;
 
 /// A port that is taken may be free again without any route changing.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -325,7 +326,9 @@ impl Ports {
         let Some(Offer { listener, .. }) = self.following.first() else {
             return std::future::pending().await;
         };
-        let Some(looked) = self.looked else { return };
+        let Some(looked) = self.looked else {
+            return swapped.mark_unchanged();
+        };
         let pause = listener.refresh.unwrap_or_default();
         sleep_until(looked + pause).await;
         let again = looked + AGAIN.max(pause);

@@ -2,13 +2,16 @@
 //! read by hand.
 
 mod harness;
+mod secure;
 
 mod drain;
 mod failing;
 mod h2;
 mod hostile;
+mod listening;
 mod policy;
 mod proxying;
+mod real;
 mod reloading;
 mod retrying;
 mod tcp;

@@ -101,7 +101,6 @@ pub(super) struct Balancer {
     /// Of the first listener.
     pub addr: SocketAddr,
     /// Of all that have one.
-    #[allow(dead_code, reason = "tests of several listeners are to come")]
     pub bound: Vec<SocketAddr>,
     pub reloader: Reloader,
     pub stop: CancellationToken,
@@ -334,17 +333,22 @@ fn read_message(reader: &mut BufReader<TcpStream>, has_body: bool) -> Option<Ans
 /// A client that writes what it likes.
 pub(super) struct Client(BufReader<TcpStream>);
 
+/// A connection; the listener may be opening just now.
+pub(super) fn dial(addr: SocketAddr) -> TcpStream {
+    let connected = || TcpStream::connect_timeout(&addr, DEADLINE).ok();
+    let mut stream = connected();
+    until("connecting", || {
+        stream = stream.take().or_else(connected);
+        stream.is_some()
+    });
+    let stream = stream.unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
 impl Client {
     pub fn to(addr: SocketAddr) -> Self {
-        let connected = || TcpStream::connect_timeout(&addr, DEADLINE).ok();
-        let mut stream = connected();
-        until("connecting", || {
-            stream = stream.take().or_else(connected);
-            stream.is_some()
-        });
-        let stream = stream.unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self(BufReader::new(stream))
+        Self(BufReader::new(dial(addr)))
     }
 
     pub fn write(&mut self, bytes: &str) {

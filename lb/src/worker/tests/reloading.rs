@@ -28,7 +28,8 @@ impl Balancer {
     pub(super) fn config(&self, adapt: impl FnOnce(&mut Config)) -> Config {
         let mut config = Config {
             listeners: vec![http("127.0.0.1:0")],
-            workers: 2,
+            shutdown_wait: DEADLINE,
+            workers: 1,
             ..Config::default()
         };
         adapt(&mut config);
@@ -53,7 +54,10 @@ fn a_listener_comes_and_another_goes_and_those_inside_stay() {
     assert_eq!(stays.ask(get).status(), 200);
 
     let second = free();
-    let both = |config: &mut Config| config.listeners.push(second.clone());
+    let both = |config: &mut Config| {
+        config.workers = 2;
+        config.listeners.push(second.clone());
+    };
     let lines = balancer.reload(balancer.config(both)).unwrap();
     assert_eq!(lines, [format!("listening on {} (http)", second.addr)]);
     let mut elsewhere = Client::to(second.addr);
@@ -61,7 +65,10 @@ fn a_listener_comes_and_another_goes_and_those_inside_stay() {
     assert_eq!(stays.ask(get).status(), 200);
     until("both are counted", || balancer.metric("listeners") == 2);
 
-    let second_alone = |config: &mut Config| config.listeners = vec![second.clone()];
+    let second_alone = |config: &mut Config| {
+        config.workers = 2;
+        config.listeners = vec![second.clone()];
+    };
     let lines = balancer.reload(balancer.config(second_alone)).unwrap();
     assert_eq!(lines, [format!("closing {} (http)", balancer.addr)]);
     until("the first port is closed", || {
@@ -136,6 +143,42 @@ fn what_changes_holds_for_the_next_request_on_connections_that_are_open() {
     let lines = balancer.reload(balancer.config(|config| config.no_route_status = 410));
     assert_eq!(lines.unwrap(), [""; 0]);
     until("the worker has taken it over", || client.ask(get).status() == 410);
+}
+
+#[test]
+fn a_listener_may_take_the_port_of_one_that_goes() {
+    let server = Server::saying("x");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let wider = format!("0.0.0.0:{}", balancer.addr.port());
+    let config = balancer.config(|config| config.listeners = vec![http(&wider)]);
+    let lines = balancer.reload(config).unwrap();
+    assert_eq!(
+        lines,
+        [
+            format!("listening on {wider} (http)"),
+            format!("closing {} (http)", balancer.addr)
+        ]
+    );
+    for _ in 0..20 {
+        assert_eq!(balancer.get("a", "/").status(), 200);
+    }
+}
+
+#[test]
+fn what_only_a_restart_changes_is_named() {
+    let balancer = Balancer::start(&[]);
+    let config = balancer.config(|config| {
+        config.tag_prefix = "other-".to_owned();
+        config.ui = None;
+        config.grace = DEADLINE;
+    });
+    let lines = balancer.reload(config).unwrap();
+    let named = ["ui.*", "proxy.deregistergraceperiod", "registry.consul.tagprefix"];
+    assert_eq!(
+        lines,
+        named.map(|property| format!("{property}: needs a restart"))
+    );
+    assert_eq!(balancer.reload(balancer.config(|_| {})).unwrap(), [""; 0]);
 }
 
 #[test]
