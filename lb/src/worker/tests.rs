@@ -7,6 +7,7 @@ mod drain;
 mod h2;
 mod hostile;
 mod policy;
+mod proof;
 mod proxying;
 mod reloading;
 mod retrying;

@@ -146,7 +146,7 @@ impl Balancer {
             metrics: metrics.clone(),
             access_log,
             registry: Registry::new(),
-            stores,
+            stores: stores.clone(),
             policy: Arc::new(Policy::new(&config).unwrap()),
             no_route: no_route.subscribe(),
         };
@@ -169,7 +169,10 @@ impl Balancer {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(workers.run(shared, swapped, stop))
+            runtime.block_on(async {
+                tokio::spawn(stores.run(stop.clone()));
+                workers.run(shared, swapped, stop).await
+            })
         }));
         balancer
     }
