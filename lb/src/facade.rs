@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -17,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, BadFormat, Format, Sink};
 use crate::admin::{Admin, View};
 use crate::config::{self, LogTarget};
-use crate::metrics::{Metrics, Scrape};
 use crate::outlier::Outliers;
+use crate::metrics::{Certificates, Metrics, Scrape};
 use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
 use crate::tls::{Stores, TlsError};
@@ -177,6 +178,8 @@ impl Lb {
         let access_log = self.access_log.map(start).transpose()?;
         let metrics = Arc::new(Metrics::new(&self.config, live.clone(), access_log.clone()));
         self.registry.register(Box::new(Scrape(metrics.clone())))?;
+        self.registry
+            .register(Box::new(Certificates::new(self.stores.clone())?))?;
 
         // These two outlive the traffic: the table stays true while requests finish.
         let behind = CancellationToken::new();
@@ -268,6 +271,9 @@ async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Time that certificate sources have to be read once, before listeners open.
+const CERTIFICATES: Duration = Duration::from_secs(5);
+
 /// The workers, from the first table on.
 async fn traffic(
     workers: Workers,
@@ -279,6 +285,11 @@ async fn traffic(
         () = halt.cancelled() => return Ok(()),
         // The sender lives as long as the balancer runs.
         _ = first_table.wait_for(|ready| *ready) => {}
+    }
+    // A place that does not answer is not waited for: other listeners may do without it.
+    tokio::select! {
+        () = halt.cancelled() => return Ok(()),
+        _ = tokio::time::timeout(CERTIFICATES, shared.stores.settled()) => {}
     }
     workers.run(shared, swapped, halt).await.map_err(RunError::Worker)
 }

@@ -24,6 +24,7 @@ use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
 use crate::policy::{Gate, Visit};
 use crate::table::{Asker, Options, Redirect, Route, Table};
+use crate::tls::ACME_PATH;
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
 
@@ -79,6 +80,8 @@ struct Client {
 enum Outcome {
     Answer(Response<Incoming>, Lease, Wish),
     Redirect(StatusCode, HeaderValue),
+    /// What an ACME authority looks for.
+    Proof(Arc<str>),
     Switch(Response<Incoming>, OnUpgrade),
 }
 
@@ -179,7 +182,10 @@ impl Client {
         let is_call = grpc::is_call(parts.version, &parts.headers);
         let version = parts.version;
         let outcome = match admitted {
-            Ok(()) => self.forward(parts, body, &mut exchange).await,
+            Ok(()) => match self.proof(&parts).await {
+                Some(text) => Ok(Outcome::Proof(text)),
+                None => self.forward(parts, body, &mut exchange).await,
+            },
             Err(refusal) => Err(refusal),
         };
         match outcome {
@@ -189,12 +195,23 @@ impl Client {
             Ok(Outcome::Redirect(status, location)) => {
                 Answered::of(self.redirect(status, location, exchange))
             }
+            Ok(Outcome::Proof(text)) => Answered::of(self.prove(&text, exchange)),
             Ok(Outcome::Switch(answer, client)) => switch(answer, client, version, exchange),
             Err(refusal) => Answered {
                 is_last: refusal.ends_connection(),
                 ..Answered::of(self.refuse(&refusal, is_call, exchange))
             },
         }
+    }
+
+    /// What an ACME authority looks for, if that is what is asked for.
+    async fn proof(&self, request: &Parts) -> Option<Arc<str>> {
+        let path = request.uri.path();
+        if !path.starts_with(ACME_PATH) {
+            return None;
+        }
+        let host = host_of(request).ok()?;
+        self.worker.stores.challenges().http(&host, path).await
     }
 
     /// The life of a request: wanted, looked up, prepared, sent.

@@ -13,10 +13,12 @@ use crate::config::Config;
 use crate::histogram::Bounds;
 use crate::table::Table;
 
+mod certificates;
 mod counters;
 mod doors;
 mod scrape;
 
+pub(crate) use certificates::Certificates;
 pub(crate) use counters::{Count, Counters, ServiceCounters};
 use doors::Ports;
 pub(crate) use scrape::Scrape;
@@ -93,6 +95,30 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Requests refused for what they are: host, path, framing, body, method.",
+    ),
+    row(
+        "lictor_lb_certificate_end_seconds",
+        Kind::Gauge,
+        &["source", "entry"],
+        "When a certificate expires, seconds since 1970.",
+    ),
+    row(
+        "lictor_lb_certificate_failures_total",
+        Kind::Counter,
+        &["source"],
+        "Looks at a certificate source that failed, entries that were left out, certificates that expired.",
+    ),
+    row(
+        "lictor_lb_certificate_updates_total",
+        Kind::Counter,
+        &["source"],
+        "Changes of the certificates or authorities of a source.",
+    ),
+    row(
+        "lictor_lb_certificates",
+        Kind::Gauge,
+        &["source"],
+        "Certificates of a source.",
     ),
     row(
         "lictor_lb_client_gone_total",

@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use acceptor::{Acceptor, Refused};
-pub(crate) use challenges::Challenges;
+pub(crate) use challenges::{ACME_PATH, Challenges};
 pub(crate) use policy::{Alpn, BadPolicy};
 pub use status::{CertStatus, SourceStatus};
 pub(crate) use upstream::NoClient;

@@ -167,19 +167,19 @@ fn routes(table: &Table, families: &mut Families<'_>) {
     }
 }
 
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(u64),
     Times(&'a Observed),
 }
 
 /// Metrics by name, without the prefix.
-struct Families<'a> {
+pub(super) struct Families<'a> {
     buckets: &'a [f64],
     named: BTreeMap<&'static str, Vec<Metric>>,
 }
 
 impl<'a> Families<'a> {
-    fn new(buckets: &'a [f64]) -> Self {
+    pub(super) fn new(buckets: &'a [f64]) -> Self {
         Self {
             buckets,
             named: BTreeMap::new(),
@@ -215,7 +215,7 @@ impl<'a> Families<'a> {
         self.add(name, &[], Value::Number(count));
     }
 
-    fn add(&mut self, name: &'static str, labels: &[&str], value: Value<'_>) {
+    pub(super) fn add(&mut self, name: &'static str, labels: &[&str], value: Value<'_>) {
         let Some(row) = named(name) else { return };
         let mut metric = Metric::from_label(
             row.labels
@@ -240,7 +240,7 @@ impl<'a> Families<'a> {
         self.named.entry(name).or_default().push(metric);
     }
 
-    fn done(self) -> Vec<MetricFamily> {
+    pub(super) fn done(self) -> Vec<MetricFamily> {
         let family = |(name, metrics)| {
             let row = named(name)?;
             let mut family = MetricFamily::default();

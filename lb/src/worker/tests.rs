@@ -10,6 +10,7 @@ mod h2;
 mod hostile;
 mod listening;
 mod policy;
+mod proof;
 mod proxying;
 mod real;
 mod reloading;

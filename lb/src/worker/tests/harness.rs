@@ -146,8 +146,8 @@ impl Balancer {
             metrics: metrics.clone(),
             access_log,
             registry: Registry::new(),
-            stores,
             outliers: Arc::new(Outliers::new(config.outliers)),
+            stores: stores.clone(),
             policy: Arc::new(Policy::new(&config).unwrap()),
             no_route: no_route.subscribe(),
         };
@@ -170,7 +170,10 @@ impl Balancer {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(workers.run(shared, swapped, stop))
+            runtime.block_on(async {
+                tokio::spawn(stores.run(stop.clone()));
+                workers.run(shared, swapped, stop).await
+            })
         }));
         balancer
     }
