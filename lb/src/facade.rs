@@ -13,11 +13,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::access_log::{AccessLog, BadFormat, Format, Sink};
 use crate::admin::{Admin, View};
-use crate::config::{self, LogTarget};
-use crate::metrics::{Metrics, Scrape};
 use crate::router::Router;
+use crate::told::{BeginError, Telling, Untellable};
 use crate::worker::{Shared, Unclaimable, Workers};
 use crate::{Config, Inputs};
 
@@ -44,17 +42,9 @@ pub enum BuildError {
         /// Why not.
         source: io::Error,
     },
-    /// The pattern of the access log is none.
-    #[error("log.access.format: {0}")]
-    AccessLog(#[from] BadFormat),
-    /// The access log cannot be written where it was asked for.
-    #[error("log.access.target: {target}: {source}")]
-    AccessLogTarget {
-        /// Where it was to go.
-        target: String,
-        /// Why not.
-        source: io::Error,
-    },
+    /// Access log, metrics or traces cannot be had so.
+    #[error(transparent)]
+    Told(#[from] Untellable),
     /// Another balancer counts into the same registry.
     #[error("metrics of the balancer: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -66,15 +56,12 @@ pub enum RunError {
     /// A worker could not start or go on.
     #[error("a worker of the balancer: {0}")]
     Worker(io::Error),
-    /// The thread that writes the access log could not start.
-    #[error("access log: {0}")]
-    AccessLog(io::Error),
     /// The admin server could not start.
     #[error("admin server of the balancer: {0}")]
     Admin(io::Error),
-    /// Counters could not be registered.
-    #[error("metrics of the balancer: {0}")]
-    Metrics(#[from] prometheus::Error),
+    /// Access log, metrics or traces could not begin.
+    #[error(transparent)]
+    Told(#[from] BeginError),
     /// The router or the admin server has died of a fault of ours.
     #[error("a task of the balancer: {0}")]
     Task(JoinError),
@@ -86,7 +73,7 @@ pub struct Lb {
     config: Arc<Config>,
     inputs: Inputs,
     registry: Registry,
-    access_log: Option<(Format, Sink)>,
+    telling: Telling,
     workers: Workers,
     admin: Option<Admin>,
     router: Router,
@@ -97,11 +84,7 @@ impl Config {
     /// Claims every port and starts nothing.
     pub fn build(self, inputs: Inputs, registry: &Registry) -> Result<Lb, BuildError> {
         let config = Arc::new(self);
-        let access_log = config
-            .access_log
-            .as_ref()
-            .map(|log| access_log(log, &config.node))
-            .transpose()?;
+        let telling = Telling::of(&config)?;
         let workers = Workers::claim(&config)?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
         let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
@@ -111,7 +94,7 @@ impl Config {
             config,
             inputs,
             registry: registry.clone(),
-            access_log,
+            telling,
             workers,
             admin,
             router,
@@ -144,10 +127,7 @@ impl Lb {
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let live = self.router.live();
-        let start = |(format, sink)| AccessLog::start(format, sink).map_err(RunError::AccessLog);
-        let access_log = self.access_log.map(start).transpose()?;
-        let metrics = Arc::new(Metrics::new(&self.config, live.clone(), access_log.clone()));
-        self.registry.register(Box::new(Scrape(metrics.clone())))?;
+        let told = self.telling.begin(&self.config, &self.registry, live.clone())?;
 
         // These two outlive the traffic: the table stays true while requests finish.
         let behind = CancellationToken::new();
@@ -164,13 +144,6 @@ impl Lb {
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
         let mut known = self.inputs.known;
-        let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
-        if let Some(log) = access_log
-            .clone()
-            .filter(|_| self.config.access_log.as_ref().is_some_and(to_file))
-        {
-            tasks.spawn(async { log.reopen_when_told().await.map_err(RunError::AccessLog) });
-        }
         let run = self.router.run(self.inputs.instances, behind.clone());
         let end = behind.clone();
         tasks.spawn(async move {
@@ -190,8 +163,8 @@ impl Lb {
         let shared = Shared {
             config: self.config.clone(),
             table: live,
-            metrics,
-            access_log,
+            metrics: told.metrics.clone(),
+            access_log: told.access_log.clone(),
         };
         let halt = CancellationToken::new();
         let first_table = self.ready.subscribe();
@@ -206,25 +179,16 @@ impl Lb {
             () = stop.cancelled() => {}
         }
         self.ready.send_replace(false);
-        tokio::select! {
-            ended = &mut traffic => return ended,
-            () = tokio::time::sleep(self.config.grace) => halt.cancel(),
-        }
-        traffic.await
+        let ended = tokio::select! {
+            ended = &mut traffic => ended,
+            () = tokio::time::sleep(self.config.grace) => {
+                halt.cancel();
+                traffic.await
+            }
+        };
+        told.finish().await;
+        ended
     }
-}
-
-fn access_log(log: &config::AccessLog, node: &str) -> Result<(Format, Sink), BuildError> {
-    let format = Format::parse(&log.format)?;
-    let sink = Sink::open(&log.target, node).map_err(|source| BuildError::AccessLogTarget {
-        target: match &log.target {
-            LogTarget::Stdout => "stdout".to_owned(),
-            LogTarget::File { path, .. } => format!("file:{}", path.display()),
-            LogTarget::Syslog(place) => place.clone(),
-        },
-        source,
-    })?;
-    Ok((format, sink))
 }
 
 /// The workers, from the first table on.

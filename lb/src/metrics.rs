@@ -14,10 +14,21 @@ use crate::histogram::Bounds;
 use crate::table::Table;
 
 mod counters;
+mod fabio;
+mod naming;
+#[allow(dead_code, reason = "listeners of proto=prometheus ask for it next")]
+pub(crate) mod page;
+pub(crate) mod push;
 mod scrape;
+mod template;
 
+use counters::Count;
 pub(crate) use counters::{Counters, ServiceCounters};
+pub(crate) use fabio::FabioScrape;
+pub use fabio::{FABIO, FabioRow, Group};
+pub(crate) use naming::Naming;
 pub(crate) use scrape::Scrape;
+pub use template::BadTemplate;
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,6 +138,12 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &["service", "code"],
         "Requests sent to a service, by status of the answer.",
+    ),
+    row(
+        "lictor_lb_metrics_push_failures_total",
+        Kind::Counter,
+        &[],
+        "Sendings of metrics that failed; what they held is lost.",
     ),
     row(
         "lictor_lb_notfound_total",
@@ -277,6 +294,10 @@ pub(crate) struct Metrics {
     bounds: Bounds,
     /// `metrics.prometheus.buckets`, in order.
     buckets: Vec<f64>,
+    /// fabio's metrics that these listeners have.
+    fabio: Vec<&'static FabioRow>,
+    /// Sendings of [`push`] that failed.
+    push_failures: Count,
 }
 
 impl Metrics {
@@ -291,6 +312,8 @@ impl Metrics {
             access_log,
             bounds: Bounds::of(&config.metrics),
             buckets,
+            fabio: fabio::rows(config),
+            push_failures: Count::default(),
         }
     }
 

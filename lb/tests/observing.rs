@@ -8,5 +8,7 @@
 mod balancer;
 #[path = "observing/logging.rs"]
 mod logging;
+#[path = "observing/metrics.rs"]
+mod metrics;
 #[path = "routing/picture.rs"]
 mod picture;

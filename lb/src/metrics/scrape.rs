@@ -30,6 +30,7 @@ impl Collector for Scrape {
             "access_log_dropped_total",
             self.0.access_log.as_ref().map_or(0, AccessLog::dropped),
         );
+        families.number("metrics_push_failures_total", self.0.push_failures.get());
         families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
         families.number("client_gone_total", sum(|worker| &worker.client_gone));
         families.number("connections", open(|worker| worker.connections.get()));
