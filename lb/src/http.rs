@@ -1,26 +1,24 @@
-//! HTTP/1.1: the life of a connection and of each request on it, on one page.
+//! The life of a request, on one page, whatever version its client speaks.
 //!
-//! hyper parses and writes; what is decided is decided here and in the files below. A request keeps the
-//! table it was looked up in, and its target, until its answer has ended.
+//! hyper parses and writes; what is decided is decided here and in the files below. `h1.rs` and `h2.rs` serve
+//! connections and hand each request over in the form of HTTP/1.1. A request keeps the table it was looked up in,
+//! and its target, until its answer has ended.
 
-use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::Response;
 use hyper::body::Incoming;
+use hyper::ext::Protocol;
 use hyper::http::request::Parts;
-use hyper::http::{HeaderValue, Method, StatusCode, Version, header};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
 use crate::config::Listener;
-use crate::table::{Asker, Options, Redirect, Route};
+use crate::table::{Asker, Options, Redirect, Route, Table};
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
 
@@ -28,21 +26,26 @@ mod attempt;
 pub(crate) mod body;
 mod error;
 mod exchange;
+mod frames;
 mod framing;
+mod grpc;
+mod h1;
+mod h2;
 pub(crate) mod headers;
 mod host;
 mod path;
 mod patience;
+mod sniff;
 mod upgrade;
 
 use attempt::Call;
 use body::{AnswerBody, RequestBody};
 use error::Refusal;
-use exchange::Exchange;
-use framing::{Framing, Watched};
+use exchange::{Exchange, Tally};
 use headers::Peer;
 use path::Path;
-use patience::{Patience, Progress, Verdict};
+use patience::Patience;
+use sniff::Replayed;
 use upgrade::Tunnel;
 
 /// Largest head of a request.
@@ -52,21 +55,13 @@ const MAX_HEADERS: usize = 128;
 /// For clients that meet a service without a healthy instance.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
-/// A client's connection.
+/// A client's connection, as far as requests care.
 struct Client {
     worker: Rc<Worker>,
+    arrival: Arrival,
     peer: Peer,
-    /// Its requests come over TLS.
-    tls: bool,
-    framing: Framing,
-    /// Requests begun.
-    begun: Cell<u64>,
-    /// Requests whose answer has ended.
-    answered: Rc<Cell<u64>>,
-    /// The connection after its last request, when that was an upgrade.
-    tunnel: RefCell<Option<Tunnel>>,
+    tally: Rc<Tally>,
 }
 
 /// What became of a request that was not refused.
@@ -76,151 +71,109 @@ enum Outcome {
     Switch(Response<Incoming>, OnUpgrade),
 }
 
-/// Serves one connection until either side ends it, it idles too long, or the worker has stopped and its
-/// request is answered.
+/// The answer to a request, and what its connection must know of it.
+struct Answered {
+    response: Response<AnswerBody>,
+    /// What the connection, or stream, becomes after it.
+    tunnel: Option<Tunnel>,
+    /// What follows on a connection of HTTP/1.1 cannot be trusted to be requests.
+    is_last: bool,
+}
+
+impl Answered {
+    fn of(response: Response<AnswerBody>) -> Self {
+        Self {
+            response,
+            tunnel: None,
+            is_last: false,
+        }
+    }
+}
+
+/// Serves one connection until either side ends it, it idles too long, or it shall stop and its requests are
+/// answered. What TLS did not agree on, the first bytes tell.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: impl Stream, arrival: Arrival) {
-    let trusted = worker
-        .config()
+    let config = worker.config();
+    let patience = Patience::new(&listener, &config.edge, Instant::now());
+    let begun = tokio::select! {
+        () = arrival.stop.cancelled() => None,
+        begun = begin(stream, &arrival, &patience) => begun,
+    };
+    let Some((is_h2, stream)) = begun else { return };
+    let trusted = config
         .trusted
         .iter()
         .any(|network| network.contains(arrival.peer.ip()));
-    let stop = arrival.stop.clone();
-    let stream = Watched::new(stream);
     let client = Rc::new(Client {
         peer: Peer::new(arrival.client, arrival.local, trusted),
-        tls: arrival.tls.is_some(),
-        framing: stream.framing(),
-        begun: Cell::new(0),
-        answered: Rc::default(),
-        tunnel: RefCell::new(None),
+        tally: Rc::default(),
+        arrival,
         worker,
     });
-    let service = service_fn(|request| {
-        let client = client.clone();
-        async move { Ok::<_, Infallible>(client.answer(request).await) }
-    });
-    let connection = builder()
-        .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
-    let mut patience = Patience::new(&listener, Instant::now());
-    let mut tick = interval(patience.tick());
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut draining = false;
-    loop {
-        tokio::select! {
-            // In this order, so that no answer is written after the stop without saying that it is the last.
-            biased;
-            () = stop.cancelled(), if !draining => {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    if error.is_parse() {
-                        // hyper has answered it, and nobody else has seen it.
-                        client.worker.counters.bad_requests.add(1);
-                    }
-                    tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
-                }
-                break;
-            }
-            now = tick.tick() => match patience.look(client.progress(), now) {
-                Verdict::Fine => {}
-                Verdict::Idle => connection.as_mut().graceful_shutdown(),
-                Verdict::Late => break,
-            }
-        }
-    }
-    let tunnel = client.tunnel.take();
-    if let Some(tunnel) = tunnel {
-        let _open = client.worker.counters.tunnels.enter();
-        tunnel.run().await;
+    if is_h2 {
+        h2::serve(client, stream, patience.with_streams()).await;
+    } else {
+        h1::serve(client, stream, patience).await;
     }
 }
 
-fn builder() -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    // Not `pipeline_flush`: hyper 1.12 then closes without writing what it holds when bytes that nobody will
-    // read are left over, so a client that sent too much never learns why it was refused.
-    builder
-        .half_close(true)
-        .max_headers(MAX_HEADERS)
-        .max_header_size(MAX_HEAD)
-        .max_buf_size(2 * MAX_HEAD)
-        // `Patience` tells slow heads from idle connections, and needs no timer per request.
-        .header_read_timeout(None);
-    builder
+/// True: it speaks HTTP/2. `None`: it is gone, or did not say in time.
+async fn begin<S: Stream>(stream: S, arrival: &Arrival, patience: &Patience) -> Option<(bool, Replayed<S>)> {
+    if let Some(facts) = &arrival.tls {
+        return Some((facts.h2, Replayed::none(stream)));
+    }
+    let (first, rest) = patience.beginning();
+    timeout(first, sniff::begins(&stream)).await.ok()?.ok()?;
+    timeout(rest, sniff::is_h2(stream)).await.ok()?.ok()
+}
+
+/// What a request asks for, in the form that routes and servers agree on.
+struct Wanted<'a> {
+    /// Canonical; see `host.rs`.
+    host: String,
+    path: Path<'a>,
 }
 
 impl Client {
-    fn progress(&self) -> Progress {
-        Progress {
-            reading: self.framing.reading(),
-            begun: self.framing.heads(),
-            answered: self.answered.get(),
-            half_closed: self.framing.is_half_closed(),
-            written: self.framing.written(),
-        }
-    }
-
-    async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        let number = self.begun.replace(self.begun.get() + 1);
-        let (parts, body) = request.into_parts();
-        let mut exchange =
-            Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.answered.clone());
-        if self.tls {
+    /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`.
+    async fn answer(&self, admitted: Result<(), Refusal>, parts: Parts, body: Incoming) -> Answered {
+        let mut exchange = Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.tally.clone());
+        if self.arrival.tls.is_some() {
             exchange.over_tls();
         }
-        match self.forward(number, parts, body, &mut exchange).await {
-            Ok(Outcome::Answer(answer, lease)) => {
-                exchange.answered(answer.status());
-                let (mut parts, body) = answer.into_parts();
-                exchange.said(&parts.headers);
-                headers::drop_hop_by_hop(&mut parts.headers);
-                parts.version = Version::HTTP_11;
-                Response::from_parts(parts, AnswerBody::relay(body, lease, exchange))
-            }
+        let is_call = grpc::is_call(parts.version, &parts.headers);
+        let version = parts.version;
+        let outcome = match admitted {
+            Ok(()) => self.forward(parts, body, &mut exchange).await,
+            Err(refusal) => Err(refusal),
+        };
+        match outcome {
+            Ok(Outcome::Answer(answer, lease)) => Answered::of(relay(answer, lease, exchange)),
             Ok(Outcome::Redirect(status, location)) => {
-                self.worker.counters.redirected(status.as_u16());
-                let mut answer = text(
-                    status,
-                    status.canonical_reason().unwrap_or("Redirect").into(),
-                    exchange,
-                );
-                answer.headers_mut().insert(header::LOCATION, location);
-                answer
+                Answered::of(self.redirect(status, location, exchange))
             }
-            Ok(Outcome::Switch(answer, client)) => self.switch(answer, client, exchange),
-            Err(refusal) => self.refuse(&refusal, exchange),
+            Ok(Outcome::Switch(answer, client)) => switch(answer, client, version, exchange),
+            Err(refusal) => Answered {
+                is_last: refusal.ends_connection(),
+                ..Answered::of(self.refuse(&refusal, is_call, exchange))
+            },
         }
     }
 
+    /// The life of a request: wanted, looked up, prepared, sent.
     async fn forward(
         &self,
-        number: u64,
         mut request: Parts,
         body: Incoming,
         exchange: &mut Exchange,
     ) -> Result<Outcome, Refusal> {
-        if self.framing.is_ambiguous(number) {
-            return Err(Refusal::Ambiguous);
-        }
-        if request.method == Method::CONNECT {
-            return Err(Refusal::Connect);
-        }
-        let host = host::canonical(&request)?.into_owned();
-        exchange.host(&host);
+        let host = host_of(&request)?;
         let uri = std::mem::take(&mut request.uri);
         let path = Path::clean(uri.path())?;
-
+        let wanted = Wanted { host, path };
+        exchange.host(&wanted.host);
         let table = self.worker.table();
-        let scheme = || headers::scheme(&request.headers, &self.peer);
-        let route = table
-            .http_where(&host, &path.decoded, self.tls, |route| {
-                !leads_back(route, scheme, &host, &path.encoded)
-            })
-            .ok_or(Refusal::NoRoute)?;
+        let route = self.lookup(&table, &wanted, &request.headers)?;
         let asker = Asker {
             worker: self.worker.number,
             client: self.peer.addr.ip(),
@@ -233,22 +186,16 @@ impl Client {
             .pick(route, choice, &[])
             .ok_or(Refusal::Unavailable)?
             .clone();
+        // Here the request is known to be wanted, and by whom; nothing of it was changed or sent yet.
         if let Some(redirect) = &target.options.redirect {
-            let there = attempt::rewritten(&uri, &path.encoded, &target)?;
-            return to(redirect, &host, there.path(), uri.query());
+            let there = attempt::rewritten(&uri, &wanted.path.encoded, &target)?;
+            return to(redirect, &wanted.host, there.path(), uri.query());
         }
 
-        let upgrade = headers::drop_hop_by_hop(&mut request.headers);
-        headers::forward(&mut request.headers, &self.peer, &host);
+        let is_connect = request.extensions.get::<Protocol>().is_some();
+        let client = self.prepare(&mut request, &wanted.host);
         exchange.headers(&request.headers);
-        let client = request
-            .extensions
-            .remove::<OnUpgrade>()
-            .filter(|_| upgrade.is_some());
-        if let Some(protocol) = upgrade {
-            headers::set_upgrade(&mut request.headers, protocol);
-        }
-        let path = path.encoded.into_owned();
+        let path = wanted.path.encoded.into_owned();
         let (body, upload) = RequestBody::new(body);
         let call = Call {
             method: request.method,
@@ -259,7 +206,11 @@ impl Client {
             upload,
         };
         let (answer, lease) = attempt::send(&self.worker, (route, choice, target), call, exchange).await?;
+        // Here the server has begun to answer, and the client knows nothing of it yet.
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            if is_connect && answer.status().is_success() {
+                return Err(Refusal::Upstream(Fault::Declined));
+            }
             return Ok(Outcome::Answer(answer, lease));
         }
         // The lease ends here: this connection never goes back to the pool.
@@ -268,30 +219,48 @@ impl Client {
         Ok(Outcome::Switch(answer, client))
     }
 
-    /// Agrees to an upgrade in the server's words; bytes flow once hyper has let go of both connections.
-    fn switch(
+    fn lookup<'a>(
         &self,
-        mut answer: Response<Incoming>,
-        client: OnUpgrade,
-        mut exchange: Exchange,
-    ) -> Response<AnswerBody> {
-        exchange.answered(answer.status());
-        self.framing.becomes_tunnel();
-        let server = hyper::upgrade::on(&mut answer);
-        *self.tunnel.borrow_mut() = Some(Tunnel {
-            client,
-            server,
-            exchange,
-        });
-        let (mut parts, _) = answer.into_parts();
-        if let Some(protocol) = headers::drop_hop_by_hop(&mut parts.headers) {
-            headers::set_upgrade(&mut parts.headers, protocol);
-        }
-        parts.version = Version::HTTP_11;
-        Response::from_parts(parts, AnswerBody::none())
+        table: &'a Table,
+        wanted: &Wanted<'_>,
+        headers: &HeaderMap,
+    ) -> Result<&'a Arc<Route>, Refusal> {
+        let scheme = || headers::scheme(headers, &self.peer);
+        table
+            .http_where(
+                &wanted.host,
+                &wanted.path.decoded,
+                self.arrival.tls.is_some(),
+                |route| !leads_back(route, scheme, &wanted.host, &wanted.path.encoded),
+            )
+            .ok_or(Refusal::NoRoute)
     }
 
-    fn refuse(&self, refusal: &Refusal, exchange: Exchange) -> Response<AnswerBody> {
+    /// Makes the headers those of a request of ours, but for what depends on the target. Returns the client's side of
+    /// the upgrade that it asks for.
+    fn prepare(&self, request: &mut Parts, host: &str) -> Option<OnUpgrade> {
+        let upgrade = headers::drop_hop_by_hop(&mut request.headers);
+        headers::forward(&mut request.headers, &self.peer, host);
+        let client = request.extensions.remove::<OnUpgrade>();
+        let protocol = upgrade?;
+        headers::set_upgrade(&mut request.headers, protocol);
+        client
+    }
+
+    fn redirect(
+        &self,
+        status: StatusCode,
+        location: HeaderValue,
+        exchange: Exchange,
+    ) -> Response<AnswerBody> {
+        self.worker.counters.redirected(status.as_u16());
+        let reason = status.canonical_reason().unwrap_or("Redirect");
+        let mut answer = text(status, reason.into(), exchange);
+        answer.headers_mut().insert(header::LOCATION, location);
+        answer
+    }
+
+    fn refuse(&self, refusal: &Refusal, is_call: bool, exchange: Exchange) -> Response<AnswerBody> {
         let worker = &self.worker;
         let status = refusal.status(worker.config().no_route_status);
         match refusal {
@@ -301,16 +270,80 @@ impl Client {
             _ => worker.counters.bad_requests.add(1),
         }
         tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
-        let mut answer = text(status, refusal.text(), exchange);
-        let headers = answer.headers_mut();
-        if matches!(refusal, Refusal::Unavailable) {
-            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        if is_call {
+            return refuse_call(refusal, status, exchange);
         }
-        if refusal.ends_connection() {
-            headers.insert(header::CONNECTION, CLOSE);
+        let mut answer = text(status, refusal.text(), exchange);
+        if matches!(refusal, Refusal::Unavailable) {
+            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         answer
     }
+}
+
+/// The canonical host that a request is routed by.
+fn host_of(request: &Parts) -> Result<String, Refusal> {
+    if request.method == Method::CONNECT {
+        return Err(Refusal::Connect);
+    }
+    let host = host::canonical(request)?;
+    // Read even where metadata says otherwise: the server gets it.
+    let host = match grpc::destination(request) {
+        Some(named) => host::checked(named)?,
+        None => host,
+    };
+    Ok(host.into_owned())
+}
+
+/// A server's answer, as it goes to the client.
+fn relay(answer: Response<Incoming>, lease: Lease, mut exchange: Exchange) -> Response<AnswerBody> {
+    exchange.answered(answer.status());
+    let (mut parts, body) = answer.into_parts();
+    exchange.said(&parts.headers);
+    headers::drop_hop_by_hop(&mut parts.headers);
+    Response::from_parts(parts, AnswerBody::relay(body, lease, exchange))
+}
+
+/// Agrees to an upgrade in the server's words; bytes flow once hyper has let go of both sides.
+fn switch(
+    mut answer: Response<Incoming>,
+    client: OnUpgrade,
+    version: Version,
+    mut exchange: Exchange,
+) -> Answered {
+    exchange.answered(answer.status());
+    let server = hyper::upgrade::on(&mut answer);
+    let (mut parts, _) = answer.into_parts();
+    let protocol = headers::drop_hop_by_hop(&mut parts.headers);
+    if version == Version::HTTP_2 {
+        // RFC 8441, 5: the stream is agreed to like any other request.
+        parts.status = StatusCode::OK;
+        parts.headers.remove(header::SEC_WEBSOCKET_ACCEPT);
+    } else if let Some(protocol) = protocol {
+        headers::set_upgrade(&mut parts.headers, protocol);
+    }
+    let response = Response::from_parts(parts, AnswerBody::none());
+    Answered {
+        tunnel: Some(Tunnel {
+            client,
+            server,
+            exchange,
+        }),
+        ..Answered::of(response)
+    }
+}
+
+/// In log and metrics it has the status that it would have had without gRPC.
+fn refuse_call(refusal: &Refusal, status: StatusCode, mut exchange: Exchange) -> Response<AnswerBody> {
+    exchange.answered(status);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, grpc::APPLICATION);
+    headers.insert(grpc::STATUS, u16::from(grpc::code(refusal, status)).into());
+    headers.insert(grpc::MESSAGE, grpc::message(refusal));
+    exchange.said(&headers);
+    let mut answer = Response::new(AnswerBody::text(Bytes::new(), exchange));
+    *answer.headers_mut() = headers;
+    answer
 }
 
 fn text(status: StatusCode, text: Bytes, mut exchange: Exchange) -> Response<AnswerBody> {

@@ -128,6 +128,12 @@ pub const METRICS: &[Row] = &[
         "gRPC calls by status, as text.",
     ),
     row(
+        "lictor_lb_http2_floods_total",
+        Kind::Counter,
+        &[],
+        "HTTP/2 connections ended because their frames only made work.",
+    ),
+    row(
         "lictor_lb_http_redirect_count_total",
         Kind::Counter,
         &["code"],

@@ -67,6 +67,9 @@ pub(crate) enum Fault {
     Answer(#[source] hyper::Error),
     #[error("it switched protocols unasked")]
     Switched,
+    /// In words that would mean the opposite to the client.
+    #[error("it declined an upgrade")]
+    Declined,
 }
 
 impl Fault {

@@ -255,7 +255,7 @@ impl Worker {
         let counters = self.counters.clone();
         let _open = counters.connections.enter();
         match listener.proto {
-            Proto::Http => {
+            Proto::Http | Proto::Grpc => {
                 let arrival = Arrival::plain(&stream, peer, listener.addr, self.stop.clone());
                 http::serve(self, listener, stream, arrival).await;
             }
@@ -281,7 +281,7 @@ impl Worker {
 }
 
 /// A panic costs the connection it happened in, and is said and counted.
-fn bury(counters: &Counters, ended: Result<(), JoinError>) {
+pub(crate) fn bury(counters: &Counters, ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::http::exchange::{End, Exchange};
+use crate::http::exchange::{End, Exchange, Waiting};
 use crate::upstream::Lease;
 
 /// A client's body on its way to a server.
@@ -145,6 +145,8 @@ pub(crate) struct AnswerBody {
     bytes: u64,
     /// The server broke off.
     broken: bool,
+    /// The last piece was given out, and nobody has asked for the next.
+    waiting: Option<Waiting>,
     /// Told how it went, exactly once.
     exchange: Option<Exchange>,
 }
@@ -188,6 +190,7 @@ impl AnswerBody {
             source,
             bytes: 0,
             broken: false,
+            waiting: None,
             exchange,
         }
     }
@@ -222,6 +225,7 @@ impl Body for AnswerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
+        this.waiting = None;
         let frame = match &mut this.source {
             Source::Text(text) => text.take().map(|text| Ok(Frame::data(text))),
             Source::Server(inner, lease) => {
@@ -241,7 +245,10 @@ impl Body for AnswerBody {
             }
         };
         if let Some(Ok(frame)) = &frame {
-            this.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+            if let Some(data) = frame.data_ref() {
+                this.bytes += data.len() as u64;
+                this.waiting = this.exchange.as_ref().map(Exchange::waits);
+            }
             if let (Some(trailers), Some(exchange)) = (frame.trailers_ref(), &mut this.exchange) {
                 exchange.said(trailers);
             }

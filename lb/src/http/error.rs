@@ -19,6 +19,8 @@ pub(crate) enum Refusal {
     Ambiguous,
     #[error("CONNECT is not supported")]
     Connect,
+    #[error("too many header lines")]
+    TooManyHeaders,
     /// The client's, while its body was on its way.
     #[error("malformed request body")]
     Body,
@@ -47,10 +49,13 @@ impl Refusal {
                 StatusCode::BAD_REQUEST
             }
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoRoute => StatusCode::from_u16(no_route).unwrap_or(StatusCode::NOT_FOUND),
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(Fault::DialTimeout | Fault::HeaderTimeout) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(Fault::Dial(_) | Fault::Answer(_) | Fault::Switched) => StatusCode::BAD_GATEWAY,
+            Self::Upstream(Fault::Dial(_) | Fault::Answer(_) | Fault::Switched | Fault::Declined) => {
+                StatusCode::BAD_GATEWAY
+            }
             Self::Rewrite(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -61,6 +66,7 @@ impl Refusal {
             Self::Upstream(Fault::Dial(_)) => Bytes::from_static(b"upstream refused the connection\n"),
             Self::Upstream(Fault::DialTimeout) => Bytes::from_static(b"upstream did not accept in time\n"),
             Self::Upstream(Fault::HeaderTimeout) => Bytes::from_static(b"upstream did not answer in time\n"),
+            Self::Upstream(Fault::Declined) => Bytes::from_static(b"upstream declined the upgrade\n"),
             Self::Upstream(Fault::Answer(_) | Fault::Switched) => {
                 Bytes::from_static(b"upstream gave no valid answer\n")
             }

@@ -29,6 +29,35 @@ pub(crate) enum End {
     ServerGone,
 }
 
+/// What a connection knows of its exchanges.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    answered: Cell<u64>,
+    waiting: Cell<u64>,
+}
+
+impl Tally {
+    /// Exchanges that are over.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.get()
+    }
+
+    /// Does some of an answer wait for the client to take it?
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting.get() > 0
+    }
+}
+
+/// Some of an answer that waits for the client until dropped.
+#[derive(Debug)]
+pub(crate) struct Waiting(Rc<Tally>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.set(self.0.waiting.get() - 1);
+    }
+}
+
 /// See the module.
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
@@ -45,20 +74,14 @@ pub(crate) struct Exchange {
     call: Option<Option<u16>>,
     /// Of the tunnel it became.
     tunnel: Option<Meter>,
-    /// Exchanges of this connection that are over.
-    over: Rc<Cell<u64>>,
+    tally: Rc<Tally>,
     /// The log line in the making, when there is a log.
     record: Option<Box<Record>>,
 }
 
 impl Exchange {
-    /// `request` is as the client sent it; `over` counts the exchanges of its connection that ended.
-    pub(crate) fn begin(
-        worker: Rc<Worker>,
-        remote: SocketAddr,
-        request: &Parts,
-        over: Rc<Cell<u64>>,
-    ) -> Self {
+    /// `request` is as the client sent it, `tally` its connection's.
+    pub(crate) fn begin(worker: Rc<Worker>, remote: SocketAddr, request: &Parts, tally: Rc<Tally>) -> Self {
         let record = worker.log.as_ref().map(|_| {
             Box::new(Record {
                 remote,
@@ -88,7 +111,7 @@ impl Exchange {
             upload: None,
             call: is_grpc(&request.headers).then_some(None),
             tunnel: None,
-            over,
+            tally,
             record,
         };
         exchange.headers(&request.headers);
@@ -145,6 +168,12 @@ impl Exchange {
         }
     }
 
+    /// Some of its answer was given out and waits for the client.
+    pub(crate) fn waits(&self) -> Waiting {
+        self.tally.waiting.set(self.tally.waiting.get() + 1);
+        Waiting(self.tally.clone())
+    }
+
     /// Its answer begins.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = status.as_u16();
@@ -184,7 +213,7 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.over.set(self.over.get() + 1);
+        self.tally.answered.set(self.tally.answered.get() + 1);
         let counters = &self.worker.counters;
         match self.end {
             End::Complete => {}

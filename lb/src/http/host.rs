@@ -72,7 +72,8 @@ fn text(value: &HeaderValue) -> Result<&str, BadHost> {
     })
 }
 
-fn checked(host: &str) -> Result<Cow<'_, str>, BadHost> {
+/// `host` (with or without port) in its canonical form.
+pub(crate) fn checked(host: &str) -> Result<Cow<'_, str>, BadHost> {
     let (name, port) = split(host);
     if let Some(port) = port {
         let valid = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());

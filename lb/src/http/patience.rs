@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::Listener;
+use crate::config::{Edge, Listener};
 use crate::http::framing::Reading;
 
-/// A head must be complete this long after its first byte, unless the listener's `rt` says otherwise.
-const HEAD: Duration = Duration::from_secs(10);
 /// A connection without a request is closed after this long, unless the listener's `it` says otherwise.
 const IDLE: Duration = Duration::from_secs(120);
 /// How long a client that closed its half is believed to be there while nothing is written to it. Until then
 /// nothing tells it from one that left, and the server works on.
 const HALF_CLOSED: Duration = Duration::from_secs(60);
+
+/// How long a client may take nothing of an answer that waits for it, unless the listener's `wt` says otherwise.
+const STALLED: Duration = Duration::from_secs(120);
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) struct Progress {
     pub half_closed: bool,
     /// Bytes written to the client.
     pub written: u64,
+    /// Some of an answer waits for the client to take it.
+    pub waiting: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,16 +46,22 @@ pub(crate) enum Verdict {
 /// Limits of a connection, and since when it has been as it is.
 #[derive(Debug)]
 pub(crate) struct Patience {
-    head: Duration,
+    /// From the first byte of a head to its last.
+    head: Option<Duration>,
     /// From the first byte of a request to its last.
     whole: Option<Duration>,
     /// From the last byte of a request to the last of its answer.
     answer: Option<Duration>,
     idle: Duration,
+    stalled: Duration,
     state: State,
     since: Instant,
     /// When the client was last known to be there, and what it had been sent then.
     seen: (Instant, u64),
+    /// When it last took something, or there was nothing to take; and what it had been sent then.
+    took: (Instant, u64),
+    /// It was found idle, and is asked to go.
+    leaving: bool,
 }
 
 /// Time runs while this stays the same.
@@ -67,22 +76,39 @@ enum State {
 }
 
 impl Patience {
-    pub(crate) fn new(listener: &Listener, now: Instant) -> Self {
+    pub(crate) fn new(listener: &Listener, edge: &Edge, now: Instant) -> Self {
         Self {
-            head: listener.read_timeout.unwrap_or(HEAD),
+            head: listener.read_timeout.or(edge.header_timeout),
             whole: listener.read_timeout,
             answer: listener.write_timeout,
             idle: listener.idle_timeout.unwrap_or(IDLE),
+            stalled: listener.write_timeout.unwrap_or(STALLED),
             state: State::Idle(0),
             since: now,
             seen: (now, 0),
+            took: (now, 0),
+            leaving: false,
         }
+    }
+
+    /// Many requests share the connection, so none of them may end it by taking long.
+    pub(crate) fn with_streams(self) -> Self {
+        Self {
+            whole: None,
+            answer: None,
+            ..self
+        }
+    }
+
+    /// For the first byte of a connection, for the rest of what tells its version.
+    pub(crate) fn beginning(&self) -> (Duration, Duration) {
+        (self.idle, self.head.unwrap_or(self.idle))
     }
 
     /// How often to look.
     pub(crate) fn tick(&self) -> Duration {
-        let limits = [Some(self.head), self.whole, self.answer, Some(self.idle)];
-        let shortest = limits.into_iter().flatten().min().unwrap_or(self.head);
+        let limits = [self.head, self.whole, self.answer, Some(self.stalled)];
+        let shortest = limits.into_iter().flatten().fold(self.idle, Duration::min);
         (shortest / 2).max(Duration::from_millis(10))
     }
 
@@ -96,6 +122,7 @@ impl Patience {
         if state != self.state {
             self.state = state;
             self.since = now;
+            self.leaving = false;
         }
         if !progress.half_closed || self.seen.1 != progress.written {
             self.seen = (now, progress.written);
@@ -103,16 +130,28 @@ impl Patience {
         if now.saturating_duration_since(self.seen.0) >= HALF_CLOSED {
             return Verdict::Late;
         }
+        if !progress.waiting || self.took.1 != progress.written {
+            self.took = (now, progress.written);
+        }
+        if now.saturating_duration_since(self.took.0) >= self.stalled {
+            return Verdict::Late;
+        }
         let (limit, verdict) = match progress.reading {
-            Reading::Head => (Some(self.head), Verdict::Late),
+            Reading::Head => (self.head, Verdict::Late),
             Reading::Body => (self.whole, Verdict::Late),
             Reading::Nothing if progress.answered < progress.begun => (self.answer, Verdict::Late),
+            // One that does not even take the last bytes of its last answer cannot be closed politely.
+            Reading::Nothing if self.leaving => (Some(self.idle), Verdict::Late),
             Reading::Nothing => (Some(self.idle), Verdict::Idle),
         };
-        match limit {
-            Some(limit) if now.saturating_duration_since(self.since) >= limit => verdict,
-            _ => Verdict::Fine,
+        if limit.is_none_or(|limit| now.saturating_duration_since(self.since) < limit) {
+            return Verdict::Fine;
         }
+        if verdict == Verdict::Idle {
+            self.leaving = true;
+            self.since = now;
+        }
+        verdict
     }
 }
 
@@ -123,7 +162,7 @@ mod tests {
     /// Shows a connection second by second and returns each verdict that is not fine, with its second.
     fn verdicts(listener: &Listener, states: &[(Reading, u64, u64)]) -> Vec<(usize, Verdict)> {
         let start = Instant::now();
-        let mut patience = Patience::new(listener, start);
+        let mut patience = Patience::new(listener, &Edge::default(), start);
         let look = |(second, (reading, begun, answered)): (usize, &(Reading, u64, u64))| {
             let progress = Progress {
                 reading: *reading,
@@ -199,7 +238,7 @@ mod tests {
     #[test]
     fn a_half_closed_client_waits_a_minute_for_each_byte() {
         let start = Instant::now();
-        let mut patience = Patience::new(&listener(None, None, None), start);
+        let mut patience = Patience::new(&listener(None, None, None), &Edge::default(), start);
         let mut look = |second, half_closed, written| {
             let progress = Progress {
                 begun: 1,
@@ -214,6 +253,35 @@ mod tests {
         assert_eq!(look(1118, true, 1), Verdict::Fine);
         assert_eq!(look(1177, true, 1), Verdict::Fine);
         assert_eq!(look(1178, true, 1), Verdict::Late);
+    }
+
+    #[test]
+    fn a_client_that_takes_nothing_of_what_waits_for_it_is_given_up() {
+        let start = Instant::now();
+        let mut patience = Patience::new(&listener(None, None, None), &Edge::default(), start).with_streams();
+        let mut look = |second, waiting, written| {
+            let progress = Progress {
+                begun: 2,
+                waiting,
+                written,
+                ..Progress::default()
+            };
+            patience.look(progress, start + Duration::from_secs(second))
+        };
+        assert_eq!(look(1000, false, 0), Verdict::Fine, "the server is slow");
+        assert_eq!(look(1119, true, 0), Verdict::Fine);
+        assert_eq!(look(1120, true, 1), Verdict::Fine, "the client is slow");
+        assert_eq!(look(1239, true, 1), Verdict::Fine);
+        assert_eq!(look(1240, true, 1), Verdict::Late);
+    }
+
+    #[test]
+    fn an_idle_connection_that_does_not_close_is_cut() {
+        let states = vec![(Reading::Nothing, 0, 0); 7];
+        assert_eq!(
+            verdicts(&listener(None, None, Some(3)), &states),
+            [(3, Verdict::Idle), (6, Verdict::Late)]
+        );
     }
 
     #[test]

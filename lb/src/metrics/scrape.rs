@@ -34,6 +34,7 @@ impl Collector for Scrape {
         families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
         families.number("client_gone_total", sum(|worker| &worker.client_gone));
         families.number("connections", open(|worker| worker.connections.get()));
+        families.number("http2_floods_total", sum(|worker| &worker.http2_floods));
         families.number("notfound_total", sum(|worker| &worker.not_found));
         families.number("panics_total", sum(|worker| &worker.panics));
         families.number("retries_total", sum(|worker| &worker.retries));

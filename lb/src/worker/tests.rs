@@ -4,6 +4,7 @@
 mod harness;
 
 mod drain;
+mod h2;
 mod hostile;
 mod proxying;
 mod retrying;

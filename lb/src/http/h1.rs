@@ -1,0 +1,134 @@
+//! A client's connection of HTTP/1.1: hyper reads and writes it, `framing.rs` watches the bytes, `patience.rs` the
+//! clock. It may end as a tunnel.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use hyper::body::Incoming;
+use hyper::http::{HeaderValue, Version, header};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::arrival::Stream;
+use crate::http::body::AnswerBody;
+use crate::http::error::Refusal;
+use crate::http::framing::{Framing, Watched};
+use crate::http::patience::{Patience, Progress, Verdict};
+use crate::http::upgrade::Tunnel;
+use crate::http::{Client, MAX_HEAD, MAX_HEADERS};
+
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// What the requests of one connection have in common.
+struct Connection {
+    client: Rc<Client>,
+    framing: Framing,
+    /// Requests begun.
+    begun: Cell<u64>,
+    /// The connection after its last request, when that was an upgrade.
+    tunnel: RefCell<Option<Tunnel>>,
+}
+
+/// Serves it until either side ends it, it idles too long, or it shall stop and its request is answered.
+pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience: Patience) {
+    let stop = client.arrival.stop.clone();
+    let stream = Watched::new(stream);
+    let shared = Rc::new(Connection {
+        framing: stream.framing(),
+        begun: Cell::new(0),
+        tunnel: RefCell::new(None),
+        client: client.clone(),
+    });
+    let service = service_fn(|request| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+    });
+    let connection = builder()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    let mut tick = interval(patience.tick());
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            // In this order, so that no answer is written after the stop without saying that it is the last.
+            biased;
+            () = stop.cancelled(), if !draining => {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    if error.is_parse() {
+                        // hyper has answered it, and nobody else has seen it.
+                        client.worker.counters.bad_requests.add(1);
+                    }
+                    tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
+                }
+                break;
+            }
+            now = tick.tick() => match patience.look(shared.progress(), now) {
+                Verdict::Fine => {}
+                Verdict::Idle => connection.as_mut().graceful_shutdown(),
+                Verdict::Late => break,
+            }
+        }
+    }
+    let tunnel = shared.tunnel.take();
+    if let Some(tunnel) = tunnel {
+        let _open = client.worker.counters.tunnels.enter();
+        tunnel.run().await;
+    }
+}
+
+fn builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // Not `pipeline_flush`: hyper 1.12 then closes without writing what it holds when bytes that nobody will
+    // read are left over, so a client that sent too much never learns why it was refused.
+    builder
+        .half_close(true)
+        .max_headers(MAX_HEADERS)
+        .max_header_size(MAX_HEAD)
+        .max_buf_size(2 * MAX_HEAD)
+        // `Patience` tells slow heads from idle connections, and needs no timer per request.
+        .header_read_timeout(None);
+    builder
+}
+
+impl Connection {
+    fn progress(&self) -> Progress {
+        Progress {
+            reading: self.framing.reading(),
+            begun: self.framing.heads(),
+            answered: self.client.tally.answered(),
+            half_closed: self.framing.is_half_closed(),
+            written: self.framing.written(),
+            waiting: self.client.tally.is_waiting(),
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        let number = self.begun.replace(self.begun.get() + 1);
+        let (parts, body) = request.into_parts();
+        let admitted = if self.framing.is_ambiguous(number) {
+            Err(Refusal::Ambiguous)
+        } else {
+            Ok(())
+        };
+        let mut answered = self.client.answer(admitted, parts, body).await;
+        answered.response.version_mut().clone_from(&Version::HTTP_11);
+        if answered.is_last {
+            answered.response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
+        if let Some(tunnel) = answered.tunnel {
+            self.framing.becomes_tunnel();
+            *self.tunnel.borrow_mut() = Some(tunnel);
+        }
+        answered.response
+    }
+}
