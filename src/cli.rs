@@ -1,6 +1,6 @@
 //! The command line: one program under four names.
 //!
-//! `parse` turns arguments, environment and files into what shall be done, or into the text that
+//! `parse` turns arguments, environment and the machine into what shall be done, or into the text that
 //! says what is wrong; it is pure, so that every command line is a test. Only `client::run` acts.
 //! Each long-running command keeps the exit codes of the program it stands in for.
 
@@ -11,10 +11,10 @@ mod help;
 use std::fmt::Write as _;
 
 use crate::config::fault::{Fault, Origin};
-use crate::config::file::Files;
+use crate::config::machine::Machine;
 use crate::config::options::{self, Command, Kind};
 use crate::config::raw::{self, Environment, Given, Raw};
-use crate::config::{Agent, Lb, Registrator};
+use crate::config::{Agent, Lb, Registrator, check, file};
 use flags::{Bad, Shape};
 
 /// What shall be done.
@@ -73,11 +73,11 @@ const REGISTRATOR_VERSION: &str = "v7.4.0";
 ///
 /// # Errors
 /// What to tell the user instead, and the exit code.
-pub fn parse(args: &[String], env: &Environment, files: &dyn Files) -> Result<Invocation, Usage> {
+pub fn parse(args: &[String], env: &Environment, machine: &dyn Machine) -> Result<Invocation, Usage> {
     let (program, words) = args.split_first().map_or(("lictor", args), |(program, words)| {
         (program.rsplit('/').next().unwrap_or(program), words)
     });
-    let world = World { env, files };
+    let world = World { env, machine };
     match program {
         "consul" => consul(words, world),
         "fabio" => lb("fabio", words, world),
@@ -90,7 +90,7 @@ pub fn parse(args: &[String], env: &Environment, files: &dyn Files) -> Result<In
 #[derive(Clone, Copy)]
 struct World<'a> {
     env: &'a Environment,
-    files: &'a dyn Files,
+    machine: &'a dyn Machine,
 }
 
 fn lictor(words: &[String], world: World<'_>) -> Result<Invocation, Usage> {
@@ -159,7 +159,13 @@ fn agent(program: &str, words: &[String], world: World<'_>) -> Result<Invocation
         return Ok(Invocation::Print(help::command(program, Command::Agent)));
     }
     let (raw, mut faults) = line.gather(world);
-    match Agent::resolve(raw) {
+    let resolved = Agent::resolve(raw);
+    let checked = resolved.as_ref().ok().filter(|config| config.check);
+    if let Some(lb) = checked.and_then(|config| config.lb.as_ref()) {
+        faults.extend(check::files(lb, None, world.machine));
+    }
+    match resolved {
+        Ok(config) if faults.is_empty() && config.check => Ok(right(&config.notes)),
         Ok(config) if faults.is_empty() => Ok(Invocation::Agent(Box::new(config))),
         resolved => {
             faults.extend(resolved.err().unwrap_or_default());
@@ -176,7 +182,10 @@ fn lb(program: &str, words: &[String], world: World<'_>) -> Result<Invocation, U
         .iter()
         .any(|word| matches!(word.as_str(), "-v" | "-version" | "--version"))
     {
-        let text = format!("lictor {VERSION} (fabio {FABIO_VERSION} command line)\n");
+        let text = match program {
+            "fabio" => format!("{FABIO_VERSION} (lictor {VERSION})\n"),
+            _ => format!("lictor {VERSION} (fabio {FABIO_VERSION} command line)\n"),
+        };
         return Ok(Invocation::Print(text));
     }
     let line = Line::read(Command::Lb, words);
@@ -184,7 +193,12 @@ fn lb(program: &str, words: &[String], world: World<'_>) -> Result<Invocation, U
         return Ok(Invocation::Print(help::command(program, Command::Lb)));
     }
     let (raw, mut faults) = line.gather(world);
-    match Lb::resolve(raw) {
+    let resolved = Lb::resolve(raw);
+    if let Some(config) = resolved.as_ref().ok().filter(|config| config.check) {
+        faults.extend(check::files(&config.lb, Some(&config.registry), world.machine));
+    }
+    match resolved {
+        Ok(config) if faults.is_empty() && config.check => Ok(right(&config.notes)),
         Ok(config) if faults.is_empty() => Ok(Invocation::Lb(Box::new(config))),
         resolved => {
             faults.extend(resolved.err().unwrap_or_default());
@@ -215,6 +229,15 @@ fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invo
             Err(originals(program, Command::Registrator, &faults))
         }
     }
+}
+
+/// What `-cfg-check` says of a configuration without faults.
+fn right(notes: &[String]) -> Invocation {
+    let mut text = String::from("the configuration is right\n");
+    for note in notes {
+        let _ = writeln!(text, "note: {note}");
+    }
+    Invocation::Print(text)
 }
 
 /// fabio and registrator tell a bad command line (2, with usage) from bad settings (1).
@@ -276,6 +299,8 @@ impl Line {
             })
         });
         let faults = scan.bad.into_iter().map(|bad| match bad {
+            // In fabio's words, and with its exit code.
+            Bad::Syntax(text) if text == "flag needs an argument: -cfg" => file::no_path(),
             Bad::Syntax(text) => Fault::Syntax(text),
             Bad::Unknown(name) => {
                 let hint = options::nearest_flag(command, &name).map(|near| format!("-{near}"));
@@ -322,7 +347,7 @@ impl Line {
 
     fn gather(self, world: World<'_>) -> (Raw, Vec<Fault>) {
         (
-            Raw::gather(self.command, &self.given, world.env, world.files),
+            Raw::gather(self.command, &self.given, world.env, world.machine),
             self.faults,
         )
     }

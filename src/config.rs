@@ -5,16 +5,19 @@
 //! (its name, its cores, its addresses) stays `None` for the agent to fill in.
 
 mod balancer;
+pub mod check;
 #[cfg(test)]
 mod docs;
 pub mod fault;
 pub mod file;
+pub mod machine;
 pub mod options;
 mod properties;
 pub mod raw;
 mod reader;
 #[allow(dead_code, reason = "read by whoever feeds the balancer")]
 pub mod registry;
+pub mod sockaddr;
 mod uri;
 pub mod values;
 
@@ -55,6 +58,8 @@ pub struct Agent {
     pub dns_asked: String,
     /// How much to log.
     pub log_level: LevelFilter,
+    /// Only say whether all this is right.
+    pub check: bool,
     /// In memory, alone, verbose answers.
     pub dev: bool,
     /// The balancer; `None`: switched off.
@@ -74,6 +79,8 @@ pub struct Agent {
 /// `lictor lb`.
 #[derive(Clone, Debug)]
 pub struct Lb {
+    /// Only say whether all this is right.
+    pub check: bool,
     /// The balancer; its node and datacenter are still to be filled in.
     pub lb: lb::Config,
     /// Where routes come from.
@@ -166,6 +173,7 @@ impl Agent {
         }
         let registrator = Containers::read(&mut read);
         Ok(Self {
+            check: read.value("cfg-check", values::boolean),
             node_id: read.optional("node-id", values::uuid),
             client: read.value("client", values::ips),
             advertise: read
@@ -202,6 +210,7 @@ impl Lb {
         lb.require_check = true;
         Ok(Self {
             lb,
+            check: read.value("cfg-check", values::boolean),
             registry: Registry::read(&mut read),
             log_level: read.value("log.level", values::level),
             notes: read.finish()?,

@@ -15,6 +15,7 @@
 //! | `http.rs` | the table of endpoints; one file a family below it |
 //! | `dns.rs` | sockets; the pure answer below it |
 //! | `embed.rs` | the in-process halves of both doors |
+//! | `fetch.rs` | one GET, for configuration behind a URL |
 //! | `identity.rs` `net.rs` `limits.rs` `telemetry.rs` | who we are, where others reach us, what we may have, logs |
 
 mod agent;
@@ -23,6 +24,7 @@ mod cli;
 mod config;
 mod dns;
 mod embed;
+mod fetch;
 mod http;
 mod identity;
 mod leader;
@@ -52,7 +54,7 @@ fn main() -> ExitCode {
     // A variable that is not text configures nothing.
     let env = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let outcome = match cli::parse(&args, &env.collect(), &config::file::Disk) {
+    let outcome = match cli::parse(&args, &env.collect(), &config::machine::Here) {
         Ok(invocation) => run(invocation),
         Err(Usage {
             text,

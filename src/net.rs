@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
+use crate::config::sockaddr::Interface;
+
 /// Addresses that only serve to ask the kernel for a route; nothing is ever sent to them
 /// (RFC 5737 and RFC 3849: reserved for documentation).
 const SOMEWHERE: [SocketAddr; 2] = [
@@ -59,6 +61,47 @@ fn default_gateway(routes: &str) -> Option<(&str, Ipv4Addr)> {
     Some((device, Ipv4Addr::from(bytes.to_le_bytes())))
 }
 
+/// Every address of every interface; none where the system does not tell.
+pub fn interfaces() -> Vec<Interface> {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let routes6 = std::fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+    let default = default_device(&routes, &routes6);
+    let found = if_addrs::get_if_addrs().unwrap_or_default().into_iter();
+    found
+        .map(|one| Interface {
+            ip: one.ip(),
+            bits: match &one.addr {
+                if_addrs::IfAddr::V4(v4) => v4.prefixlen,
+                if_addrs::IfAddr::V6(v6) => v6.prefixlen,
+            },
+            up: one.is_oper_up(),
+            point_to_point: one.is_p2p(),
+            default: Some(one.name.as_str()) == default,
+            name: one.name,
+        })
+        .collect()
+}
+
+/// The device of the default route in the kernel's tables, IPv4 before IPv6.
+fn default_device<'a>(routes: &'a str, routes6: &'a str) -> Option<&'a str> {
+    let v4 = routes.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_ascii_whitespace();
+        let (device, destination) = (fields.next()?, fields.next()?);
+        let mask = fields.nth(5)?;
+        (destination == "00000000" && mask == "00000000").then_some(device)
+    });
+    v4.or_else(|| {
+        routes6.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            let &[destination, "00", .., device] = fields.as_slice() else {
+                return None;
+            };
+            let default = destination.bytes().all(|digit| digit == b'0');
+            (default && device != "lo").then_some(device)
+        })
+    })
+}
+
 /// The host name of this machine, as the kernel has it; `localhost` when it has none.
 pub fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
@@ -83,6 +126,14 @@ mod tests {
             default_gateway(table),
             Some(("eth0", Ipv4Addr::new(172, 17, 0, 1)))
         );
+        assert_eq!(default_device("", ""), None);
+        let table6 = "00000000000000000000000000000000 00 0 00 0 ffffffff 1 0 00200200 lo\n\
+                      00000000000000000000000000000000 00 0 00 fe80 400 1 0 3 wlan0\n";
+        assert_eq!(default_device("", table6), Some("wlan0"));
+        let table4 = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n\
+                      eth0\t000011AC\t0\t1\t0\t0\t0\t0000FFFF\n\
+                      eth1\t00000000\t0\t3\t0\t0\t0\t00000000\n";
+        assert_eq!(default_device(table4, table6), Some("eth1"));
         assert_eq!(default_gateway("Iface\tDestination\n"), None);
         assert_eq!(default_gateway("x\ny 00000000 zz 0\n"), None);
     }

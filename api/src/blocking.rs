@@ -18,7 +18,7 @@ const HELD: Duration = Duration::from_millis(50);
 /// Pause after a first failure; doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Pauses do not grow beyond this, so that a server that returns is found soon.
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// What to do about an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,12 @@ impl Stepper {
     #[must_use]
     pub fn index(&self) -> Index {
         self.index
+    }
+
+    /// Questions without an answer since the last one that had one.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// An answer came with `index` after `took`.
@@ -76,31 +82,52 @@ impl Stepper {
     }
 }
 
-/// Asks with `query` until dropped, and hands on every answer that is news and every failure.
-/// A failure is followed by a pause, longer each time.
-pub async fn follow<T, A, F>(query: Query, ask: A, mut take: impl FnMut(Result<Answer<T>, ClientError>))
-where
+/// What became of a question.
+#[derive(Debug)]
+pub enum Heard<T> {
+    /// An answer that says something new.
+    News(Answer<T>),
+    /// An answer that does not.
+    Same,
+    /// No answer.
+    Failed(ClientError),
+}
+
+/// Asks with `query` until dropped and hands on what becomes of each question. A failure is followed by a pause, longer
+/// each time; so is news that `take` cannot make sense of, which it says by `false`: it is asked for again.
+///
+/// With `every`, answers are not held but asked for that often, and all of them are news.
+pub async fn follow<T, A, F>(
+    query: Query,
+    every: Option<Duration>,
+    ask: A,
+    mut take: impl FnMut(Heard<T>) -> bool,
+) where
     A: Fn(Query) -> F,
     F: Future<Output = Result<Answer<T>, ClientError>>,
 {
     let mut stepper = Stepper::default();
     loop {
         let asked = Instant::now();
-        let pause = match ask(Query {
-            index: stepper.index(),
+        let index = if every.is_some() { 0 } else { stepper.index() };
+        let question = Query {
+            index,
             ..query.clone()
-        })
-        .await
-        {
+        };
+        let pause = match ask(question).await {
             Ok(answer) => {
+                let before = stepper.clone();
                 let step = stepper.answered(answer.index, asked.elapsed());
-                if step.changed {
-                    take(Ok(answer));
+                let news = step.changed || every.is_some();
+                if take(if news { Heard::News(answer) } else { Heard::Same }) {
+                    every.unwrap_or(step.pause)
+                } else {
+                    stepper = before;
+                    stepper.failed(rand::random())
                 }
-                step.pause
             }
             Err(error) => {
-                take(Err(error));
+                take(Heard::Failed(error));
                 stepper.failed(rand::random())
             }
         };
@@ -167,7 +194,7 @@ mod tests {
         let mut stepper = Stepper::default();
         stepper.answered(5, LONG);
         let pauses: Vec<_> = (0..9).map(|_| stepper.failed(1.0).as_millis()).collect();
-        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
+        assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 10000, 10000, 10000]);
         assert_eq!(stepper.index(), 5);
         stepper.answered(5, LONG);
         assert_eq!(stepper.failed(0.0), Duration::from_millis(125));

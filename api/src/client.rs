@@ -282,6 +282,13 @@ impl Reply {
         })
     }
 
+    fn text(self) -> Answer<Bytes> {
+        Answer {
+            index: self.index(),
+            rows: self.body,
+        }
+    }
+
     fn indexed<T: DeserializeOwned>(&self) -> Result<Answer<T>> {
         Ok(Answer {
             index: self.index(),

@@ -4,28 +4,31 @@
 //! exhausts the server's connections per client (200). So two questions are held, whatever the
 //! size of the catalog, and only what they point at is asked for:
 //!
-//! - `health/state/any` tells of every check that came, changed or went, and so of the services
-//!   it speaks for: a check of a node speaks for all services there.
-//! - `catalog/services` tells of names and tags, and by its index that *some* service changed.
-//!   A new port or address shows in nothing else; then all services are asked for, not more often
-//!   than every [`Config::sweep_gap`]. Node records move neither index, hence a slow sweep as well.
+//! - `health/state/any` tells of every check that came, changed or went, and so of the service it speaks for. A check
+//!   of a node speaks for all services there and is all there is to know, so it is taken over as it is.
+//! - `catalog/services` tells of names and tags, and by its index that *some* service changed. A new port or address
+//!   shows in nothing else: unless what was read explains that index, the versions of all services are compared, node
+//!   by node, not more often than every [`Config::sweep_gap`]. Node records move neither index, hence a slow comparison
+//!   as well.
 //!
-//! Services are read through `health/service`, which shows an instance and its checks at one
-//! moment: joining them from two answers would let a new instance pass for one without checks.
-//! A service that cannot be read keeps what was known of it. Owns the picture it publishes; the
-//! consumer decides what is fit for traffic.
+//! Both answers are long and change by a row at a time, so their texts are compared and only rows that differ are read
+//! (`rows.rs`). Services are read through `health/service`, which shows an instance and its checks at one moment:
+//! joining them from two answers would let a new instance pass for one without checks. A service that cannot be read
+//! keeps what was known of it. Owns the picture it publishes; the consumer decides what is fit for traffic.
 
 mod painter;
+mod rows;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use catalog::{Instance, Picture};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use self::painter::Painter;
-use crate::blocking::follow;
+use self::painter::{Ears, Painter};
+use crate::blocking::{Heard, follow};
 use crate::client::{Client, ClientError, Query};
 
 /// Says whether an instance belongs into the picture.
@@ -38,13 +41,15 @@ pub struct Config {
     pub client: Client,
     /// Freshness and, if set, the time to hold questions.
     pub query: Query,
+    /// Ask this often instead of holding questions; `None`: hold them.
+    pub every: Option<Duration>,
     /// What of it matters.
     pub keep: Keep,
-    /// At least this long from one look at all services to the next.
+    /// At least this long from one comparison of all versions to the next.
     pub sweep_gap: Duration,
     /// At most this long.
     pub slow_sweep: Duration,
-    /// Questions under way at the same time, beside the two that are held.
+    /// Questions under way at the same time, beside the two that are held; at least 1.
     pub parallel: usize,
 }
 
@@ -53,50 +58,73 @@ impl Config {
     pub fn new(client: Client) -> Self {
         Self {
             client,
-            query: Query::default(),
+            query: Query {
+                // Shorter than Consul's own: a server that hangs, or a connection that was cut silently, is found out.
+                wait: Some(Duration::from_secs(60)),
+                ..Query::default()
+            },
+            every: None,
             keep: Arc::new(|_| true),
-            sweep_gap: Duration::from_secs(5),
-            slow_sweep: Duration::from_secs(300),
+            sweep_gap: Duration::from_millis(500),
+            slow_sweep: Duration::from_secs(60),
             parallel: 8,
         }
     }
 }
 
+/// What a question is about, for those who are told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// The list of checks, held.
+    Checks,
+    /// The list of service names, held.
+    Names,
+    /// One service, or the versions of all.
+    Service,
+}
+
 /// Publishes pictures to `out` until dropped; the first one when every service has been read.
-/// `trouble` is told of every question that failed, for the caller to log and count.
-pub async fn watch(config: Config, out: &watch::Sender<Picture>, trouble: impl Fn(&ClientError)) {
+/// `told` is told what became of every question, for the caller to log and count.
+pub async fn watch(
+    config: Config,
+    out: &watch::Sender<Picture>,
+    told: impl Fn(Question, Option<&ClientError>),
+) {
     let client = &config.client;
-    let (checks, mut new_checks) = watch::channel(Vec::new());
-    let (names, mut new_names) = watch::channel(painter::Names::new());
-    let ask_checks = |query: Query| async move { client.health_state(None, &query).await };
-    let follow_checks = follow(config.query.clone(), ask_checks, |answer| match answer {
-        Ok(answer) => drop(checks.send_replace(answer.rows)),
-        Err(error) => trouble(&error),
-    });
-    let ask_names = |query: Query| async move { client.services(&query).await };
-    let follow_names = follow(config.query.clone(), ask_names, |answer| match answer {
-        Ok(answer) => drop(names.send_replace(answer.rows)),
-        Err(error) => trouble(&error),
-    });
+    let heard = Mutex::new(Ears::default());
+    let rang = Notify::new();
+    let follow_checks = follow(
+        config.query.clone(),
+        config.every,
+        |query: Query| async move { client.health_state_text(&query).await },
+        |answer| {
+            let taken = take(Question::Checks, answer, &told, |_, body| {
+                lock(&heard).checks(body)
+            });
+            rang.notify_one();
+            taken
+        },
+    );
+    let follow_names = follow(
+        config.query.clone(),
+        config.every,
+        |query: Query| async move { client.services_text(&query).await },
+        |answer| {
+            let taken = take(Question::Names, answer, &told, |index, body| {
+                lock(&heard).names(index, body)
+            });
+            rang.notify_one();
+            taken
+        },
+    );
     let draw = async {
         let mut painter = Painter::new(&config, Instant::now());
-        let (mut know_checks, mut know_names) = (false, false);
         loop {
             tokio::select! {
-                _ = new_checks.changed() => {
-                    painter.checks_changed(new_checks.borrow_and_update().clone());
-                    know_checks = true;
-                }
-                _ = new_names.changed() => {
-                    painter.names_changed(new_names.borrow_and_update().clone(), Instant::now());
-                    know_names = true;
-                }
-                () = tokio::time::sleep_until(painter.next_look()) => painter.look(Instant::now()),
+                () = rang.notified() => painter.listen(&mut lock(&heard), Instant::now()),
+                () = tokio::time::sleep_until(painter.next_look()) => {}
             }
-            // Both lists first: what is read before they were heard could be older than they are.
-            if know_checks && know_names {
-                painter.read_stale(out, &trouble).await;
-            }
+            painter.look(out, &told).await;
         }
     };
     tokio::select! {
@@ -104,4 +132,25 @@ pub async fn watch(config: Config, out: &watch::Sender<Picture>, trouble: impl F
         () = follow_names => {}
         () = draw => {}
     }
+}
+
+/// Hands on what an answer says. An answer that cannot be read is a failure like any other.
+fn take(
+    question: Question,
+    answer: Heard<Bytes>,
+    told: &impl Fn(Question, Option<&ClientError>),
+    mut hear: impl FnMut(catalog::Index, Bytes) -> Result<(), ClientError>,
+) -> bool {
+    let outcome = match answer {
+        Heard::News(answer) => hear(answer.index, answer.rows),
+        Heard::Same => Ok(()),
+        Heard::Failed(error) => Err(error),
+    };
+    told(question, outcome.as_ref().err());
+    outcome.is_ok()
+}
+
+/// Held for as long as a list is compared, by futures of one task: nobody ever waits.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -152,6 +152,18 @@ pub const METRICS: &[Row] = &[
         "Sendings of metrics that failed; what they held is lost.",
     ),
     row(
+        "lictor_lb_noted_tags",
+        Kind::Gauge,
+        &[],
+        "Options of tags now that have no effect, or not the one that was meant.",
+    ),
+    row(
+        "lictor_lb_noted_tags_total",
+        Kind::Counter,
+        &[],
+        "Options of tags that were found to have no effect, or not the one that was meant.",
+    ),
+    row(
         "lictor_lb_notfound_total",
         Kind::Counter,
         &[],

@@ -38,6 +38,8 @@ struct Gauges {
     swaps: IntCounter,
     skipped: IntGauge,
     skipped_total: IntCounter,
+    noted: IntGauge,
+    noted_total: IntCounter,
 }
 
 /// One instance that differs from the last picture; `None` where it was or is not there.
@@ -122,12 +124,7 @@ impl Router {
             }
             lines.0.extend(old.into_iter().flat_map(Part::lines));
             lines.1.extend(part.iter().flat_map(Part::lines));
-            let known = old.map_or(&[][..], |old| &old.skipped);
-            self.warn_of(
-                part.iter()
-                    .flat_map(|part| &*part.skipped)
-                    .filter(|skipped| !known.contains(skipped)),
-            );
+            self.warn_of(old, part.as_ref());
             matters |= self.builder.put(&key, part);
         }
         if matters {
@@ -167,21 +164,36 @@ impl Router {
         let table = self.builder.build();
         self.gauges.routes.set(count(table.routes().count()));
         self.gauges.skipped.set(count(table.skipped().count()));
+        self.gauges.noted.set(count(table.notes().count()));
         self.gauges.swaps.inc();
         self.live.store(Arc::new(table));
         self.swapped.send_replace(());
     }
 
-    fn warn_of<'a>(&self, skipped: impl Iterator<Item = &'a Skipped>) {
+    /// What is wrong with the tags of an instance, once.
+    fn warn_of(&self, old: Option<&Part>, new: Option<&Part>) {
+        let skipped = old.map_or(&[][..], |old| &old.skipped);
+        let notes = old.map_or(&[][..], |old| &old.notes);
+        let Some(new) = new else { return };
         for Skipped {
             service,
             instance,
             tag,
             reason,
-        } in skipped
+        } in new.skipped.iter().filter(|one| !skipped.contains(one))
         {
             tracing::warn!(?service, ?instance, %tag, %reason, "this tag makes no route");
             self.gauges.skipped_total.inc();
+        }
+        for Skipped {
+            service,
+            instance,
+            tag,
+            reason,
+        } in new.notes.iter().filter(|one| !notes.contains(one))
+        {
+            tracing::warn!(?service, ?instance, %tag, %reason, "this tag makes a route, but");
+            self.gauges.noted_total.inc();
         }
     }
 }
@@ -200,11 +212,21 @@ impl Gauges {
                 "lictor_lb_skipped_tags_total",
                 "Tags that were found to make no route.",
             )?,
+            noted: IntGauge::new(
+                "lictor_lb_noted_tags",
+                "Options of tags now that have no effect, or not the one that was meant.",
+            )?,
+            noted_total: IntCounter::new(
+                "lictor_lb_noted_tags_total",
+                "Options of tags that were found to have no effect, or not the one that was meant.",
+            )?,
         };
         registry.register(Box::new(gauges.routes.clone()))?;
         registry.register(Box::new(gauges.swaps.clone()))?;
         registry.register(Box::new(gauges.skipped.clone()))?;
         registry.register(Box::new(gauges.skipped_total.clone()))?;
+        registry.register(Box::new(gauges.noted.clone()))?;
+        registry.register(Box::new(gauges.noted_total.clone()))?;
         Ok(gauges)
     }
 }

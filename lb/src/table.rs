@@ -63,7 +63,7 @@ struct Spot {
     sni: bool,
 }
 
-/// A tag that makes no route, and why.
+/// A tag that makes no route, and why; or what of it has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Skipped {
     /// Name of the service.
@@ -88,6 +88,7 @@ pub struct Table {
     /// Authorities of its targets.
     targets: Census,
     skipped: OrdMap<InstanceKey, Arc<[Skipped]>>,
+    notes: OrdMap<InstanceKey, Arc<[Skipped]>>,
 }
 
 impl Table {
@@ -163,6 +164,11 @@ impl Table {
     /// Tags that made no route.
     pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
         self.skipped.values().flat_map(|skipped| &**skipped)
+    }
+
+    /// Tags that make a route and say something that has no effect, or not the one that was meant.
+    pub fn notes(&self) -> impl Iterator<Item = &Skipped> {
+        self.notes.values().flat_map(|notes| &**notes)
     }
 }
 

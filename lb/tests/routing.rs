@@ -6,6 +6,8 @@
 
 #[path = "routing/admin.rs"]
 mod admin;
+#[path = "routing/docs.rs"]
+mod docs;
 #[path = "routing/facade.rs"]
 mod facade;
 #[path = "routing/golden.rs"]

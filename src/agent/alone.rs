@@ -43,8 +43,10 @@ impl Agent {
         let (out, instances) = watch::channel(Picture::new());
         agent.add_balancer(lb, instances, &Registry::new())?;
         agent.part(Task::Feed, |stop| async move {
-            let watch = api::watch::watch(api::watch::Config::new(client), &out, |trouble| {
-                tracing::warn!(%trouble, "catalog out of reach; the last table goes on serving");
+            let watch = api::watch::watch(api::watch::Config::new(client), &out, |_, trouble| {
+                if let Some(trouble) = trouble {
+                    tracing::warn!(%trouble, "catalog out of reach; the last table goes on serving");
+                }
             });
             tokio::select! {
                 () = watch => {}

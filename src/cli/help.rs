@@ -77,6 +77,8 @@ pub fn command(program: &str, command: Command) -> String {
             rows.iter().filter(quiet),
             command,
         );
+        let refused = |row: &&&Row| matches!(row.status, Status::Refused(_));
+        names(&mut text, "refused", rows.iter().filter(refused), command);
         names(
             &mut text,
             "not yet supported",

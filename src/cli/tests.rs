@@ -13,8 +13,9 @@ use std::fmt::{Debug, Write as _};
 use std::io;
 
 use super::{Invocation, Stream, Usage, parse};
-use crate::config::file::Files;
+use crate::config::machine::{Fetched, Machine};
 use crate::config::raw::Environment;
+use crate::config::sockaddr::Interface;
 use crate::config::{Agent, Containers, Lb, Registrator};
 
 #[derive(Default)]
@@ -23,7 +24,7 @@ struct Desk {
     env: Environment,
 }
 
-impl Files for Desk {
+impl Machine for Desk {
     fn read(&self, path: &str) -> io::Result<String> {
         self.files
             .get(path)
@@ -40,6 +41,45 @@ impl Files for Desk {
         } else {
             Ok(names)
         }
+    }
+
+    /// Files whose path is a URL, the first line of each being status and content type.
+    fn fetch(&self, url: &str) -> io::Result<Fetched> {
+        let answer = self
+            .files
+            .get(url)
+            .ok_or_else(|| io::Error::other("connection refused"))?;
+        let (head, body) = answer.split_once('\n').unwrap();
+        let (status, content_type) = head.split_once(' ').unwrap_or((head, ""));
+        Ok(Fetched {
+            status: status.parse().unwrap(),
+            content_type: content_type.to_owned(),
+            // A Latin-1 answer is what it is on the wire.
+            body: if content_type == "text/plain" {
+                body.chars()
+                    .map(|c| u8::try_from(u32::from(c)).unwrap())
+                    .collect()
+            } else {
+                body.as_bytes().to_vec()
+            },
+        })
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        let one = |name: &str, ip: &str, bits| Interface {
+            name: name.to_owned(),
+            ip: ip.parse().unwrap(),
+            bits,
+            up: true,
+            point_to_point: false,
+            default: name == "eth0",
+        };
+        vec![
+            one("lo", "127.0.0.1", 8),
+            one("eth1", "10.1.0.7", 8),
+            one("eth0", "192.168.1.20", 24),
+            one("eth0", "198.41.0.4", 24),
+        ]
     }
 }
 

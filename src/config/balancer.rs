@@ -1,20 +1,29 @@
 //! From options to the balancer's configuration, for the agent and for `lictor lb`. Names of node, datacenter and
 //! domain are not among them.
 
+use std::net::IpAddr;
+
 use lb::config as balancer;
 
 use super::fault::Fault;
 use super::reader::Reader;
-use super::values;
+use super::{sockaddr, values};
 
 /// All of it.
 pub fn section(read: &mut Reader) -> lb::Config {
     let defaults = lb::Config::default();
     let certs = read.parts("proxy.cs", balancer::parse_certs);
     let auth = read.parts("proxy.auth", balancer::parse_auth).unwrap_or_default();
+    let listeners = listeners(read, certs.as_deref());
+    let ui = ui(read, certs.as_deref(), &auth);
+    let admin = ui.listener.addr;
+    if admin.port() != 0 && listeners.iter().any(|listener| listener.addr == admin) {
+        let text = format!("proxy.addr and ui.addr both ask for {admin}");
+        read.fault(Fault::Conflict(text));
+    }
     lb::Config {
-        listeners: listeners(read, certs.as_deref()),
-        ui: Some(ui(read, certs.as_deref(), &auth)),
+        listeners,
+        ui: Some(ui),
         strategy: read
             .meant("proxy.strategy", balancer::parse_strategy)
             .unwrap_or_default(),
@@ -69,11 +78,12 @@ pub fn section(read: &mut Reader) -> lb::Config {
 }
 
 fn listeners(read: &mut Reader, certs: Option<&[balancer::CertSource]>) -> Vec<balancer::Listener> {
+    let interfaces = read.interfaces();
     let around = balancer::Around {
         certs,
+        address: &|text| sockaddr::expand(text, &interfaces),
         read_timeout: read.value("proxy.readtimeout", values::patience),
         write_timeout: read.value("proxy.writetimeout", values::patience),
-        ..balancer::Around::nothing()
     };
     let listeners = read.parts("proxy.addr", |text| balancer::parse_listeners(text, &around));
     listeners.unwrap_or_default()
@@ -84,8 +94,10 @@ fn ui(
     certs: Option<&[balancer::CertSource]>,
     auth: &[balancer::AuthScheme],
 ) -> balancer::Ui {
+    let interfaces = read.interfaces();
     let around = balancer::Around {
         certs,
+        address: &|text| sockaddr::expand(text, &interfaces),
         ..balancer::Around::nothing()
     };
     let defaults = balancer::Ui::default();
@@ -138,8 +150,33 @@ fn headers(read: &mut Reader) -> balancer::Headers {
         tls: tls.map(|name| (name, tls_value.unwrap_or_default())),
         request_id: read.meant("proxy.header.requestid", name).flatten(),
         sts: (sts.max_age > 0).then_some(sts),
-        local_ip: read.optional("proxy.localip", values::ip),
+        local_ip: local_ip(read),
     }
+}
+
+/// What is written, nothing where that is nothing, or else the first address that is good for others.
+fn local_ip(read: &mut Reader) -> Option<IpAddr> {
+    let interfaces = read.interfaces();
+    let written = read.meant("proxy.localip", |text| match text.trim() {
+        "" => Ok(None),
+        text => {
+            let bad = |why: String| balancer::BadValue {
+                problem: format!("failed to parse local ip: {text}"),
+                right: why,
+            };
+            let text = sockaddr::expand(text, &interfaces).map_err(bad)?;
+            text.parse()
+                .map(Some)
+                .map_err(|_| bad("it is an IP address".to_owned()))
+        }
+    });
+    if read.is_written("proxy.localip") {
+        return written.flatten();
+    }
+    let good = interfaces
+        .iter()
+        .find(|one| one.up && sockaddr::is_global(one.ip));
+    good.map(|one| one.ip)
 }
 
 fn edge(read: &mut Reader) -> balancer::Edge {

@@ -39,6 +39,14 @@ pub fn page() -> String {
                 let _ = writeln!(page, "| {} | {why} |", names(row));
             }
         }
+        if rows().any(|row| matches!(row.status, Status::Refused(_))) {
+            page.push_str("\nRefused:\n\n| Option | Why, and what does it instead |\n|---|---|\n");
+        }
+        for row in rows() {
+            if let Status::Refused(why) = row.status {
+                let _ = writeln!(page, "| {} | {why} |", names(row));
+            }
+        }
         let later: Vec<String> = rows()
             .filter(|row| row.status == Status::NotYet)
             .map(names)
@@ -58,12 +66,23 @@ Generated from `src/config/options/`; `REWRITE=1 cargo test docs` writes it anew
 Flags take one dash or two, `-name value` or `-name=value`; booleans stand alone or take `=`. In
 configuration files (`-config-file`, `-config-dir`; JSON or HCL) the same names are keys, sections are
 dots (`proxy { addr = \":9999\" }` is `proxy.addr`), and the spellings in brackets mean the same. `lictor
-lb` also reads Java properties (`-cfg`) and environment variables: `FABIO_` and the name, dots as
-underscores, in any case; or the name alone if it holds an underscore. `lictor registrator` drops the
-prefix `registrator.`. Stronger wins: flag, environment, file, default; of two files the later.
+lb` also reads Java properties from a file or URL (`-cfg`; a URL has to answer 200 and plain text) and
+environment variables: `FABIO_` and the name, dots as underscores, in any case; or the name alone if it
+holds an underscore, which is then told in the log. `lictor registrator` drops the prefix `registrator.`.
+Stronger wins: flag, variable with `FABIO_`, variable without, file, default; of two files the later.
+Letters of keys in files may be upper or lower case; the log tells how they were read.
 
-Every fault is reported, all at once, with its place and what would be right. Options marked *not yet*
-are known but unsupported: setting one to anything but what this version does anyway is an error.
+In a properties file a key that is no option is fine where another value refers to it (`${my.host}`).
+What may be an address may also be a template of go-sockaddr: `{{ GetPrivateIP }}:9999`,
+`{{ GetInterfaceIP \"eth0\" }}`, `{{ GetAllInterfaces | include \"network\" \"10.0.0.0/8\" | attr
+\"address\" }}`. One that finds nothing is a fault.
+
+Every fault is reported, all at once, with its place and what would be right; `-cfg-check` does that and
+nothing else, also reads the files that the configuration names, and exits with 0 where all is right, with
+1 for bad settings and 2 for a bad command line. A variable with `FABIO_` that begins like a section of
+the options and is none is a fault; others (`FABIO_VERSION`, `FABIO_PORT` of Kubernetes) are named in the
+log. Options marked *not yet* are known but unsupported: setting one to anything but what this version
+does anyway is an error, and so for those that are refused.
 ";
 
 fn names(row: &Row) -> String {

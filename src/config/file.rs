@@ -1,44 +1,12 @@
-//! Configuration files: JSON, HCL and Java properties in, a flat list of keys and texts out.
+//! Configuration files: JSON, HCL and Java properties, in files or behind URLs, in; a flat list of keys and texts out.
 //!
 //! Sections are flattened with dots, a list of sections counts as each of its members in turn (HCL
 //! repeats blocks, Consul's JSON wraps them in lists). What a key means is not known here.
 
-use std::io;
-
 use super::fault::Fault;
+use super::machine::{Fetched, Machine};
 use super::properties;
 use super::raw::Environment;
-
-/// The door to the file system.
-pub trait Files {
-    /// A whole file, as text.
-    ///
-    /// # Errors
-    /// As the system says.
-    fn read(&self, path: &str) -> io::Result<String>;
-
-    /// The names in a directory, in any order, without the directory.
-    ///
-    /// # Errors
-    /// As the system says.
-    fn list(&self, directory: &str) -> io::Result<Vec<String>>;
-}
-
-/// The real one.
-pub struct Disk;
-
-impl Files for Disk {
-    fn read(&self, path: &str) -> io::Result<String> {
-        std::fs::read_to_string(path)
-    }
-
-    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let entries = std::fs::read_dir(directory)?;
-        entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
-            .collect()
-    }
-}
 
 /// A key, with its text or the members of its list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,13 +15,15 @@ pub struct Setting {
     pub key: String,
     /// One text, or the members of a list.
     pub items: Vec<String>,
+    /// It may be there only for others to refer to.
+    pub helper: bool,
 }
 
 /// What an `.hcl` or `.json` file says.
 ///
 /// # Errors
 /// A fault that names the file.
-pub fn read(path: &str, files: &dyn Files) -> Result<Vec<Setting>, Fault> {
+pub fn read(path: &str, machine: &dyn Machine) -> Result<Vec<Setting>, Fault> {
     let fault = |why: String| Fault::File {
         path: path.to_owned(),
         why,
@@ -64,7 +34,7 @@ pub fn read(path: &str, files: &dyn Files) -> Result<Vec<Setting>, Fault> {
             "unknown kind of configuration; expected a name ending in .json or .hcl".to_owned(),
         ));
     }
-    let text = files
+    let text = machine
         .read(path)
         .map_err(|error| fault(format!("cannot be read: {error}")))?;
     let value: serde_json::Value = if extension == "json" {
@@ -92,8 +62,8 @@ pub fn read(path: &str, files: &dyn Files) -> Result<Vec<Setting>, Fault> {
 ///
 /// # Errors
 /// A fault that names the directory.
-pub fn in_directory(directory: &str, files: &dyn Files) -> Result<Vec<String>, Fault> {
-    let mut names = files.list(directory).map_err(|error| Fault::File {
+pub fn in_directory(directory: &str, machine: &dyn Machine) -> Result<Vec<String>, Fault> {
+    let mut names = machine.list(directory).map_err(|error| Fault::File {
         path: directory.to_owned(),
         why: format!("cannot be read: {error}"),
     })?;
@@ -105,39 +75,82 @@ pub fn in_directory(directory: &str, files: &dyn Files) -> Result<Vec<String>, F
         .collect())
 }
 
-/// What fabio's properties file says; `${HOME}` in the path is expanded as fabio does.
+/// What fabio's properties file or URL says; `${HOME}` in the path is expanded as fabio does.
 ///
 /// # Errors
 /// A fault that names the file.
-pub fn read_properties(path: &str, env: &Environment, files: &dyn Files) -> Result<Vec<Setting>, Fault> {
+pub fn read_properties(path: &str, env: &Environment, machine: &dyn Machine) -> Result<Vec<Setting>, Fault> {
+    let place = path.trim_matches(|quote| matches!(quote, '\'' | '"'));
     let fault = |why: String| Fault::File {
-        path: path.to_owned(),
+        path: shown(path).to_owned(),
         why,
     };
-    let place = path.trim_matches(|quote| matches!(quote, '\'' | '"'));
-    if place.starts_with("http://") || place.starts_with("https://") {
-        return Err(fault(
-            "reading the configuration from a URL is not supported by this version of lictor".to_owned(),
-        ));
-    }
     let place =
         properties::expand(place, &|name| env.get(name).cloned().unwrap_or_default()).map_err(fault)?;
     if place.is_empty() {
-        return Err(Fault::Syntax(
-            "invalid or missing path to config file: -cfg needs one".to_owned(),
-        ));
+        return Err(no_path());
     }
-    let text = files
-        .read(&place)
-        .map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let text = if place.starts_with("http://") || place.starts_with("https://") {
+        let fetched = machine.fetch(&place);
+        let fetched = fetched.map_err(|error| fault(format!("cannot be fetched: {error}")))?;
+        text_of(fetched).map_err(fault)?
+    } else {
+        let read = machine.read(&place);
+        read.map_err(|error| fault(format!("cannot be read: {error}")))?
+    };
     let pairs = properties::parse(&text, env).map_err(fault)?;
     Ok(pairs
         .into_iter()
-        .map(|(key, value)| Setting {
-            key,
-            items: vec![value],
+        .map(|pair| Setting {
+            key: pair.key,
+            items: vec![pair.value],
+            helper: pair.referred,
         })
         .collect())
+}
+
+/// A path or URL as it may be shown: what follows a ? may be a token.
+pub fn shown(path: &str) -> &str {
+    let path = path.trim_matches(|quote| matches!(quote, '\'' | '"'));
+    if path.contains("://") {
+        path.split('?').next().unwrap_or_default()
+    } else {
+        path
+    }
+}
+
+/// `-cfg` that leads nowhere.
+pub fn no_path() -> Fault {
+    Fault::Conflict("invalid or missing path to config file: -cfg needs one".to_owned())
+}
+
+/// fabio's rules: 200, and plain text, which is Latin-1 unless it says UTF-8.
+fn text_of(fetched: Fetched) -> Result<String, String> {
+    if fetched.status != 200 {
+        return Err(format!(
+            "cannot be fetched: the server answered {}",
+            fetched.status
+        ));
+    }
+    let kind: String = fetched
+        .content_type
+        .to_ascii_lowercase()
+        .split_whitespace()
+        .collect();
+    match kind.as_str() {
+        "" | "text/plain" | "text/plain;charset=iso-8859-1" => {
+            // Go's own reading of no type at all is Latin-1, too; what is UTF-8 all the same is read as that.
+            let latin =
+                |error: std::string::FromUtf8Error| error.into_bytes().into_iter().map(char::from).collect();
+            Ok(String::from_utf8(fetched.body).unwrap_or_else(latin))
+        }
+        "text/plain;charset=utf-8" => String::from_utf8(fetched.body)
+            .map_err(|_| "is not the UTF-8 that its server says it is".to_owned()),
+        _ => Err(format!(
+            "invalid content type {}; expected text/plain",
+            fetched.content_type
+        )),
+    }
 }
 
 fn flatten(key: &str, value: &serde_json::Value, settings: &mut Vec<Setting>) {
@@ -154,11 +167,13 @@ fn flatten(key: &str, value: &serde_json::Value, settings: &mut Vec<Setting>) {
             settings.push(Setting {
                 key: key.to_owned(),
                 items: members.iter().map(text).collect(),
+                helper: false,
             });
         }
         scalar => settings.push(Setting {
             key: key.to_owned(),
             items: vec![text(scalar)],
+            helper: false,
         }),
     }
 }
@@ -181,7 +196,7 @@ mod tests {
             .for_each(|(key, value)| flatten(key, value, &mut settings));
         settings
             .into_iter()
-            .map(|Setting { key, items }| (key, items))
+            .map(|setting| (setting.key, setting.items))
             .collect()
     }
 

@@ -265,6 +265,36 @@ pub fn by_key(command: Command, key: &str) -> Option<&'static Row> {
     None
 }
 
+/// The row of a key whose letters are the same but for their case: fabio's pages write some in two ways.
+pub fn by_folded_key(command: Command, key: &str) -> Option<&'static Row> {
+    let same = |spelling: &str| spelling.eq_ignore_ascii_case(key);
+    of(command).find(|row| same(row.flag(command)) || row.keys.iter().any(|key| same(key)))
+}
+
+/// Whether options of fabio's begin so, with a dot behind it; in any case, and but for one letter of a longer word.
+pub fn has_section(command: Command, name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let slip = |section: &str| section.len() > 3 && strsim::damerau_levenshtein(section, &name) == 1;
+    let sections = of(command).filter(|row| row.owner == Owner::Fabio);
+    sections
+        .filter_map(|row| row.flag(command).split_once('.'))
+        .any(|(section, _)| section == name || slip(section))
+}
+
+/// The option somebody probably meant by a variable.
+pub fn nearest_variable(command: Command, name: &str) -> Option<&'static str> {
+    // Its underscores may be dots: compare as if they were, so that only what follows the section counts.
+    let spelled: Vec<(String, &'static str)> = of(command)
+        .map(|row| (row.flag(command).replace('_', "."), row.flag(command)))
+        .collect();
+    let candidates = spelled
+        .iter()
+        .map(|(spelling, answer)| (spelling.as_str(), *answer));
+    let near: Option<String> = nearest(&name.replace('_', "."), candidates).map(str::to_owned);
+    near.and_then(|near| by_flag(command, &near))
+        .map(|row| row.flag(command))
+}
+
 /// The row of an environment variable without its prefix: dots are underscores, case is free.
 pub fn by_variable(command: Command, name: &str) -> Option<&'static Row> {
     of(command).find(|row| row.flag(command).replace('.', "_").eq_ignore_ascii_case(name))

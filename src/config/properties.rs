@@ -6,11 +6,22 @@ use std::collections::BTreeMap;
 
 use super::raw::Environment;
 
+/// A key of a file, its value, and whether another value refers to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// As written, escapes undone.
+    pub key: String,
+    /// With what it refers to filled in.
+    pub value: String,
+    /// Whether it is there for others.
+    pub referred: bool,
+}
+
 /// The pairs of a file, keys once each (the last wins), in order of key.
 ///
 /// # Errors
 /// What is malformed, in words.
-pub fn parse(text: &str, env: &Environment) -> Result<Vec<(String, String)>, String> {
+pub fn parse(text: &str, env: &Environment) -> Result<Vec<Pair>, String> {
     let mut pairs = BTreeMap::new();
     for line in logical_lines(text) {
         let (key, value) = split(&line)?;
@@ -19,7 +30,14 @@ pub fn parse(text: &str, env: &Environment) -> Result<Vec<(String, String)>, Str
     let within = Within { pairs: &pairs, env };
     pairs
         .keys()
-        .map(|key| Ok((key.clone(), within.resolve(key, &[])?)))
+        .map(|key| {
+            let reference = format!("${{{key}}}");
+            Ok(Pair {
+                key: key.clone(),
+                value: within.resolve(key, &[])?,
+                referred: pairs.values().any(|value| value.contains(&reference)),
+            })
+        })
         .collect()
 }
 
@@ -147,11 +165,9 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(String, String)> {
-        parse(
-            text,
-            &Environment::from([("HOME".to_owned(), "/root".to_owned())]),
-        )
-        .unwrap()
+        let env = Environment::from([("HOME".to_owned(), "/root".to_owned())]);
+        let pairs = parse(text, &env).unwrap().into_iter();
+        pairs.map(|pair| (pair.key, pair.value)).collect()
     }
 
     fn one(text: &str) -> String {

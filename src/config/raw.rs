@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::fault::{Fault, Origin};
-use super::file::{self, Files, Setting};
+use super::file::{self, Setting};
+use super::machine::Machine;
 use super::options::{self, Command, Kind, Row, Status};
+use super::sockaddr::Interface;
 
 /// What somebody wrote, and where.
 #[derive(Clone, Debug)]
@@ -36,6 +38,8 @@ pub struct Raw {
     /// The environment, for variables that are not options.
     pub env: Environment,
     values: BTreeMap<&'static str, Written>,
+    /// The addresses of this host.
+    pub interfaces: Vec<Interface>,
     /// What is wrong so far.
     pub faults: Vec<Fault>,
     /// What the user should hear though nothing is wrong.
@@ -47,17 +51,18 @@ pub type Environment = BTreeMap<String, String>;
 
 impl Raw {
     /// Collects what flags, environment and the files named by flags say.
-    pub fn gather(command: Command, given: &[Given], env: &Environment, files: &dyn Files) -> Self {
+    pub fn gather(command: Command, given: &[Given], env: &Environment, machine: &dyn Machine) -> Self {
         let values = BTreeMap::new();
         let mut raw = Self {
             command,
             env: env.clone(),
+            interfaces: machine.interfaces(),
             values,
             faults: Vec::new(),
             notes: Vec::new(),
         };
         for flag in given {
-            raw.take_files(flag, env, files);
+            raw.take_files(flag, env, machine);
         }
         if command == Command::Lb {
             raw.take_environment(env);
@@ -92,17 +97,20 @@ impl Raw {
         self.values.get(name)
     }
 
-    fn take_files(&mut self, flag: &Given, env: &Environment, files: &dyn Files) {
+    fn take_files(&mut self, flag: &Given, env: &Environment, machine: &dyn Machine) {
         let read = match flag.row.name {
-            "config-file" => vec![(flag.value.clone(), file::read(&flag.value, files))],
-            "config-dir" => match file::in_directory(&flag.value, files) {
+            "config-file" => vec![(flag.value.clone(), file::read(&flag.value, machine))],
+            "config-dir" => match file::in_directory(&flag.value, machine) {
                 Ok(paths) => paths
                     .into_iter()
-                    .map(|path| (path.clone(), file::read(&path, files)))
+                    .map(|path| (path.clone(), file::read(&path, machine)))
                     .collect(),
                 Err(fault) => return self.faults.push(fault),
             },
-            "cfg" => vec![(flag.value.clone(), file::read_properties(&flag.value, env, files))],
+            "cfg" => vec![(
+                flag.value.clone(),
+                file::read_properties(&flag.value, env, machine),
+            )],
             _ => return,
         };
         for (path, settings) in read {
@@ -116,18 +124,25 @@ impl Raw {
     }
 
     fn take_setting(&mut self, path: &str, setting: Setting) {
-        let Setting { key, items } = setting;
+        let Setting { key, items, helper } = setting;
         let origin = Origin::File {
             path: path.to_owned(),
             key: key.clone(),
         };
-        match options::by_key(self.command, &key) {
+        let row = options::by_key(self.command, &key).or_else(|| {
+            let row = options::by_folded_key(self.command, &key)?;
+            self.notes.push(format!("{origin} is read as {}", row.name));
+            Some(row)
+        });
+        match row {
             // A file that names further files: an order nobody could follow.
-            Some(row) if matches!(row.name, "config-file" | "config-dir" | "cfg") => {
+            Some(row) if matches!(row.name, "config-file" | "config-dir" | "cfg" | "cfg-check") => {
                 self.faults
                     .push(Fault::Conflict(format!("{origin} works as a flag only")));
             }
             Some(row) => self.admit(row, Written { items, origin }),
+            // It is there for ${…} of another key.
+            None if helper => {}
             None => {
                 let hint = options::nearest_key(self.command, &key).map(str::to_owned);
                 let elsewhere = options::elsewhere(self.command, &key);
@@ -177,11 +192,22 @@ impl Raw {
                         origin,
                     },
                 ),
-                // Not a fault: Kubernetes sets FABIO_PORT and more for any service named fabio.
-                None => self
-                    .notes
-                    .push(format!("{origin} is not used: fabio has no such option")),
+                None => self.take_stranger(origin, name),
             }
+        }
+    }
+
+    /// A variable with fabio's prefix that is no option. A slip is a fault. But Kubernetes sets FABIO_PORT and more for any
+    /// service named fabio, and images say FABIO_VERSION: what begins like no section of the options is somebody else's.
+    fn take_stranger(&mut self, origin: Origin, name: &str) {
+        let section = name.split('_').next().unwrap_or_default();
+        if options::has_section(self.command, section) {
+            let hint = options::nearest_variable(self.command, name);
+            let hint = hint.map(|near| format!("FABIO_{}", near.replace('.', "_").to_ascii_uppercase()));
+            self.faults.push(Fault::Unknown { origin, hint });
+        } else {
+            self.notes
+                .push(format!("{origin} is not used: there is no such option"));
         }
     }
 

@@ -8,6 +8,7 @@ use lb::config::BadValue;
 use super::fault::{Fault, Origin};
 use super::options::{self, Kind, Row};
 use super::raw::{Raw, Written};
+use super::sockaddr::Interface;
 use super::values::Value;
 
 /// Reads options of one command.
@@ -69,6 +70,11 @@ impl Reader {
     /// The meaning of an option whose parser says itself what is wrong; `None` where something is.
     pub fn meant<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, BadValue>) -> Option<T> {
         self.parts(name, |text| parse(text).map_err(|bad| vec![bad]))
+    }
+
+    /// The addresses of this host.
+    pub fn interfaces(&self) -> Vec<Interface> {
+        self.raw.interfaces.clone()
     }
 
     /// Whether anybody wrote it.

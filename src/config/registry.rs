@@ -9,6 +9,7 @@ use lb::config::{BadValue, Secret};
 
 use super::fault::Fault;
 use super::reader::Reader;
+use super::sockaddr::{self, Interface};
 use super::{uri, values};
 
 /// `registry.*`.
@@ -339,9 +340,10 @@ impl Register {
     /// Of `lictor lb` and of the agent.
     pub(super) fn read(read: &mut Reader) -> Option<Self> {
         let wanted = read.value("registry.consul.register.enabled", values::boolean);
+        let interfaces = read.interfaces();
         let addr = read.meant("registry.consul.register.addr", |text| match text {
             "" => Ok(None),
-            text => own_address(text).map(Some),
+            text => own_address(text, &interfaces).map(Some),
         });
         let (ip, port) = addr.flatten().unwrap_or_default();
         let register = Self {
@@ -358,11 +360,13 @@ impl Register {
 }
 
 /// `[ip]:port`. As for fabio, a host that is no address, or none that others could use, means this host's.
-fn own_address(text: &str) -> Result<(Option<IpAddr>, Option<u16>), BadValue> {
-    let bad = || BadValue {
-        problem: format!("registry.consul.register.addr: '{text}' is no address"),
-        right: "it is ':port' or 'ip:port'".to_owned(),
+fn own_address(written: &str, interfaces: &[Interface]) -> Result<(Option<IpAddr>, Option<u16>), BadValue> {
+    let wrong = |right: String| BadValue {
+        problem: format!("registry.consul.register.addr: '{written}' is no address"),
+        right,
     };
+    let bad = || wrong("it is ':port' or 'ip:port'".to_owned());
+    let text = sockaddr::expand(written, interfaces).map_err(wrong)?;
     let (host, port) = text.rsplit_once(':').ok_or_else(bad)?;
     let port: u16 = port.parse().map_err(|_| bad())?;
     let ip: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();

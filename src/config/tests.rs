@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use super::file::Files;
+use super::machine::{Fetched, Machine};
 use super::options::{self, Command, Kind, Row, Status};
 use super::raw::{Environment, Given, Raw};
+use super::sockaddr::Interface;
 use super::{Agent, Lb, Registrator, docs};
 
-struct NoFiles;
+struct Nothing;
 
-impl Files for NoFiles {
+impl Machine for Nothing {
     fn read(&self, _: &str) -> io::Result<String> {
         Err(io::ErrorKind::NotFound.into())
     }
@@ -18,10 +19,18 @@ impl Files for NoFiles {
     fn list(&self, _: &str) -> io::Result<Vec<String>> {
         Err(io::ErrorKind::NotFound.into())
     }
+
+    fn fetch(&self, _: &str) -> io::Result<Fetched> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+
+    fn interfaces(&self) -> Vec<Interface> {
+        Vec::new()
+    }
 }
 
 fn gather(command: Command, given: &[Given]) -> Raw {
-    Raw::gather(command, given, &Environment::new(), &NoFiles)
+    Raw::gather(command, given, &Environment::new(), &Nothing)
 }
 
 const COMMANDS: [Command; 3] = [Command::Agent, Command::Lb, Command::Registrator];

@@ -205,6 +205,49 @@ impl Client {
             .indexed()
     }
 
+    /// Checks in any state, as text: whoever asks again and again compares before reading.
+    ///
+    /// # Errors
+    /// See [`Client::agent_self`].
+    pub async fn health_state_text(&self, query: &Query) -> Result<Answer<Bytes>> {
+        let reply = self
+            .ask(Call::get("/v1/health/state/any", &[]).asking(query))
+            .await?;
+        Ok(reply.text())
+    }
+
+    /// Service names with their tags, as text.
+    ///
+    /// # Errors
+    /// See [`Client::agent_self`].
+    pub async fn services_text(&self, query: &Query) -> Result<Answer<Bytes>> {
+        let reply = self
+            .ask(Call::get("/v1/catalog/services", &[]).asking(query))
+            .await?;
+        Ok(reply.text())
+    }
+
+    /// A node and its services, as text; `null` where there is no such node.
+    ///
+    /// # Errors
+    /// See [`Client::agent_self`].
+    pub async fn node_text(&self, node: &str, query: &Query) -> Result<Answer<Bytes>> {
+        let reply = self
+            .ask(Call::get("/v1/catalog/node", &[node]).asking(query))
+            .await?;
+        Ok(reply.text())
+    }
+
+    /// Any path of the server, which a query may follow: for servers that are no Consul.
+    ///
+    /// # Errors
+    /// See [`Client::agent_self`].
+    pub async fn fetch(&self, path_and_query: &str) -> Result<Bytes> {
+        let mut call = Call::get("", &[]);
+        path_and_query.clone_into(&mut call.path);
+        Ok(self.ask(call).await?.body)
+    }
+
     /// `host:port` of the leader; empty when there is none.
     ///
     /// # Errors

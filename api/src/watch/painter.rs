@@ -1,36 +1,51 @@
 //! What is known of a foreign catalog, what of it has to be read again, and when.
 
+mod ears;
+mod sweep;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use catalog::node::fold;
 use catalog::service;
-use catalog::{Instance, Picture};
+use catalog::{Check, Index, Instance, InstanceKey, Picture};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 
-use super::Config;
+pub(super) use self::ears::Ears;
+use self::ears::NodeCheck;
+use super::{Config, Question};
 use crate::blocking::Stepper;
-use crate::client::{ClientError, Query};
-use crate::wire::check::HealthCheck;
+use crate::client::{ClientError, Consistency, Query};
 use crate::wire::health::HealthEntry;
 
-/// Service names with the tags of all their instances.
-pub(super) type Names = BTreeMap<Arc<str>, Vec<String>>;
+/// The two lists may tell of one change a moment apart: so long the other one is waited for.
+const MOMENT: Duration = Duration::from_millis(100);
+
+/// Attempts at reading what cannot be read before the first picture is published without it; some two seconds.
+const FIRST_TRIES: u32 = 4;
 
 pub(super) struct Painter<'a> {
     config: &'a Config,
-    /// By node and id, as last heard.
-    checks: BTreeMap<(Arc<str>, Arc<str>), HealthCheck>,
-    /// As last heard; `None` before the first time.
-    names: Option<Names>,
     picture: Picture,
+    /// Of every instance that was read, whether it is kept in the picture or not.
+    versions: BTreeMap<InstanceKey, Index>,
     /// Names of the services to read again.
     stale: BTreeSet<Arc<str>>,
+    /// What is known of node checks that changed since the services they speak for were read.
+    node_checks: Vec<NodeCheck>,
+    /// Nodes as last compared.
+    nodes: BTreeMap<Arc<str>, sweep::Node>,
+    /// Some service changed at this index, and nothing read so far shows which.
+    unexplained: Option<Index>,
+    /// Both lists have been heard.
+    knows: bool,
     last_sweep: Option<Instant>,
-    /// All services are to be read again at this moment.
+    /// All versions are to be compared at this moment,
     sweep_at: Instant,
+    /// and already at this one while a change is unexplained.
+    soon_at: Instant,
     /// Paces the reading again of what could not be read.
     failures: Stepper,
     retry_at: Option<Instant>,
@@ -41,104 +56,105 @@ impl<'a> Painter<'a> {
     pub(super) fn new(config: &'a Config, now: Instant) -> Self {
         Self {
             config,
-            checks: BTreeMap::new(),
-            names: None,
             picture: Picture::new(),
+            versions: BTreeMap::new(),
             stale: BTreeSet::new(),
+            node_checks: Vec::new(),
+            nodes: BTreeMap::new(),
+            unexplained: None,
+            knows: false,
             last_sweep: None,
             sweep_at: now + config.slow_sweep,
+            soon_at: now,
             failures: Stepper::default(),
             retry_at: None,
             published: false,
         }
     }
 
-    /// Marks the services of every check that differs from what was known of it.
-    pub(super) fn checks_changed(&mut self, rows: Vec<HealthCheck>) {
-        let rows = rows
-            .into_iter()
-            .map(|check| ((check.node.clone(), check.id.clone()), check));
-        let before = std::mem::replace(&mut self.checks, rows.collect());
-        let changed = self
-            .checks
-            .iter()
-            .filter(|(key, check)| before.get(*key) != Some(*check));
-        let gone = before.iter().filter(|(key, _)| !self.checks.contains_key(*key));
-        let (mut nodes, mut services) = (BTreeSet::new(), BTreeSet::new());
-        for (_, check) in changed.chain(gone) {
-            if check.service_id.is_empty() {
-                nodes.insert(&check.node);
-            } else {
-                services.insert(check.service_name.clone());
-            }
+    /// Takes over what was heard.
+    pub(super) fn listen(&mut self, ears: &mut Ears, now: Instant) {
+        self.knows = ears.know_all();
+        // What is read before both were heard could be older than they are.
+        if !self.knows {
+            return;
         }
-        let there = self
-            .picture
-            .values()
-            .filter(|instance| nodes.contains(&instance.node.spec.name));
-        services.extend(there.map(|instance| instance.service.spec.name.clone()));
-        self.stale.append(&mut services);
-    }
-
-    /// Marks names that came, went or changed tags. The list is only heard when *something* about
-    /// services changed: where it shows nothing, everything has to be read.
-    pub(super) fn names_changed(&mut self, rows: Names, now: Instant) {
-        let before = self.names.replace(rows).unwrap_or_default();
-        let names = self.names.iter().flatten();
-        let came = names
-            .filter(|(name, tags)| before.get(*name) != Some(*tags))
-            .map(|(name, _)| name);
-        let went = before
-            .keys()
-            .filter(|name| self.names.as_ref().is_none_or(|now| !now.contains_key(*name)));
-        let marked = self.stale.len();
-        self.stale.extend(came.chain(went).cloned());
-        let shows = self.stale.len() > marked;
-        // Behind a change that shows there may be one that does not, so that is a sweep too, later.
-        let earliest = self
-            .last_sweep
-            .map_or(now, |last| now.max(last + self.config.sweep_gap));
-        let at = if shows {
-            now + self.config.sweep_gap
-        } else {
-            earliest
-        };
-        self.sweep_at = self.sweep_at.min(at);
+        let heard = ears.take();
+        self.stale.extend(heard.services);
+        self.node_checks.extend(heard.node_checks);
+        if let Some(index) = heard.changed_at {
+            self.unexplained = Some(index);
+            let earliest = self
+                .last_sweep
+                .map_or(now, |last| now.max(last + self.config.sweep_gap));
+            self.soon_at = earliest.max(now + MOMENT);
+        }
     }
 
     /// When there is something to do even if nothing is heard.
     pub(super) fn next_look(&self) -> Instant {
-        self.retry_at
-            .map_or(self.sweep_at, |retry| retry.min(self.sweep_at))
+        let next = self.next_sweep();
+        self.retry_at.map_or(next, |retry| retry.min(next))
     }
 
-    /// Marks everything, if it is time to.
-    pub(super) fn look(&mut self, now: Instant) {
-        if now >= self.sweep_at {
-            self.last_sweep = Some(now);
-            self.sweep_at = now + self.config.slow_sweep;
-            self.stale
-                .extend(self.names.iter().flatten().map(|(name, _)| name.clone()));
-            self.stale
-                .extend(self.picture.keys().map(|key| key.service.clone()));
+    fn next_sweep(&self) -> Instant {
+        match self.unexplained {
+            Some(_) => self.sweep_at.min(self.soon_at),
+            None => self.sweep_at,
         }
     }
 
-    /// Reads what is marked, and publishes if that changed the picture. What cannot be read stays
-    /// marked, and stays in the picture as it was.
-    pub(super) async fn read_stale(&mut self, out: &watch::Sender<Picture>, trouble: &impl Fn(&ClientError)) {
+    /// Does what there is to do: reads what is marked, compares versions if it is time to, and publishes if that changed
+    /// the picture.
+    pub(super) async fn look(
+        &mut self,
+        out: &watch::Sender<Picture>,
+        told: &impl Fn(Question, Option<&ClientError>),
+    ) {
+        if !self.knows {
+            self.sweep_at = Instant::now() + self.config.slow_sweep;
+            return;
+        }
+        let before = self.picture.clone();
+        for check in std::mem::take(&mut self.node_checks) {
+            self.take_over(&check);
+        }
+        self.read_stale(told).await;
+        if Instant::now() >= self.next_sweep() {
+            self.sweep(told).await;
+            self.read_stale(told).await;
+        }
+        let whole = self.stale.is_empty();
+        self.retry_at = (!whole).then(|| Instant::now() + self.failures.failed(rand::random()));
+        if whole {
+            self.failures = Stepper::default();
+        }
+        let first = !self.published && (whole || self.nearly_whole());
+        if first || (self.published && !before.ptr_eq(&self.picture)) {
+            self.published = true;
+            out.send_replace(self.picture.clone());
+        }
+    }
+
+    /// The first picture has to be whole: half of one would look like services going away. But where most could be read
+    /// and the rest could not for a while, those few must not keep all others from being served.
+    fn nearly_whole(&self) -> bool {
+        let mut read = 0;
+        let mut last = None;
+        for key in self.versions.keys() {
+            read += usize::from(last.replace(&key.service) != Some(&key.service));
+        }
+        self.failures.failures() >= FIRST_TRIES && read > self.stale.len()
+    }
+
+    /// Reads the services that are marked. What cannot be read stays marked, and stays in the picture as it was.
+    async fn read_stale(&mut self, told: &impl Fn(Question, Option<&ClientError>)) {
         let mut waiting = std::mem::take(&mut self.stale).into_iter();
         let mut reading = JoinSet::new();
-        let mut failed = BTreeSet::new();
-        let before = self.picture.clone();
         loop {
             while reading.len() < self.config.parallel.max(1) {
                 let Some(name) = waiting.next() else { break };
-                let client = self.config.client.clone();
-                let query = Query {
-                    consistency: self.config.query.consistency,
-                    ..Query::default()
-                };
+                let (client, query) = (self.config.client.clone(), self.fresh());
                 reading.spawn(async move {
                     let rows = client.health_service(&name, &query).await;
                     (name, rows)
@@ -146,42 +162,59 @@ impl<'a> Painter<'a> {
             }
             match reading.join_next().await {
                 None => break,
-                Some(Ok((name, Ok(answer)))) => self.redraw(&name, answer.rows),
+                Some(Ok((name, Ok(answer)))) => {
+                    told(Question::Service, None);
+                    self.redraw(&name, answer.rows);
+                }
                 Some(Ok((name, Err(error)))) => {
-                    trouble(&error);
-                    failed.insert(name);
+                    told(Question::Service, Some(&error));
+                    self.stale.insert(name);
                 }
                 // Only a panic in the client ends a task early, and that is not ours to hide.
                 Some(Err(lost)) => std::panic::resume_unwind(lost.into_panic()),
             }
         }
-        self.retry_at = (!failed.is_empty()).then(|| Instant::now() + self.failures.failed(rand::random()));
-        if failed.is_empty() {
-            self.failures = Stepper::default();
-        }
-        let whole = failed.is_empty();
-        self.stale = failed;
-        if !before.ptr_eq(&self.picture) || (!self.published && whole) {
-            self.publish(out, whole);
-        }
     }
 
-    /// The first picture has to be whole: half of one would look like services going away.
-    fn publish(&mut self, out: &watch::Sender<Picture>, whole: bool) {
-        if self.published || whole {
-            self.published = true;
-            out.send_replace(self.picture.clone());
+    /// How single things are asked for: by a server that lags behind the one that told of a change, that change would be
+    /// lost, so `stale` is for the lists.
+    fn fresh(&self) -> Query {
+        let consistency = match self.config.query.consistency {
+            Consistency::Stale => Consistency::Default,
+            other => other,
+        };
+        Query {
+            consistency,
+            ..Query::default()
         }
     }
 
     /// Replaces the instances of one service; one that says the same as before stays the same `Arc`.
     fn redraw(&mut self, name: &str, rows: Vec<HealthEntry>) {
-        let rows = rows
+        let name = fold(name);
+        let old: Vec<InstanceKey> = self
+            .versions
+            .range(first_of(&name)..)
+            .map(|(key, _)| key.clone())
+            .take_while(|key| key.service == name)
+            .collect();
+        let mut rows: BTreeMap<_, _> = rows
             .into_iter()
             .map(Instance::from)
-            .filter(|instance| (self.config.keep)(instance));
-        let mut rows: BTreeMap<_, _> = rows.map(|instance| (instance.key(), instance)).collect();
-        let name = fold(name);
+            .map(|instance| (instance.key(), instance))
+            .collect();
+        for key in old {
+            if !rows.contains_key(&key) {
+                self.versions.remove(&key);
+                self.unexplained = None;
+            }
+        }
+        for (key, instance) in &rows {
+            let version = instance.service.modified;
+            self.versions.insert(key.clone(), version);
+            self.unexplained = self.unexplained.filter(|at| version < *at);
+        }
+        rows.retain(|_, instance| (self.config.keep)(instance));
         let known: Vec<_> = service::within(&self.picture, &name)
             .map(|(key, instance)| (key.clone(), instance.clone()))
             .collect();
@@ -195,5 +228,49 @@ impl<'a> Painter<'a> {
         for (key, new) in rows {
             self.picture.insert(key, Arc::new(new));
         }
+    }
+
+    /// Takes over a check of a node for all that is known to run there.
+    fn take_over(&mut self, check: &NodeCheck) {
+        let node = fold(&check.node);
+        let there: Vec<_> = self
+            .picture
+            .iter()
+            .filter(|(key, _)| key.node == node)
+            .map(|(key, instance)| (key.clone(), instance.clone()))
+            .collect();
+        for (key, instance) in there {
+            let own = |known: &Arc<Check>| known.spec.service_id.is_none() && known.spec.id == check.id;
+            let known = instance.checks.iter().find(|known| own(known));
+            if known.map(|known| &**known) == check.now.as_deref() {
+                continue;
+            }
+            let mut checks: Vec<_> = instance
+                .checks
+                .iter()
+                .filter(|known| !own(known))
+                .cloned()
+                .collect();
+            checks.extend(check.now.clone());
+            // The node's before the service's, each by id, as when they are read.
+            checks.sort_by(|a, b| {
+                let place = |check: &Arc<Check>| (check.spec.service_id.is_some(), check.spec.id.clone());
+                place(a).cmp(&place(b))
+            });
+            let instance = Instance {
+                node: instance.node.clone(),
+                service: instance.service.clone(),
+                checks,
+            };
+            self.picture.insert(key, Arc::new(instance));
+        }
+    }
+}
+
+fn first_of(service: &Arc<str>) -> InstanceKey {
+    InstanceKey {
+        service: service.clone(),
+        node: "".into(),
+        id: "".into(),
     }
 }

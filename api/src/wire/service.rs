@@ -247,6 +247,20 @@ impl From<NodeService> for Service {
     }
 }
 
+/// As much of a service of `catalog/node` as says whether it has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceVersion {
+    /// Unique on its node.
+    #[serde(rename = "ID")]
+    pub id: Arc<str>,
+    /// Its name.
+    #[serde(rename = "Service")]
+    pub name: Arc<str>,
+    /// When it last changed.
+    pub modify_index: Index,
+}
+
 /// A service flat with its node: `catalog/service/<name>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

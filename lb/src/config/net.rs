@@ -14,6 +14,35 @@ pub struct IpNet {
 }
 
 impl IpNet {
+    /// The network that `address` is in by its first `bits` bits; more than it has count as all of them.
+    #[must_use]
+    pub fn new(address: IpAddr, bits: u8) -> Self {
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        Self {
+            address,
+            bits: bits.min(width),
+        }
+    }
+
+    /// The same network, its address without the bits that name a host.
+    #[must_use]
+    pub fn network(&self) -> Self {
+        let address = match self.address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(u32::from(32 - self.bits)).unwrap_or(0);
+                IpAddr::V4((v4.to_bits() & mask).into())
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(u32::from(128 - self.bits)).unwrap_or(0);
+                IpAddr::V6((v6.to_bits() & mask).into())
+            }
+        };
+        Self {
+            address,
+            bits: self.bits,
+        }
+    }
+
     /// Whether `peer` is in this network. An IPv4 peer met through an IPv6 socket is still IPv4.
     #[must_use]
     pub fn contains(&self, peer: IpAddr) -> bool {

@@ -12,7 +12,7 @@ use super::route::{Candidate, Place, Route};
 use super::stats::Layout;
 use super::tag::Source;
 use super::{Port, Table};
-use crate::config::{Config, Matcher};
+use crate::config::Config;
 
 /// See the module.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Builder {
 
     fn withdraw(&mut self, key: &InstanceKey, part: &Part) {
         for (number, definition) in part.definitions.iter().enumerate() {
-            let source = self.source(&definition.source);
+            let source = definition.source.clone();
             if let Some(group) = self.tagged.get_mut(&source) {
                 group.remove(&(key.clone(), number));
             }
@@ -96,6 +96,7 @@ impl Builder {
         }
         self.named.withdraw(key, part);
         self.table.skipped.remove(key);
+        self.table.notes.remove(key);
         if part.is_target() {
             self.table.targets.leave(&part.addr);
         }
@@ -103,7 +104,7 @@ impl Builder {
 
     fn offer(&mut self, key: &InstanceKey, part: &Arc<Part>) {
         for (number, definition) in part.definitions.iter().enumerate() {
-            let source = self.source(&definition.source);
+            let source = definition.source.clone();
             let candidate = Candidate {
                 part: part.clone(),
                 options: definition.options.clone(),
@@ -116,19 +117,11 @@ impl Builder {
         if !part.skipped.is_empty() {
             self.table.skipped.insert(key.clone(), part.skipped.clone());
         }
+        if !part.notes.is_empty() {
+            self.table.notes.insert(key.clone(), part.notes.clone());
+        }
         if part.is_target() {
             self.table.targets.enter(&part.addr);
-        }
-    }
-
-    /// Sources that the matcher cannot tell apart are one route.
-    fn source(&self, source: &Source) -> Source {
-        match source {
-            Source::Http { host, path } if self.config.matcher == Matcher::IPrefix => Source::Http {
-                host: host.clone(),
-                path: path.to_ascii_lowercase().into(),
-            },
-            other => other.clone(),
         }
     }
 

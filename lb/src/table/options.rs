@@ -1,10 +1,68 @@
 //! What a route is asked to do with its requests: the option part of a tag or of a route command, as meant.
 
+pub mod read;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::redirect::Redirect;
 use crate::config::{IpNet, Strategy};
+
+/// An option as users write it. `docs/routing.md` has a row for each.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionRow {
+    /// What stands before the `=`.
+    pub name: &'static str,
+    /// Whether fabio has it.
+    pub of_fabio: bool,
+}
+
+/// Every option that has an effect.
+pub const OPTIONS: [OptionRow; 32] = {
+    const fn fabio(name: &'static str) -> OptionRow {
+        OptionRow { name, of_fabio: true }
+    }
+    const fn ours(name: &'static str) -> OptionRow {
+        OptionRow {
+            name,
+            of_fabio: false,
+        }
+    }
+    [
+        fabio("strip"),
+        fabio("prepend"),
+        ours("rewrite"),
+        fabio("host"),
+        fabio("redirect"),
+        fabio("weight"),
+        ours("strategy"),
+        fabio("proto"),
+        fabio("tlsskipverify"),
+        ours("tlsservername"),
+        fabio("grpcservername"),
+        ours("tlsca"),
+        ours("tlscert"),
+        fabio("pxyproto"),
+        fabio("register"),
+        fabio("auth"),
+        fabio("allow"),
+        fabio("deny"),
+        ours("setreqhdr"),
+        ours("addreqhdr"),
+        ours("delreqhdr"),
+        ours("setresphdr"),
+        ours("addresphdr"),
+        ours("delresphdr"),
+        ours("dialtimeout"),
+        ours("responseheadertimeout"),
+        ours("timeout"),
+        ours("ratelimit"),
+        ours("ratelimit.by"),
+        ours("maxinflight"),
+        ours("maxbody"),
+        ours("retries"),
+    ]
+};
 
 /// The options of one target.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -177,11 +235,11 @@ impl PartialEq for Rewrite {
 /// Time limits of a route; `None`: the global one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// `dialtimeout`.
+    /// `dialtimeout`; zero: none.
     pub dial: Option<Duration>,
-    /// `responseheadertimeout`.
+    /// `responseheadertimeout`; zero: none.
     pub header: Option<Duration>,
-    /// `timeout`: from the head of the request to the head of the answer, retries included.
+    /// `timeout`: from the head of the request to the head of the answer, retries included; zero: none.
     pub total: Option<Duration>,
 }
 

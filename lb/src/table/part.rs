@@ -37,6 +37,8 @@ pub struct Part {
     pub definitions: Vec<Definition>,
     /// Tags that ask for nothing that can be had.
     pub skipped: Arc<[Skipped]>,
+    /// Tags that make a route and say something that has no effect.
+    pub notes: Arc<[Skipped]>,
     /// Under which built-in names it is known.
     pub named: Option<Named>,
 }
@@ -63,6 +65,7 @@ impl Part {
             verdict: health::verdict(config, instance),
             definitions: Vec::new(),
             skipped: Arc::default(),
+            notes: Arc::default(),
             named: None,
         };
         if spec.kind == SIDECAR {
@@ -80,27 +83,28 @@ impl Part {
         }
         let is_ours = |tag: &&str| tag.trim().starts_with(&*config.tag_prefix);
         let tags = || spec.tags.iter().map(|tag| &**tag);
-        let mut skipped = Vec::new();
         let others: Vec<&str> = tags().filter(|tag| !is_ours(tag)).collect();
+        let (mut skipped, mut notes) = (Vec::new(), Vec::new());
+        let remark = |tag, reason| Skipped {
+            service: spec.name.clone(),
+            instance: spec.id.clone(),
+            tag: shorten(tag),
+            reason,
+        };
         for tag in tags() {
-            let reason = match (tag::parse(config, tag, &others), &unreachable) {
-                (None, _) => continue,
-                (Some(Ok(_)), Some(reason)) => reason.clone(),
-                (Some(Ok(definition)), None) => {
+            match (tag::parse(config, tag, &others), &unreachable) {
+                (None, _) => {}
+                (Some(Err(bad)), _) => skipped.push(remark(tag, bad.to_string())),
+                (Some(Ok(_)), Some(reason)) => skipped.push(remark(tag, reason.clone())),
+                (Some(Ok((definition, words))), None) => {
                     part.definitions.push(definition);
-                    continue;
+                    notes.extend(words.into_iter().map(|words| remark(tag, words)));
                 }
-                (Some(Err(bad)), _) => bad.to_string(),
-            };
-            skipped.push(Skipped {
-                service: part.service.clone(),
-                instance: part.instance.clone(),
-                tag: shorten(tag),
-                reason,
-            });
+            }
         }
         skipped.sort();
         part.skipped = skipped.into();
+        part.notes = notes.into();
         part
     }
 

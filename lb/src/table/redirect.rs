@@ -24,12 +24,21 @@ impl Redirect {
     /// Reads `301,https://$host$path`.
     pub fn parse(text: &str) -> Result<Self, BadRedirect> {
         let (code, url) = text.split_once(',').ok_or(BadRedirect::Form)?;
-        if url.is_empty() || url.contains(',') {
+        if url.contains(',') {
+            return Err(BadRedirect::Form);
+        }
+        Self::to(code, url)
+    }
+
+    /// A redirect there.
+    pub fn to(code: &str, url: &str) -> Result<Self, BadRedirect> {
+        if url.is_empty() {
             return Err(BadRedirect::Form);
         }
         match code.parse() {
-            Ok(code @ 300..=399) if code_is_plain(text) => Ok(Self {
-                code,
+            // Rust would accept a sign in front of the number.
+            Ok(number @ 300..=399) if !code.starts_with('+') => Ok(Self {
+                code: number,
                 url: url.into(),
             }),
             _ => Err(BadRedirect::Code),
@@ -65,11 +74,6 @@ impl Redirect {
         }
         location
     }
-}
-
-/// No sign in front of the number, which Rust would accept.
-fn code_is_plain(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_digit())
 }
 
 #[cfg(test)]

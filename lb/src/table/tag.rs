@@ -8,28 +8,12 @@ use std::sync::Arc;
 
 use super::glob::{BadGlob, Glob};
 use super::matching::{MAX_HOST, is_pattern, split_port};
-use super::options::{HostHeader, Options, Scheme};
-use super::redirect::{BadRedirect, Redirect};
+use super::options::read::{self as options, BadOption};
+use super::options::{Options, Scheme};
 use crate::config::{Config, Matcher};
 
 /// Longest tag worth reading; far above any real one.
 const MAX_TAG: usize = 8 << 10;
-/// Values of `proto=` that plain bytes to the target would betray.
-const LATER: [&str; 8] = [
-    "https",
-    "wss",
-    "grpc",
-    "grpcs",
-    "tcp+sni",
-    "https+tcp+sni",
-    "tcp-dynamic",
-    "h2c",
-];
-
-/// Options that guard a route or say how its targets must be spoken to. Leaving one out would open
-/// what is to be closed, or send a target what it cannot read.
-const LATER_OPTIONS: [&str; 4] = ["allow", "auth", "deny", "pxyproto"];
-
 /// What one tag asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Definition {
@@ -82,32 +66,27 @@ pub enum BadTag {
     /// A path where there is none.
     #[error("proto=tcp needs a source ':port', 'ip:port' or 'host', not '{0}'")]
     TcpSource(String),
-    /// A protocol that is known and not spoken yet.
-    #[error("proto={0} is not supported yet")]
-    Later(String),
-    /// An option that is known, and that a route must not do without.
-    #[error("{0}= is not supported yet")]
-    LaterOption(String),
-    /// A weight that is no number.
-    #[error("weight={0} is no number of 0 or more")]
-    Weight(String),
-    /// A redirect that is none.
-    #[error("redirect={1}: {0}")]
-    Redirect(BadRedirect, String),
+    /// An option that cannot be meant.
+    #[error(transparent)]
+    Option(#[from] BadOption),
     /// A redirect for raw connections.
     #[error("a TCP route cannot redirect")]
     TcpRedirect,
 }
 
-/// Reads one tag. `None`: it does not start with our prefix, so it is none of ours.
-/// `others`: the further tags of the service.
+/// Reads one tag: what it asks for, and what of it has no effect. `None`: it does not start with our prefix, so it is
+/// none of ours. `others`: the further tags of the service.
 #[must_use]
-pub fn parse(config: &Config, tag: &str, others: &[&str]) -> Option<Result<Definition, BadTag>> {
+pub fn parse(
+    config: &Config,
+    tag: &str,
+    others: &[&str],
+) -> Option<Result<(Definition, Vec<String>), BadTag>> {
     let rest = tag.trim().strip_prefix(&*config.tag_prefix)?;
     Some(definition(config, rest, others))
 }
 
-fn definition(config: &Config, rest: &str, others: &[&str]) -> Result<Definition, BadTag> {
+fn definition(config: &Config, rest: &str, others: &[&str]) -> Result<(Definition, Vec<String>), BadTag> {
     if rest.len() > MAX_TAG {
         return Err(BadTag::TooLong);
     }
@@ -120,75 +99,86 @@ fn definition(config: &Config, rest: &str, others: &[&str]) -> Result<Definition
     let words: Vec<(&str, &str)> = words
         .map(|word| word.split_once('=').unwrap_or((word, "")))
         .collect();
-    let proto = words
-        .iter()
-        .rev()
-        .find(|(key, _)| *key == "proto")
-        .map(|(_, value)| *value);
-    if let Some(later) = proto.filter(|proto| LATER.contains(proto)) {
-        return Err(BadTag::Later(later.to_owned()));
-    }
-    if let Some((later, _)) = words.iter().find(|(key, _)| LATER_OPTIONS.contains(key)) {
-        return Err(BadTag::LaterOption((*later).to_owned()));
-    }
-    let mut options = options(&words, others)?;
-    let source = self::source(config, source, proto == Some("tcp"))?;
-    if !matches!(source, Source::Http { .. }) {
-        options.scheme = Scheme::Tcp;
-    }
-    if !matches!(source, Source::Http { .. }) && options.redirect.is_some() {
+    let read = options::read(&words, None)?;
+    let scheme = read.proto.unwrap_or_default();
+    let (host, path) = expanded(config, source);
+    let source = self::source(config, &host, path.as_deref(), scheme == Scheme::Tcp)?;
+    let is_http = matches!(source, Source::Http { .. });
+    if !is_http && read.options.redirect.is_some() {
         return Err(BadTag::TcpRedirect);
     }
-    Ok(Definition {
+    let options = Options {
+        scheme: if is_http { scheme } else { Scheme::Tcp },
+        tags: others.iter().map(|tag| Box::from(*tag)).collect(),
+        ..read.options
+    };
+    let definition = Definition {
         source,
         options: Arc::new(options),
-    })
+    };
+    Ok((definition, read.notes))
 }
 
-fn source(config: &Config, text: &str, tcp: bool) -> Result<Source, BadTag> {
-    if let Some(port) = text.strip_prefix(':')
-        && !port.contains('/')
+/// Host and path of a source, where they are parted by a slash; variables are understood only there, as in fabio.
+fn expanded(config: &Config, text: &str) -> (String, Option<String>) {
+    match text.find('/') {
+        Some(slash) => (
+            expand(&text[..slash], &config.datacenter),
+            Some(expand(&text[slash..], &config.datacenter)),
+        ),
+        None => (text.to_owned(), None),
+    }
+}
+
+/// What requests `host` and `path` ask for, written in any way; `None`: there was no slash. `tcp`: connections are.
+pub(super) fn source(config: &Config, host: &str, path: Option<&str>, tcp: bool) -> Result<Source, BadTag> {
+    if let Some(port) = host.strip_prefix(':')
+        && path.is_none()
     {
         return match port.parse() {
-            Ok(0) | Err(_) => Err(BadTag::Port(port.to_owned())),
+            Ok(0) | Err(_) => Err(BadTag::Port(shorten(port))),
             Ok(port) => Ok(Source::Tcp(None, port)),
         };
     }
-    if tcp && let Ok(local) = text.trim_end_matches('/').parse::<SocketAddr>() {
+    let path = path.unwrap_or("/");
+    let not_tcp = || BadTag::TcpSource(shorten(&format!("{host}{path}")));
+    if tcp && path != "/" {
+        return Err(not_tcp());
+    }
+    if tcp && let Ok(local) = host.parse::<SocketAddr>() {
         return match local.port() {
             0 => Err(BadTag::Port("0".to_owned())),
             port => Ok(Source::Tcp(Some(local.ip().to_canonical()), port)),
         };
     }
-    let (host, path) = match text.find('/') {
-        Some(slash) => (
-            expand(&text[..slash], &config.datacenter),
-            expand(&text[slash..], &config.datacenter),
-        ),
-        None => (text.to_owned(), "/".to_owned()),
-    };
     let host = host.to_lowercase();
-    check_host(&host)?;
-    if config.matcher == Matcher::Glob {
-        check_pattern(&path)?;
-    }
+    check_host(&host, config.glob_disabled)?;
     // One spelling of each host: no dot at the end, no port that means any.
     let host = match split_port(&host) {
         (name, None | Some("*")) => name.trim_end_matches('.').to_owned(),
         (name, Some(port)) => format!("{}:{port}", name.trim_end_matches('.')),
     };
-    match (tcp, &*path) {
-        (true, "/") if !host.is_empty() => Ok(Source::Sni(host.into())),
-        (true, _) => Err(BadTag::TcpSource(shorten(text))),
-        (false, _) => Ok(Source::Http {
-            host: host.into(),
-            path: path.into(),
-        }),
+    if tcp {
+        return match &*host {
+            "" => Err(not_tcp()),
+            host => Ok(Source::Sni(host.into())),
+        };
     }
+    let path: Arc<str> = match config.matcher {
+        Matcher::Prefix => path.into(),
+        // Sources that the matcher cannot tell apart are one route.
+        Matcher::IPrefix => path.to_ascii_lowercase().into(),
+        Matcher::Glob => {
+            check_pattern(path)?;
+            path.into()
+        }
+    };
+    let host = host.into();
+    Ok(Source::Http { host, path })
 }
 
 /// A host may be empty (every host), a name, an address or a pattern, with or without a port.
-fn check_host(host: &str) -> Result<(), BadTag> {
+fn check_host(host: &str, literal: bool) -> Result<(), BadTag> {
     if host.len() > MAX_HOST {
         return Err(BadTag::LongHost);
     }
@@ -204,7 +194,7 @@ fn check_host(host: &str) -> Result<(), BadTag> {
     if host.contains(outlandish) || (name.trim_end_matches('.').is_empty() && !host.is_empty()) {
         return Err(BadTag::Host(shorten(host)));
     }
-    if is_pattern(name) {
+    if is_pattern(name) && !literal {
         check_pattern(name)
     } else {
         Ok(())
@@ -215,55 +205,6 @@ fn check_pattern(text: &str) -> Result<(), BadTag> {
     Glob::parse(text)
         .map(|_| ())
         .map_err(|bad| BadTag::Pattern(bad, shorten(text)))
-}
-
-fn options(words: &[(&str, &str)], others: &[&str]) -> Result<Options, BadTag> {
-    let mut options = Options {
-        tags: others.iter().map(|tag| Box::from(*tag)).collect(),
-        ..Options::default()
-    };
-    let mut shown: Vec<(Box<str>, Box<str>)> = Vec::new();
-    for (key, value) in words {
-        match *key {
-            // The scheme of the destination says it.
-            "proto" => continue,
-            "weight" => {
-                options.weight = weight(value)?;
-                continue;
-            }
-            "redirect" => {
-                let redirect = Redirect::parse(value).map_err(|bad| BadTag::Redirect(bad, shorten(value)))?;
-                shown.push(("redirect".into(), redirect.code.to_string().into()));
-                options.redirect = Some(redirect);
-                continue;
-            }
-            "strip" => options.strip = non_empty(value),
-            "prepend" => options.prepend = non_empty(value),
-            "host" if *value == "dst" => options.host = HostHeader::Target,
-            "host" if !value.is_empty() => options.host = HostHeader::Name((*value).into()),
-            _ => {}
-        }
-        shown.push(((*key).into(), (*value).into()));
-    }
-    // The last of several wins, and the order in which they were written means nothing.
-    shown.reverse();
-    shown.sort_by(|left, right| left.0.cmp(&right.0));
-    shown.dedup_by(|later, earlier| later.0 == earlier.0);
-    options.shown = shown.into();
-    Ok(options)
-}
-
-fn non_empty(value: &str) -> Option<Box<str>> {
-    (!value.is_empty()).then(|| value.into())
-}
-
-fn weight(text: &str) -> Result<f64, BadTag> {
-    match text.parse::<f64>() {
-        // fabio takes a negative weight as none, and has 10000 slots: the least weight is one of them.
-        Ok(weight) if weight.is_finite() && weight > 0.0 => Ok(weight.clamp(1e-4, 1e6)),
-        Ok(weight) if weight.is_finite() => Ok(0.0),
-        _ => Err(BadTag::Weight(shorten(text))),
-    }
 }
 
 /// `$DC` and `${DC}` become the datacenter; other names become empty, as in fabio. A `$` before
@@ -320,9 +261,12 @@ mod tests {
     use proptest::{collection, proptest};
 
     use super::*;
+    use crate::table::options::OPTIONS;
 
     fn read(tag: &str) -> Result<Definition, BadTag> {
-        parse(&Config::default(), tag, &[]).unwrap()
+        parse(&Config::default(), tag, &[])
+            .unwrap()
+            .map(|(definition, _)| definition)
     }
 
     #[test]
@@ -364,6 +308,9 @@ mod tests {
             Just(" redirect=301,".to_owned()),
             Just(" proto=tcp".to_owned()),
             Just(" strip=/".to_owned()),
+            proptest::sample::select(OPTIONS.to_vec()).prop_map(|option| format!(" {}=", option.name)),
+            Just("%20".to_owned()),
+            Just(",".to_owned()),
             "[0-9]{1,6}",
             any::<String>(),
         ];

@@ -1,11 +1,11 @@
 //! Transcripts: services with their tags in, the table in fabio's language and lookups out.
 //! `REWRITE=1 cargo test -p lb` writes what is, for a person to read the difference.
 
-use std::fmt::Write as _;
+use std::fmt::{Debug, Write as _};
 
 use lb::Config;
 use lb::config::{parse_checks_required, parse_host_routes, parse_matcher, parse_statuses};
-use lb::table::{Builder, Choice, HostHeader, Options, Table, Weights};
+use lb::table::{Builder, Choice, Options, Table, Weights};
 
 use crate::picture::picture;
 
@@ -67,6 +67,9 @@ fn listing(table: &Table) -> String {
             skipped.instance, skipped.tag, skipped.reason
         );
     }
+    for note in table.notes() {
+        let _ = writeln!(out, "note {} '{}': {}", note.instance, note.tag, note.reason);
+    }
     if out.is_empty() { "empty\n".to_owned() } else { out }
 }
 
@@ -124,29 +127,28 @@ fn turns(table: &Table, request: &str) -> String {
     turns.join(" ") + "\n"
 }
 
+/// All that is meant by the options of a route's first target.
 fn options(table: &Table, request: &str) -> String {
     let route = find(table, request).unwrap();
-    let Options {
-        strip,
-        prepend,
-        host,
-        redirect,
-        ..
-    } = &*route.targets[0].options;
+    let options = &route.targets[0].options;
+    let plain = Options::default();
     let mut out = format!("{request}:");
-    for (name, value) in [("strip", strip), ("prepend", prepend)] {
-        if let Some(value) = value {
-            let _ = write!(out, " {name} {value}");
+    let mut say = |name: &str, value: &dyn Debug, is_plain: bool| {
+        if !is_plain {
+            let value = format!("{value:?}").replace("Some(", "(");
+            let _ = write!(out, "\n  {name} {value}");
         }
+    };
+    macro_rules! say {
+        ($($field:ident)*) => {
+            $(say(stringify!($field), &options.$field, options.$field == plain.$field);)*
+        };
     }
-    match host {
-        HostHeader::Client => {}
-        HostHeader::Target => out.push_str(" host of the target"),
-        HostHeader::Name(name) => _ = write!(out, " host {name}"),
-    }
-    if let Some(redirect) = redirect {
+    say!(strip prepend rewrite host weight scheme tls send_proxy register auth access strategy);
+    say!(request_headers response_headers timeouts limits retries);
+    if let Some(redirect) = &options.redirect {
         let location = redirect.location("foo.com:9999", "/a%2Fb", Some("q=1"));
-        let _ = write!(out, " redirect {} to {location}", redirect.code);
+        let _ = write!(out, "\n  redirect {} to {location}", redirect.code);
     }
     out + "\n"
 }

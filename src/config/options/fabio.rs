@@ -58,7 +58,7 @@ pub const ROWS: &[Row] = &[
     moot("proxy.grpcmaxrxmsgsize", Kind::Number, "4194304", FRAMES),
     moot("proxy.grpcmaxtxmsgsize", Kind::Number, "4194304", FRAMES),
     row("proxy.grpcshutdowntimeout").is(Kind::Duration, "2s", "How long a gRPC connection to a target that left goes on; 0: not at all."),
-    row("proxy.log.routes").is(Kind::OneOf(&["", "delta", "all", "detail"]), "", "Former name of log.routes.format, and stronger."),
+    row("proxy.log.routes").is(Kind::OneOf(&["delta", "all", "detail"]), "", "Former name of log.routes.format, and stronger."),
     moot("aws.apigw.cert.cn", Kind::Text, "", DEAD),
     row("log.access.target").is(Kind::Text, "", "Where the access log goes: stdout, file:<path>, syslog, syslog:udp://<host>:<port>; empty: nowhere."),
     row("log.access.format").is(Kind::Text, "common", "Layout of the access log: common, combined, json, or a pattern of $fields."),

@@ -21,6 +21,11 @@ const fn registrator(name: &'static str) -> Row {
 
 /// In the order they are shown.
 pub const ROWS: &[Row] = &[
+    balancer("cfg-check").is(
+        Kind::Bool,
+        "false",
+        "Read the configuration and the files it names, tell every fault, and do nothing else.",
+    ),
     agent("proxy")
         .keys(&["proxy.enabled"])
         .is(Kind::Bool, "true", "Run the balancer."),

@@ -24,7 +24,12 @@ async fn a_watched_catalog_is_drawn_and_redrawn_only_where_it_changed() {
     let (out, mut drawn) = tokio::sync::watch::channel(Picture::new());
     let mut config = watch::Config::new(server.client.clone());
     config.sweep_gap = Duration::from_millis(20);
-    let watching = tokio::spawn(async move { watch(config, &out, |error| panic!("{error}")).await });
+    let watching = tokio::spawn(async move {
+        watch(config, &out, |_, trouble| {
+            assert!(trouble.is_none(), "{trouble:?}");
+        })
+        .await;
+    });
     let mut expect = async |what: &str| {
         let found = tokio::time::timeout(SOON, drawn.wait_for(|drawn| agrees(drawn, &server))).await;
         found
@@ -92,7 +97,10 @@ async fn a_catalog_out_of_reach_is_drawn_once_it_is_back() {
     let (failed, mut failures) = tokio::sync::mpsc::unbounded_channel();
     let config = watch::Config::new(client);
     let watching = tokio::spawn(async move {
-        watch(config, &out, |error| drop(failed.send(error.to_string()))).await;
+        watch(config, &out, |_, trouble| {
+            drop(trouble.map(|error| failed.send(error.to_string())));
+        })
+        .await;
     });
     let text = tokio::time::timeout(SOON, failures.recv())
         .await
