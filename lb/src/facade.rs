@@ -165,6 +165,7 @@ impl Lb {
             table: live,
             metrics: told.metrics.clone(),
             access_log: told.access_log.clone(),
+            traces: told.traces.clone(),
         };
         let halt = CancellationToken::new();
         let first_table = self.ready.subscribe();

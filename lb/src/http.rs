@@ -180,6 +180,7 @@ impl Client {
             headers: Some(&request.headers),
             random: &rand::random::<u64>,
         };
+        exchange.routed(route);
         let choice = route.choice(&self.worker.config().strategy, &asker);
         let target = self
             .worker
@@ -194,6 +195,7 @@ impl Client {
 
         let is_connect = request.extensions.get::<Protocol>().is_some();
         let client = self.prepare(&mut request, &wanted.host);
+        exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
         let path = wanted.path.encoded.into_owned();
         let (body, upload) = RequestBody::new(body);

@@ -17,7 +17,7 @@
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
 //! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
-//! | `told.rs` `access_log.rs` `metrics.rs` `histogram.rs` `meter.rs` | what is written down and counted |
+//! | `told.rs` `access_log.rs` `metrics.rs` `trace.rs` `histogram.rs` `meter.rs` | what is written down and counted |
 
 mod access_log;
 pub mod admin;
@@ -37,6 +37,7 @@ mod tcp;
 #[allow(dead_code, unused_imports, reason = "listeners and upstreams ask for it next")]
 mod tls;
 mod told;
+mod trace;
 mod upstream;
 mod worker;
 
@@ -50,6 +51,7 @@ pub use crate::facade::{Bound, BuildError, Lb, RunError};
 pub use crate::histogram::{Bounds, Observed};
 pub use crate::kv::{Entry, Kv, KvError};
 pub use crate::told::{BeginError, Untellable};
+pub use crate::trace::BadTraces;
 
 /// What the balancer is told, always as whole pictures of now.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::histogram::Bounds;
 use crate::table::Table;
+use crate::trace::Lost;
 
 mod counters;
 mod fabio;
@@ -224,6 +225,18 @@ pub const METRICS: &[Row] = &[
         "Tags that were found to make no route.",
     ),
     row(
+        "lictor_lb_span_export_failures_total",
+        Kind::Counter,
+        &[],
+        "Batches of spans that the collector did not take.",
+    ),
+    row(
+        "lictor_lb_spans_lost_total",
+        Kind::Counter,
+        &[],
+        "Spans that no collector has seen: of such batches, and those without room.",
+    ),
+    row(
         "lictor_lb_table_swaps_total",
         Kind::Counter,
         &[],
@@ -316,6 +329,7 @@ pub(crate) struct Metrics {
     fabio: Vec<&'static FabioRow>,
     /// Sendings of [`push`] that failed.
     push_failures: Count,
+    spans: Arc<Lost>,
 }
 
 impl Metrics {
@@ -332,7 +346,13 @@ impl Metrics {
             buckets,
             fabio: fabio::rows(config),
             push_failures: Count::default(),
+            spans: Arc::default(),
         }
+    }
+
+    /// Shows what traces lose.
+    pub(crate) fn with_spans(self, spans: Arc<Lost>) -> Self {
+        Self { spans, ..self }
     }
 
     /// New counters, for a worker to write.

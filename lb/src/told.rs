@@ -15,6 +15,7 @@ use crate::access_log::{AccessLog, BadFormat, Format, Sink};
 use crate::config::{self, Config, LogTarget};
 use crate::metrics::{BadTemplate, FabioScrape, Metrics, Naming, Scrape, push};
 use crate::table::Table;
+use crate::trace::{BadTraces, Exporter, Traces};
 
 /// What the last words may take.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -36,6 +37,9 @@ pub enum Untellable {
     /// A name of metrics is no template.
     #[error(transparent)]
     Template(#[from] BadTemplate),
+    /// Spans cannot be sent so.
+    #[error(transparent)]
+    Traces(#[from] BadTraces),
 }
 
 /// What was asked for, opened, and not begun.
@@ -43,6 +47,7 @@ pub enum Untellable {
 pub(crate) struct Telling {
     access_log: Option<(Format, Sink)>,
     naming: Naming,
+    exporter: Option<Exporter>,
 }
 
 impl Telling {
@@ -54,6 +59,7 @@ impl Telling {
                 .map(|log| access_log(log, &config.node))
                 .transpose()?,
             naming: Naming::of(&config.metrics)?,
+            exporter: Exporter::of(&config.traces)?,
         })
     }
 
@@ -73,7 +79,9 @@ impl Telling {
             .map(start)
             .transpose()
             .map_err(BeginError::AccessLog)?;
-        let metrics = Arc::new(Metrics::new(config, table, access_log.clone()));
+        let (traces, recorded) = Traces::new(config.traces.rate);
+        let metrics = Metrics::new(config, table, access_log.clone());
+        let metrics = Arc::new(metrics.with_spans(traces.lost().clone()));
         registry.register(Box::new(Scrape(metrics.clone())))?;
         if let Some(fabio) = FabioScrape::of(config, &metrics, &self.naming)? {
             registry.register(Box::new(fabio))?;
@@ -86,6 +94,11 @@ impl Telling {
             self.naming,
             stop.clone(),
         ));
+        let lost = traces.lost().clone();
+        let traces = self.exporter.map(|exporter| {
+            tasks.spawn(exporter.run(recorded, lost, stop.clone()));
+            traces
+        });
         let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
         if let Some(log) = access_log
             .clone()
@@ -96,6 +109,7 @@ impl Telling {
         Ok(Told {
             metrics,
             access_log,
+            traces,
             tasks,
             stop,
         })
@@ -140,6 +154,8 @@ fn access_log(log: &config::AccessLog, node: &str) -> Result<(Format, Sink), Unt
 pub(crate) struct Told {
     pub metrics: Arc<Metrics>,
     pub access_log: Option<AccessLog>,
+    /// `None`: spans go nowhere.
+    pub traces: Option<Traces>,
     tasks: JoinSet<()>,
     stop: CancellationToken,
 }

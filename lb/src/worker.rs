@@ -27,6 +27,7 @@ use crate::arrival::Arrival;
 use crate::config::{Config, Listener, Proto};
 use crate::metrics::{Counters, Metrics, ServiceCounters};
 use crate::table::{Choice, Route, Table, Target};
+use crate::trace::{Tracer, Traces};
 use crate::upstream::{Limits, Upstream};
 use crate::{http, listen, tcp};
 
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     pub table: Arc<ArcSwap<Table>>,
     pub metrics: Arc<Metrics>,
     pub access_log: Option<AccessLog>,
+    pub traces: Option<Traces>,
 }
 
 impl Workers {
@@ -164,6 +166,7 @@ pub(crate) struct Worker {
     pub counters: Arc<Counters>,
     pub upstream: Rc<Upstream>,
     pub log: Option<Lines>,
+    pub tracer: Option<Tracer>,
     pub stop: CancellationToken,
     /// This worker's own copy, so that no core waits for another's reference count.
     config: RefCell<Rc<Config>>,
@@ -186,6 +189,7 @@ impl Worker {
             counters: shared.metrics.of_a_worker(),
             upstream: Rc::new(Upstream::new(limits)),
             log: shared.access_log.map(|log| log.lines()),
+            tracer: shared.traces.map(|traces| traces.tracer()),
             stop,
             table: RefCell::new(Cache::new(shared.table)),
             config: RefCell::new(Rc::new((*shared.config).clone())),
@@ -272,6 +276,9 @@ impl Worker {
             tick.tick().await;
             if let Some(log) = &self.log {
                 log.flush();
+            }
+            if let Some(tracer) = &self.tracer {
+                tracer.flush();
             }
             let table = self.table();
             self.upstream.sweep(|authority| table.leads_to(authority));

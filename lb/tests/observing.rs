@@ -12,3 +12,5 @@ mod logging;
 mod metrics;
 #[path = "routing/picture.rs"]
 mod picture;
+#[path = "observing/tracing.rs"]
+mod tracing;

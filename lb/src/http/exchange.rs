@@ -14,7 +14,8 @@ use hyper::http::{HeaderMap, Method, StatusCode, Uri, header};
 use crate::access_log::{Record, Upstreamed};
 use crate::http::body::Upload;
 use crate::meter::Meter;
-use crate::table::{Served, Target, UnderWay};
+use crate::table::{Route, Served, Target, UnderWay};
+use crate::trace::{Active, Ending, trace_of};
 use crate::worker::Worker;
 
 /// Status in log and metrics of a client that left before its answer was complete.
@@ -75,14 +76,21 @@ pub(crate) struct Exchange {
     /// Of the tunnel it became.
     tunnel: Option<Meter>,
     tally: Rc<Tally>,
-    /// The log line in the making, when there is a log.
+    /// The log line in the making, when there is a log or a trace.
     record: Option<Box<Record>>,
+    /// When it is recorded.
+    trace: Option<Box<Active>>,
 }
 
 impl Exchange {
     /// `request` is as the client sent it, `tally` its connection's.
     pub(crate) fn begin(worker: Rc<Worker>, remote: SocketAddr, request: &Parts, tally: Rc<Tally>) -> Self {
-        let record = worker.log.as_ref().map(|_| {
+        let trace = worker
+            .tracer
+            .as_ref()
+            .and_then(|tracer| tracer.begin(&request.headers));
+        let wanted = worker.log.is_some() || trace.is_some();
+        let record = wanted.then(|| {
             Box::new(Record {
                 remote,
                 method: request.method.clone(),
@@ -96,7 +104,10 @@ impl Exchange {
                 bytes: 0,
                 ended: SystemTime::UNIX_EPOCH,
                 took: std::time::Duration::ZERO,
-                trace: None,
+                trace: match &trace {
+                    Some(trace) => Some(trace.trace),
+                    None => trace_of(&request.headers),
+                },
             })
         });
         let mut exchange = Self {
@@ -113,6 +124,7 @@ impl Exchange {
             tunnel: None,
             tally,
             record,
+            trace,
         };
         exchange.headers(&request.headers);
         exchange
@@ -154,6 +166,9 @@ impl Exchange {
         self.target = Some(target.clone());
         self.under_way = Some(target.load.enter(self.worker.number));
         self.upload = Some(upload.clone());
+        if let Some(trace) = &mut self.trace {
+            trace.sent();
+        }
         if let Some(record) = &mut self.record {
             record.upstream = Some(Upstreamed {
                 service: target.service.clone(),
@@ -165,6 +180,20 @@ impl Exchange {
                 authority: target.addr.clone(),
                 uri: uri.clone(),
             });
+        }
+    }
+
+    /// This is its route.
+    pub(crate) fn routed(&mut self, route: &Route) {
+        if let Some(trace) = &mut self.trace {
+            trace.routed(route);
+        }
+    }
+
+    /// Tells targets which trace it belongs to.
+    pub(crate) fn propagate(&self, headers: &mut HeaderMap) {
+        if let Some(trace) = &self.trace {
+            trace.inject(headers);
         }
     }
 
@@ -237,15 +266,29 @@ impl Drop for Exchange {
             target.stats.record(self.worker.number, served);
             self.worker.service(&target.service).count(self.status, took);
         }
-        if let Some(said) = self.call {
-            counters.grpc_call(said.unwrap_or_else(|| grpc_status(self.status)), took);
+        let grpc = self
+            .call
+            .map(|said| said.unwrap_or_else(|| grpc_status(self.status)));
+        if let Some(status) = grpc {
+            counters.grpc_call(status, took);
         }
-        if let (Some(mut record), Some(log)) = (self.record.take(), &self.worker.log) {
-            record.status = self.status;
-            record.bytes = self.bytes;
-            record.ended = SystemTime::now();
-            record.took = took;
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        record.status = self.status;
+        record.bytes = self.bytes;
+        record.ended = SystemTime::now();
+        record.took = took;
+        if let Some(log) = &self.worker.log {
             log.write(&record);
+        }
+        if let (Some(trace), Some(tracer)) = (self.trace.take(), &self.worker.tracer) {
+            let ending = Ending {
+                record: *record,
+                broken: self.end == End::ServerGone,
+                grpc,
+            };
+            tracer.end(*trace, ending);
         }
     }
 }

@@ -134,6 +134,7 @@ impl Balancer {
             table,
             metrics: metrics.clone(),
             access_log,
+            traces: None,
         };
         let stop = CancellationToken::new();
         let mut balancer = Self {
