@@ -17,6 +17,7 @@ pub mod raw;
 mod reader;
 #[allow(dead_code, reason = "read by whoever feeds the balancer")]
 pub mod registry;
+mod shown;
 pub mod sockaddr;
 mod uri;
 pub mod values;
@@ -172,6 +173,7 @@ impl Agent {
             lb.node.clone_from(node);
         }
         let registrator = Containers::read(&mut read);
+        lb.shown = shown::of(&read, &lb, None).into();
         Ok(Self {
             check: read.value("cfg-check", values::boolean),
             node_id: read.optional("node-id", values::uuid),
@@ -208,10 +210,12 @@ impl Lb {
         lb.domains.insert(0, "consul".to_owned());
         // fabio's users rely on it: what nobody checks gets no traffic.
         lb.require_check = true;
+        let registry = Registry::read(&mut read);
+        lb.shown = shown::of(&read, &lb, Some(&registry)).into();
         Ok(Self {
             lb,
             check: read.value("cfg-check", values::boolean),
-            registry: Registry::read(&mut read),
+            registry,
             log_level: read.value("log.level", values::level),
             notes: read.finish()?,
         })

@@ -183,6 +183,8 @@ pub struct Config {
     pub datacenter: String,
     /// Threads that carry traffic, each with its own sockets, pool and counters.
     pub workers: usize,
+    /// All of this as it may be shown (`/api/config`): fabio's JSON, secrets masked.
+    pub shown: Arc<serde_json::Value>,
 }
 
 impl Default for Config {
@@ -224,6 +226,7 @@ impl Default for Config {
             node: "localhost".to_owned(),
             datacenter: "dc1".to_owned(),
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            shown: Arc::default(),
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, View};
+use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
 use crate::told::{BeginError, Telling, Untellable};
 use crate::worker::{Shared, Unclaimable, Workers};
@@ -45,6 +46,9 @@ pub enum BuildError {
     /// Access log, metrics or traces cannot be had so.
     #[error(transparent)]
     Told(#[from] Untellable),
+    /// What is asked of requests cannot be asked.
+    #[error(transparent)]
+    Policy(#[from] BadPolicy),
     /// Another balancer counts into the same registry.
     #[error("metrics of the balancer: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -78,6 +82,7 @@ pub struct Lb {
     admin: Option<Admin>,
     router: Router,
     ready: watch::Sender<bool>,
+    policy: Arc<Policy>,
 }
 
 impl Config {
@@ -85,6 +90,7 @@ impl Config {
     pub fn build(self, inputs: Inputs, registry: &Registry) -> Result<Lb, BuildError> {
         let config = Arc::new(self);
         let telling = Telling::of(&config)?;
+        let policy = Arc::new(Policy::new(&config)?);
         let workers = Workers::claim(&config)?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
         let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
@@ -99,6 +105,7 @@ impl Config {
             admin,
             router,
             ready,
+            policy,
         })
     }
 }
@@ -143,6 +150,11 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
+        let looks = self
+            .policy
+            .clone()
+            .run(told.metrics.of_a_worker(), behind.clone());
+        tasks.spawn(unfailing(looks));
         let mut known = self.inputs.known;
         let run = self.router.run(self.inputs.instances, behind.clone());
         let end = behind.clone();
@@ -166,6 +178,8 @@ impl Lb {
             metrics: told.metrics.clone(),
             access_log: told.access_log.clone(),
             traces: told.traces.clone(),
+            policy: self.policy,
+            no_route: self.inputs.no_route,
         };
         let halt = CancellationToken::new();
         let first_table = self.ready.subscribe();
@@ -190,6 +204,11 @@ impl Lb {
         told.finish().await;
         ended
     }
+}
+
+async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {
+    task.await;
+    Ok(())
 }
 
 /// The workers, from the first table on.

@@ -7,7 +7,6 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use hyper::Response;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
@@ -18,6 +17,9 @@ use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
 use crate::config::Listener;
+use crate::policy::gzip::Wish;
+use crate::policy::origin::Origin;
+use crate::policy::{Gate, Visit};
 use crate::table::{Asker, Options, Redirect, Route, Table};
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
@@ -35,6 +37,7 @@ pub(crate) mod headers;
 mod host;
 mod path;
 mod patience;
+mod reply;
 mod sniff;
 mod upgrade;
 
@@ -42,7 +45,7 @@ use attempt::Call;
 use body::{AnswerBody, RequestBody};
 use error::Refusal;
 use exchange::{Exchange, Tally};
-use headers::Peer;
+use headers::{Hop, Peer};
 use path::Path;
 use patience::Patience;
 use sniff::Replayed;
@@ -52,9 +55,6 @@ use upgrade::Tunnel;
 const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of a request.
 const MAX_HEADERS: usize = 128;
-/// For clients that meet a service without a healthy instance.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// A client's connection, as far as requests care.
 struct Client {
@@ -66,7 +66,7 @@ struct Client {
 
 /// What became of a request that was not refused.
 enum Outcome {
-    Answer(Response<Incoming>, Lease),
+    Answer(Response<Incoming>, Lease, Wish),
     Redirect(StatusCode, HeaderValue),
     Switch(Response<Incoming>, OnUpgrade),
 }
@@ -103,9 +103,11 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
     let trusted = config
         .trusted
         .iter()
-        .any(|network| network.contains(arrival.peer.ip()));
+        // Not the peer: a PROXY header has named somebody else, whose word may count for less.
+        .any(|network| network.contains(arrival.client.ip()));
+    let gate = worker.gate();
     let client = Rc::new(Client {
-        peer: Peer::new(arrival.client, arrival.local, trusted),
+        peer: Peer::new(&arrival, trusted, &gate.policy.stamp),
         tally: Rc::default(),
         arrival,
         worker,
@@ -148,7 +150,9 @@ impl Client {
             Err(refusal) => Err(refusal),
         };
         match outcome {
-            Ok(Outcome::Answer(answer, lease)) => Answered::of(relay(answer, lease, exchange)),
+            Ok(Outcome::Answer(answer, lease, wish)) => {
+                Answered::of(self.relay(answer, lease, wish, exchange))
+            }
             Ok(Outcome::Redirect(status, location)) => {
                 Answered::of(self.redirect(status, location, exchange))
             }
@@ -174,31 +178,47 @@ impl Client {
         exchange.host(&wanted.host);
         let table = self.worker.table();
         let route = self.lookup(&table, &wanted, &request.headers)?;
+        let config = self.worker.config();
+        let origin = Origin::of(self.peer.addr.ip(), &config.trusted, &request.headers);
         let asker = Asker {
             worker: self.worker.number,
-            client: self.peer.addr.ip(),
+            client: origin.or(self.peer.addr.ip()),
             headers: Some(&request.headers),
             random: &rand::random::<u64>,
         };
         exchange.routed(route);
-        let choice = route.choice(&self.worker.config().strategy, &asker);
+        let choice = route.choice(&config.strategy, &asker);
         let target = self
             .worker
             .pick(route, choice, &[])
             .ok_or(Refusal::Unavailable)?
             .clone();
         // Here the request is known to be wanted, and by whom; nothing of it was changed or sent yet.
+        let is_connect = request.extensions.get::<Protocol>().is_some();
+        let gate = self.worker.gate();
+        let client = self.prepare(&mut request, &gate, origin, &wanted.host);
+        exchange.propagate(&mut request.headers);
+        exchange.headers(&request.headers);
+        let wish = Wish::of(&request.method, &request.headers);
+        let visit = Visit {
+            route,
+            options: &target.options,
+            origin,
+            peer: self.peer.addr.ip(),
+            method: &request.method,
+            uri: &uri,
+            headers: &mut request.headers,
+            body: config.edge.body,
+        };
+        let admitted = gate.admit(visit).await?;
+        exchange.holds(admitted.in_flight);
         if let Some(redirect) = &target.options.redirect {
             let there = attempt::rewritten(&uri, &wanted.path.encoded, &target)?;
             return to(redirect, &wanted.host, there.path(), uri.query());
         }
 
-        let is_connect = request.extensions.get::<Protocol>().is_some();
-        let client = self.prepare(&mut request, &wanted.host);
-        exchange.propagate(&mut request.headers);
-        exchange.headers(&request.headers);
         let path = wanted.path.encoded.into_owned();
-        let (body, upload) = RequestBody::new(body);
+        let (body, upload) = RequestBody::new(body, admitted.body);
         let call = Call {
             method: request.method,
             uri,
@@ -213,7 +233,7 @@ impl Client {
             if is_connect && answer.status().is_success() {
                 return Err(Refusal::Upstream(Fault::Declined));
             }
-            return Ok(Outcome::Answer(answer, lease));
+            return Ok(Outcome::Answer(answer, lease, wish));
         }
         // The lease ends here: this connection never goes back to the pool.
         drop(lease);
@@ -240,46 +260,24 @@ impl Client {
 
     /// Makes the headers those of a request of ours, but for what depends on the target. Returns the client's side of
     /// the upgrade that it asks for.
-    fn prepare(&self, request: &mut Parts, host: &str) -> Option<OnUpgrade> {
-        let upgrade = headers::drop_hop_by_hop(&mut request.headers);
-        headers::forward(&mut request.headers, &self.peer, host);
+    fn prepare(&self, request: &mut Parts, gate: &Gate, origin: Origin, host: &str) -> Option<OnUpgrade> {
+        let stamp = &gate.policy.stamp;
+        let headers = &mut request.headers;
+        let upgrade = headers::drop_hop_by_hop(headers, stamp.names());
+        headers::drop_lookalikes(headers, stamp.names());
+        let client = origin.or(self.peer.addr.ip());
+        let hop = Hop {
+            peer: &self.peer,
+            version: request.version,
+            websocket: headers::is_websocket(upgrade.as_ref()),
+            client,
+        };
+        headers::forward(headers, hop, host);
+        stamp.request(headers, client, self.peer.is_tls, uuid::Uuid::new_v4);
         let client = request.extensions.remove::<OnUpgrade>();
         let protocol = upgrade?;
-        headers::set_upgrade(&mut request.headers, protocol);
+        headers::set_upgrade(headers, protocol);
         client
-    }
-
-    fn redirect(
-        &self,
-        status: StatusCode,
-        location: HeaderValue,
-        exchange: Exchange,
-    ) -> Response<AnswerBody> {
-        self.worker.counters.redirected(status.as_u16());
-        let reason = status.canonical_reason().unwrap_or("Redirect");
-        let mut answer = text(status, reason.into(), exchange);
-        answer.headers_mut().insert(header::LOCATION, location);
-        answer
-    }
-
-    fn refuse(&self, refusal: &Refusal, is_call: bool, exchange: Exchange) -> Response<AnswerBody> {
-        let worker = &self.worker;
-        let status = refusal.status(worker.config().no_route_status);
-        match refusal {
-            Refusal::NoRoute => exchange.unrouted(),
-            Refusal::Unavailable => worker.counters.unavailable.add(1),
-            Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
-            _ => worker.counters.bad_requests.add(1),
-        }
-        tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
-        if is_call {
-            return refuse_call(refusal, status, exchange);
-        }
-        let mut answer = text(status, refusal.text(), exchange);
-        if matches!(refusal, Refusal::Unavailable) {
-            answer.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-        }
-        answer
     }
 }
 
@@ -297,15 +295,6 @@ fn host_of(request: &Parts) -> Result<String, Refusal> {
     Ok(host.into_owned())
 }
 
-/// A server's answer, as it goes to the client.
-fn relay(answer: Response<Incoming>, lease: Lease, mut exchange: Exchange) -> Response<AnswerBody> {
-    exchange.answered(answer.status());
-    let (mut parts, body) = answer.into_parts();
-    exchange.said(&parts.headers);
-    headers::drop_hop_by_hop(&mut parts.headers);
-    Response::from_parts(parts, AnswerBody::relay(body, lease, exchange))
-}
-
 /// Agrees to an upgrade in the server's words; bytes flow once hyper has let go of both sides.
 fn switch(
     mut answer: Response<Incoming>,
@@ -316,7 +305,7 @@ fn switch(
     exchange.answered(answer.status());
     let server = hyper::upgrade::on(&mut answer);
     let (mut parts, _) = answer.into_parts();
-    let protocol = headers::drop_hop_by_hop(&mut parts.headers);
+    let protocol = headers::drop_hop_by_hop(&mut parts.headers, &[]);
     if version == Version::HTTP_2 {
         // RFC 8441, 5: the stream is agreed to like any other request.
         parts.status = StatusCode::OK;
@@ -333,32 +322,6 @@ fn switch(
         }),
         ..Answered::of(response)
     }
-}
-
-/// In log and metrics it has the status that it would have had without gRPC.
-fn refuse_call(refusal: &Refusal, status: StatusCode, mut exchange: Exchange) -> Response<AnswerBody> {
-    exchange.answered(status);
-    let mut headers = HeaderMap::new();
-    headers.insert(header::CONTENT_TYPE, grpc::APPLICATION);
-    headers.insert(grpc::STATUS, u16::from(grpc::code(refusal, status)).into());
-    headers.insert(grpc::MESSAGE, grpc::message(refusal));
-    exchange.said(&headers);
-    let mut answer = Response::new(AnswerBody::text(Bytes::new(), exchange));
-    *answer.headers_mut() = headers;
-    answer
-}
-
-fn text(status: StatusCode, text: Bytes, mut exchange: Exchange) -> Response<AnswerBody> {
-    exchange.answered(status);
-    let length = text.len();
-    // hyper would never ask for a body that HEAD has no use for, which looks like a client that left.
-    let text = if exchange.is_head() { Bytes::new() } else { text };
-    let mut answer = Response::new(AnswerBody::text(text, exchange));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, PLAIN);
-    headers.insert(header::CONTENT_LENGTH, length.into());
-    answer
 }
 
 fn to(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> Result<Outcome, Refusal> {

@@ -15,7 +15,9 @@
 //! | `facade.rs` | `Config::build`, [`Lb`]: claim, run, drain |
 //! | `worker.rs` `listen.rs` `arrival.rs` | one thread, runtime and set of sockets per core; who arrives there |
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
+//! | `fetch.rs` | the few requests of our own: certificates, secrets, authorities |
 //! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
+//! | `policy.rs` `policy/*` | what a route asks of its requests: who may come in, how often, changed how |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
 //! | `told.rs` `access_log.rs` `metrics.rs` `trace.rs` `histogram.rs` `meter.rs` | what is written down and counted |
 
@@ -24,6 +26,7 @@ pub mod admin;
 mod arrival;
 pub mod config;
 mod facade;
+mod fetch;
 pub mod health;
 mod histogram;
 mod http;
@@ -31,6 +34,7 @@ mod kv;
 mod listen;
 mod meter;
 pub mod metrics;
+mod policy;
 pub mod router;
 pub mod table;
 mod tcp;

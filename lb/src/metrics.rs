@@ -87,6 +87,12 @@ pub const METRICS: &[Row] = &[
         "Access log lines lost because the reader was too slow.",
     ),
     row(
+        "lictor_lb_auth_failures_total",
+        Kind::Counter,
+        &[],
+        "Looks at htpasswd files and questions to authorization servers that failed.",
+    ),
+    row(
         "lictor_lb_bad_requests_total",
         Kind::Counter,
         &[],
@@ -103,6 +109,12 @@ pub const METRICS: &[Row] = &[
         Kind::Gauge,
         &[],
         "Open client connections.",
+    ),
+    row(
+        "lictor_lb_denied_total",
+        Kind::Counter,
+        &["why"],
+        "Requests that were not let in: access, auth, guessing (or too many logins at once), rate, inflight, body.",
     ),
     row(
         "lictor_lb_grpc_conn_total",

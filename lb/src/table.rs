@@ -149,6 +149,24 @@ impl Table {
         self.hosts.pass_through(&Wanted::new(name, port))
     }
 
+    /// Hosts that tags name in full and that requests are taken for: those that may be given certificates unasked.
+    pub fn exact_hosts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.hosts.exact()
+    }
+
+    /// Whether a route is for this host, by its name or by a pattern of it; one for every host is for none.
+    #[must_use]
+    pub fn knows_host(&self, host: &str) -> bool {
+        let wanted = Wanted::new(host, HTTPS_PORT);
+        self.hosts.names(&wanted.name) || self.names.find(&wanted.name).is_some()
+    }
+
+    /// Whether there is a route for whatever host: without one, for `*`, or for connections that have none.
+    #[must_use]
+    pub fn has_place_for_any_host(&self) -> bool {
+        self.hosts.any() || !self.tcp.is_empty()
+    }
+
     /// Every route: hosts ascending, their paths descending, then the built-in ones.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
         let tagged = self.tagged.values().flat_map(|paths| paths.values().rev());

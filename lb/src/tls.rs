@@ -41,7 +41,7 @@ use crate::config::{CertSource, Tls};
 use crate::kv::Kv;
 use crate::router::Live;
 use crate::table::options::UpstreamTls;
-use source::Source;
+use source::{Context, Env, Source};
 use store::Store;
 use upstream::Upstreams;
 
@@ -83,6 +83,7 @@ struct Shared {
     wanted: watch::Sender<Vec<Arc<Source>>>,
     challenges: Arc<Challenges>,
     upstreams: Upstreams,
+    context: Context,
 }
 
 impl Stores {
@@ -90,15 +91,27 @@ impl Stores {
     /// make certificates: where they are kept, and for which hosts.
     pub(crate) fn build(
         sources: &[CertSource],
-        _kv: Option<&Arc<dyn Kv>>,
-        _live: &Live,
+        kv: Option<&Arc<dyn Kv>>,
+        live: Live,
     ) -> Result<Self, TlsError> {
+        Self::with_env(sources, kv, live, Arc::new(|name| std::env::var(name).ok()))
+    }
+
+    /// As `build`, in another environment than the process's.
+    fn with_env(
+        sources: &[CertSource],
+        kv: Option<&Arc<dyn Kv>>,
+        live: Live,
+        env: Env,
+    ) -> Result<Self, TlsError> {
+        let _ = kv;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let stores = Self(Arc::new(Shared {
             stores: ArcSwap::default(),
             wanted: watch::Sender::default(),
             challenges: Arc::new(Challenges::new(provider.clone())?),
             upstreams: Upstreams::new(provider.clone()),
+            context: Context::new(provider.clone(), live, env),
             provider,
         }));
         stores.reconfigure(sources)?;
@@ -128,7 +141,23 @@ impl Stores {
 
     /// Keeps all sources current until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        source::run(self.0.wanted.subscribe(), stop).await;
+        source::run(self.0.wanted.subscribe(), self.0.context.clone(), stop).await;
+    }
+
+    /// Until every source was looked at once, with or without success: a listener that is open before that turns
+    /// clients away. Needs [`Stores::run`] to run.
+    pub(crate) async fn settled(&self) {
+        let sources = self.0.wanted.borrow().clone();
+        for source in sources {
+            source.settled().await;
+        }
+    }
+
+    /// Makes every source look now: on SIGHUP.
+    pub(crate) fn look(&self) {
+        for source in &*self.0.wanted.borrow() {
+            source.look();
+        }
     }
 
     /// For a listener. Stays good for as long as its source stays configured as it is.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Cache};
 use socket2::Socket;
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,7 @@ use crate::access_log::{AccessLog, Lines};
 use crate::arrival::Arrival;
 use crate::config::{Config, Listener, Proto};
 use crate::metrics::{Counters, Metrics, ServiceCounters};
+use crate::policy::{Gate, Policy};
 use crate::table::{Choice, Route, Table, Target};
 use crate::trace::{Tracer, Traces};
 use crate::upstream::{Limits, Upstream};
@@ -69,6 +70,9 @@ pub(crate) struct Shared {
     pub metrics: Arc<Metrics>,
     pub access_log: Option<AccessLog>,
     pub traces: Option<Traces>,
+    pub policy: Arc<Policy>,
+    /// HTML for requests that no route wants; empty: none.
+    pub no_route: watch::Receiver<Arc<str>>,
 }
 
 impl Workers {
@@ -172,6 +176,8 @@ pub(crate) struct Worker {
     config: RefCell<Rc<Config>>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     services: RefCell<HashMap<Arc<str>, Arc<ServiceCounters>>>,
+    gate: RefCell<Rc<Gate>>,
+    no_route: watch::Receiver<Arc<str>>,
 }
 
 impl Worker {
@@ -193,12 +199,24 @@ impl Worker {
             stop,
             table: RefCell::new(Cache::new(shared.table)),
             config: RefCell::new(Rc::new((*shared.config).clone())),
+            gate: RefCell::new(Rc::new(Gate::new(shared.policy))),
+            no_route: shared.no_route,
         }
     }
 
     /// The configuration of this moment. A request keeps what it began with.
     pub(crate) fn config(&self) -> Rc<Config> {
         self.config.borrow().clone()
+    }
+
+    /// What is asked of requests.
+    pub(crate) fn gate(&self) -> Rc<Gate> {
+        self.gate.borrow().clone()
+    }
+
+    /// The page of this moment for requests that no route wants; empty: none.
+    pub(crate) fn no_route(&self) -> Arc<str> {
+        self.no_route.borrow().clone()
     }
 
     /// The table of this moment.

@@ -6,6 +6,7 @@
 //! | `file` | a path, then its content, for what follows |
 //! | `env` | `NAME=value` lines, replacing those before |
 //! | `run` | command lines, each answered in turn |
+//! | `shown` | command lines, each answered by what `/api/config` says beyond the defaults |
 //! | `head lines=N` | the same, but only the first lines of each answer |
 
 use std::collections::BTreeMap;
@@ -96,6 +97,43 @@ impl Desk {
     }
 }
 
+impl Desk {
+    /// The lines of the configuration as it is shown that differ from the shortest command line's.
+    fn shown(&self, line: &str) -> String {
+        let of = |invocation: Invocation| match invocation {
+            Invocation::Lb(lb) => lb.lb.shown,
+            Invocation::Agent(agent) => agent.lb.unwrap().shown,
+            other => panic!("{line}: {other:?}"),
+        };
+        let lines = |value: &serde_json::Value| {
+            let mut lines = Vec::new();
+            leaves("", value, &mut lines);
+            lines
+        };
+        let plain = lines(&of(parse(&words("fabio"), &Environment::new(), self).unwrap()));
+        let shown = lines(&of(parse(&words(line), &self.env, self).unwrap()));
+        let mut text = String::new();
+        for line in shown.iter().filter(|line| !plain.contains(line)) {
+            let _ = writeln!(text, "{line}");
+        }
+        text
+    }
+}
+
+/// Every leaf, with its path.
+fn leaves(path: &str, value: &serde_json::Value, lines: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(fields) if !fields.is_empty() => fields
+            .iter()
+            .for_each(|(name, value)| leaves(&format!("{path}.{name}"), value, lines)),
+        serde_json::Value::Array(members) if members.iter().any(serde_json::Value::is_object) => members
+            .iter()
+            .enumerate()
+            .for_each(|(at, value)| leaves(&format!("{path}[{at}]"), value, lines)),
+        leaf => lines.push(format!("{path} = {leaf}")),
+    }
+}
+
 #[test]
 fn command_lines_mean_what_the_transcripts_say() {
     datadriven::walk("src/cli/golden", |file| {
@@ -118,6 +156,12 @@ fn command_lines_mean_what_the_transcripts_say() {
                     .input
                     .lines()
                     .map(|line| desk.answer(line))
+                    .collect::<Vec<_>>()
+                    .join("\n"),
+                "shown" => case
+                    .input
+                    .lines()
+                    .map(|line| desk.shown(line))
                     .collect::<Vec<_>>()
                     .join("\n"),
                 "head" => {

@@ -16,14 +16,17 @@ pub fn section(read: &mut Reader) -> lb::Config {
     let auth = read.parts("proxy.auth", balancer::parse_auth).unwrap_or_default();
     let listeners = listeners(read, certs.as_deref());
     let ui = ui(read, certs.as_deref(), &auth);
-    let admin = ui.listener.addr;
-    if admin.port() != 0 && listeners.iter().any(|listener| listener.addr == admin) {
+    let admin = ui
+        .as_ref()
+        .map(|ui| ui.listener.addr)
+        .filter(|addr| addr.port() != 0);
+    if let Some(admin) = admin.filter(|admin| listeners.iter().any(|listener| listener.addr == *admin)) {
         let text = format!("proxy.addr and ui.addr both ask for {admin}");
         read.fault(Fault::Conflict(text));
     }
     lb::Config {
         listeners,
-        ui: Some(ui),
+        ui,
         strategy: read
             .meant("proxy.strategy", balancer::parse_strategy)
             .unwrap_or_default(),
@@ -93,7 +96,7 @@ fn ui(
     read: &mut Reader,
     certs: Option<&[balancer::CertSource]>,
     auth: &[balancer::AuthScheme],
-) -> balancer::Ui {
+) -> Option<balancer::Ui> {
     let interfaces = read.interfaces();
     let around = balancer::Around {
         certs,
@@ -101,7 +104,10 @@ fn ui(
         ..balancer::Around::nothing()
     };
     let defaults = balancer::Ui::default();
-    let listener = read.meant("ui.addr", |text| balancer::parse_admin(text, &around));
+    let listener = read.meant("ui.addr", |text| match text.trim() {
+        "" => Ok(None),
+        text => balancer::parse_admin(text, &around).map(Some),
+    });
     let scheme = read.optional("ui.auth", values::text);
     if let Some(scheme) = &scheme
         && auth.iter().all(|known| *known.name != **scheme)
@@ -116,8 +122,8 @@ fn ui(
         host: read.value("ui.routingtable.source.host", values::text),
         port: read.value("ui.routingtable.source.port", values::text),
     };
-    balancer::Ui {
-        listener: listener.unwrap_or(defaults.listener),
+    let ui = balancer::Ui {
+        listener: listener.clone().flatten().unwrap_or(defaults.listener),
         access: read
             .meant("ui.access", balancer::parse_access)
             .unwrap_or_default(),
@@ -129,7 +135,9 @@ fn ui(
         source_links: read
             .value("ui.routingtable.source.linkenabled", values::boolean)
             .then_some(links),
-    }
+    };
+    // An empty address switches it off.
+    (listener != Some(None)).then_some(ui)
 }
 
 fn headers(read: &mut Reader) -> balancer::Headers {

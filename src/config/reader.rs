@@ -77,6 +77,19 @@ impl Reader {
         self.raw.interfaces.clone()
     }
 
+    /// The text that counts, written or default.
+    pub fn text(&self, name: &'static str) -> String {
+        let default = || self.row_of(name).default_for(self.raw.command).to_owned();
+        self.raw
+            .written(name)
+            .map_or_else(default, |written| written.items.join(","))
+    }
+
+    /// Whether the command has the option.
+    pub fn has(&self, name: &str) -> bool {
+        options::of(self.raw.command).any(|row| row.name == name)
+    }
+
     /// Whether anybody wrote it.
     pub fn is_written(&self, name: &str) -> bool {
         self.raw.written(name).is_some()

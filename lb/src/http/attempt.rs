@@ -3,6 +3,7 @@
 //! A request is sent again only when that cannot do a thing twice: when none of it was sent, or when it has
 //! no body, its method is idempotent and no answer began. A body that has begun to flow is gone.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -13,8 +14,10 @@ use hyper::{Request, Response};
 use crate::http::body::{RequestBody, Upload, Uploaded};
 use crate::http::error::Refusal;
 use crate::http::exchange::Exchange;
+use crate::http::path::{BadPath, Path};
 use crate::http::{headers, path};
-use crate::table::{Choice, HostHeader, Route, Target};
+use crate::policy::{Denial, rewrite, same_gate};
+use crate::table::{Choice, HostHeader, Options, Route, Target};
 use crate::upstream::{Lease, Reuse, Unanswered};
 use crate::worker::Worker;
 
@@ -69,6 +72,8 @@ pub(crate) async fn send(
         if repeatable {
             next = Some((headers.clone(), RequestBody::Empty));
         }
+        // Rules of one target are not for the next.
+        let pristine = (!target.options.request_headers.is_empty()).then(|| headers.clone());
         address(&mut headers, &target, &client);
         let mut request = Request::new(body);
         *request.method_mut() = method.clone();
@@ -82,6 +87,7 @@ pub(crate) async fn send(
         match upload.state() {
             Uploaded::Malformed => return Err(Refusal::Body),
             Uploaded::CutShort => return Err(Refusal::CutShort),
+            Uploaded::TooLarge => return Err(Denial::Body.into()),
             Uploaded::No | Uploaded::Begun | Uploaded::Done => {}
         }
         let Unanswered {
@@ -91,7 +97,7 @@ pub(crate) async fn send(
         } = failed;
         if let Some(request) = unsent {
             let (parts, body) = request.into_parts();
-            next = Some((parts.headers, body));
+            next = Some((pristine.unwrap_or(parts.headers), body));
         }
         if reused {
             reuse = Reuse::No;
@@ -99,9 +105,7 @@ pub(crate) async fn send(
         tried.push(target.clone());
         attempts += usize::from(!fault.is_refusal());
         // A connection that had been idle says little about its server: a new one to the same will do.
-        let other = worker
-            .pick(route, choice, &tried)
-            .cloned()
+        let other = next_target(worker, (route, choice, &target), &mut tried)
             .or_else(|| reused.then(|| target.clone()));
         let Some(other) = other.filter(|_| fault.is_passing() && next.is_some() && attempts < ATTEMPTS)
         else {
@@ -110,6 +114,21 @@ pub(crate) async fn send(
         tracing::debug!(target = %target.addr, next = %other.addr, %fault, "request goes to another target");
         worker.counters.retries.add(1);
         target = other;
+    }
+}
+
+/// The next target that asks no more of a request than the one it was let in for.
+fn next_target(
+    worker: &Worker,
+    (route, choice, target): (&Route, Choice, &Target),
+    tried: &mut Vec<Arc<Target>>,
+) -> Option<Arc<Target>> {
+    loop {
+        let other = worker.pick(route, choice, tried)?.clone();
+        if same_gate(&other.options, &target.options) {
+            return Some(other);
+        }
+        tried.push(other);
     }
 }
 
@@ -153,12 +172,25 @@ fn address(headers: &mut HeaderMap, target: &Target, client: &Own) {
         Some(prefix) => headers.insert(headers::FORWARDED_PREFIX, prefix),
         None => headers.remove(headers::FORWARDED_PREFIX),
     };
+    rewrite::apply(headers, &target.options.request_headers);
+}
+
+/// The path for the target: `strip`, `prepend`, `rewrite`.
+pub(crate) fn path_for<'a>(encoded: &'a str, options: &Options) -> Result<Cow<'a, str>, BadPath> {
+    let path = path::rewrite(encoded, options.strip.as_deref(), options.prepend.as_deref());
+    let Some(rule) = &options.rewrite else {
+        return Ok(path);
+    };
+    match rewrite::path(&path, rule) {
+        Cow::Borrowed(_) => Ok(path),
+        // What a rule puts together may have dots that nobody has looked at.
+        Cow::Owned(path) => Ok(Cow::Owned(Path::clean(&path)?.encoded.into_owned())),
+    }
 }
 
 /// Path and query for the target.
 pub(crate) fn rewritten(sent: &Uri, path: &str, target: &Target) -> Result<Uri, Refusal> {
-    let options = &target.options;
-    let path = path::rewrite(path, options.strip.as_deref(), options.prepend.as_deref());
+    let path = path_for(path, &target.options)?;
     if path == sent.path()
         && let Some(unchanged) = sent.path_and_query()
     {

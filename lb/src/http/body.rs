@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use crate::http::exchange::{End, Exchange, Waiting};
+use crate::policy::gzip::Encoder;
 use crate::upstream::Lease;
 
 /// A client's body on its way to a server.
@@ -19,7 +20,21 @@ pub(crate) enum RequestBody {
     /// There is none, so the request may be sent again.
     Empty,
     /// Can be sent once.
-    Streaming { inner: Incoming, upload: Upload },
+    Streaming {
+        inner: Incoming,
+        upload: Upload,
+        /// Bytes that it may have.
+        most: Option<u64>,
+    },
+}
+
+/// Why a client's body does not go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyFault {
+    #[error("{0}")]
+    Client(#[from] hyper::Error),
+    #[error("request body is too large")]
+    TooLarge,
 }
 
 /// What has become of a client's body, told to the one who waits for the answer.
@@ -43,6 +58,8 @@ pub(crate) enum Uploaded {
     Malformed,
     /// It ended before it was whole; the client may still listen.
     CutShort,
+    /// It is longer than the route allows.
+    TooLarge,
 }
 
 impl Upload {
@@ -61,7 +78,8 @@ impl Upload {
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Incoming) -> (Self, Upload) {
+    /// `most`: bytes that it may have; what is beyond them is not sent on.
+    pub(crate) fn new(inner: Incoming, most: Option<u64>) -> (Self, Upload) {
         let upload = Upload::default();
         if inner.is_end_stream() {
             upload.set(Uploaded::Done);
@@ -71,6 +89,7 @@ impl RequestBody {
             Self::Streaming {
                 inner,
                 upload: upload.clone(),
+                most,
             },
             upload,
         )
@@ -83,13 +102,13 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyFault;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self::Streaming { inner, upload } = self.get_mut() else {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let Self::Streaming { inner, upload, most } = self.get_mut() else {
             return Poll::Ready(None);
         };
         if upload.state() == Uploaded::No {
@@ -100,6 +119,10 @@ impl Body for RequestBody {
             && let Some(data) = frame.data_ref()
         {
             upload.0.bytes.set(upload.bytes() + data.len() as u64);
+            if most.is_some_and(|most| upload.bytes() > most) {
+                upload.set(Uploaded::TooLarge);
+                return Poll::Ready(Some(Err(BodyFault::TooLarge)));
+            }
         }
         match &frame {
             None => upload.set(Uploaded::Done),
@@ -108,7 +131,7 @@ impl Body for RequestBody {
             Some(Err(error)) if is_malformed(error) => upload.set(Uploaded::Malformed),
             Some(Err(_)) => upload.set(Uploaded::CutShort),
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyFault::from)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -142,6 +165,8 @@ fn is_malformed(error: &hyper::Error) -> bool {
 /// A body on its way to the client. When it ends, or is dropped, the exchange is over.
 pub(crate) struct AnswerBody {
     source: Source,
+    /// It goes out compressed.
+    encoder: Option<Encoder>,
     bytes: u64,
     /// The server broke off.
     broken: bool,
@@ -168,6 +193,41 @@ impl Source {
     }
 }
 
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let (inner, lease) = match self {
+            Self::Text(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Self::Server(inner, lease) => (inner, lease),
+        };
+        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        match &frame {
+            // The end of a chunked body shows only now, and nothing follows trailers, so hyper does
+            // not ask again.
+            None => *self = Self::ended(lease),
+            Some(Ok(frame)) if frame.is_trailers() => *self = Self::ended(lease),
+            Some(Ok(_)) => self.give_back_at_end(),
+            Some(Err(_)) => *lease = None,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn give_back_at_end(&mut self) {
+        if let Self::Server(inner, lease) = self
+            && inner.is_end_stream()
+            && let Some(lease) = lease.take()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn is_ended(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_none(),
+            Self::Server(inner, _) => inner.is_end_stream(),
+        }
+    }
+}
+
 impl AnswerBody {
     pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
         let text = Some(text).filter(|text| !text.is_empty());
@@ -180,27 +240,25 @@ impl AnswerBody {
     }
 
     pub(crate) fn relay(inner: Incoming, lease: Lease, exchange: Exchange) -> Self {
-        let mut body = Self::new(Source::Server(inner, Some(lease)), Some(exchange));
-        body.give_back_at_end();
-        body
+        let mut source = Source::Server(inner, Some(lease));
+        source.give_back_at_end();
+        Self::new(source, Some(exchange))
+    }
+
+    /// The same, compressed.
+    pub(crate) fn compressed(mut self) -> Self {
+        self.encoder = Some(Encoder::new());
+        self
     }
 
     fn new(source: Source, exchange: Option<Exchange>) -> Self {
         Self {
             source,
+            encoder: None,
             bytes: 0,
             broken: false,
             waiting: None,
             exchange,
-        }
-    }
-
-    fn give_back_at_end(&mut self) {
-        if let Source::Server(inner, lease) = &mut self.source
-            && inner.is_end_stream()
-            && let Some(lease) = lease.take()
-        {
-            lease.give_back();
         }
     }
 
@@ -226,24 +284,12 @@ impl Body for AnswerBody {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         this.waiting = None;
-        let frame = match &mut this.source {
-            Source::Text(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Source::Server(inner, lease) => {
-                let frame = ready!(Pin::new(inner).poll_frame(cx));
-                match &frame {
-                    // The end of a chunked body shows only now, and nothing follows trailers, so hyper does
-                    // not ask again.
-                    None => this.source = Source::ended(lease),
-                    Some(Ok(frame)) if frame.is_trailers() => this.source = Source::ended(lease),
-                    Some(Ok(_)) => this.give_back_at_end(),
-                    Some(Err(_)) => {
-                        *lease = None;
-                        this.broken = true;
-                    }
-                }
-                frame
-            }
+        let source = &mut this.source;
+        let frame = match &mut this.encoder {
+            None => ready!(source.poll(cx)),
+            Some(encoder) => ready!(encoder.poll(cx, |cx| source.poll(cx))),
         };
+        this.broken |= matches!(frame, Some(Err(_)));
         if let Some(Ok(frame)) = &frame {
             if let Some(data) = frame.data_ref() {
                 this.bytes += data.len() as u64;
@@ -257,14 +303,15 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Text(text) => text.is_none(),
-            Source::Server(inner, _) => inner.is_end_stream(),
+        match &self.encoder {
+            None => self.source.is_ended(),
+            Some(encoder) => encoder.is_done(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
+            _ if self.encoder.is_some() => SizeHint::default(),
             Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Source::Server(inner, _) => inner.size_hint(),
         }

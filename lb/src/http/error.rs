@@ -5,6 +5,7 @@ use hyper::http::StatusCode;
 
 use crate::http::host::BadHost;
 use crate::http::path::BadPath;
+use crate::policy::Denial;
 use crate::upstream::Fault;
 
 /// Why a request is answered by us and not by a server.
@@ -33,6 +34,9 @@ pub(crate) enum Refusal {
     /// A route wants it, and nothing behind it may receive traffic now.
     #[error("no healthy instance")]
     Unavailable,
+    /// The route's, which asks more of a request than this one has to show.
+    #[error("{0}")]
+    Denied(#[from] Denial),
     /// A server's.
     #[error("{0}")]
     Upstream(Fault),
@@ -51,6 +55,7 @@ impl Refusal {
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoRoute => StatusCode::from_u16(no_route).unwrap_or(StatusCode::NOT_FOUND),
+            Self::Denied(denial) => denial.status(),
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(Fault::DialTimeout | Fault::HeaderTimeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(Fault::Dial(_) | Fault::Answer(_) | Fault::Switched | Fault::Declined) => {
@@ -71,6 +76,7 @@ impl Refusal {
                 Bytes::from_static(b"upstream gave no valid answer\n")
             }
             Self::Rewrite(_) => Bytes::from_static(b"internal error\n"),
+            Self::Denied(denial) => denial.text(),
             refusal => Bytes::from(format!("{refusal}\n")),
         }
     }
@@ -79,7 +85,12 @@ impl Refusal {
     pub(crate) fn ends_connection(&self) -> bool {
         matches!(
             self,
-            Self::Ambiguous | Self::Body | Self::Connect | Self::CutShort | Self::Host(_)
+            Self::Ambiguous
+                | Self::Body
+                | Self::Connect
+                | Self::CutShort
+                | Self::Denied(Denial::Body)
+                | Self::Host(_)
         )
     }
 }

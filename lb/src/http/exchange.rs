@@ -14,7 +14,9 @@ use hyper::http::{HeaderMap, Method, StatusCode, Uri, header};
 use crate::access_log::{Record, Upstreamed};
 use crate::http::body::Upload;
 use crate::meter::Meter;
-use crate::table::{Route, Served, Target, UnderWay};
+use crate::policy::limit::InFlight;
+use crate::policy::page;
+use crate::table::{Options, Route, Served, Target, UnderWay};
 use crate::trace::{Active, Ending, trace_of};
 use crate::worker::Worker;
 
@@ -64,6 +66,7 @@ pub(crate) struct Exchange {
     worker: Rc<Worker>,
     started: Instant,
     head: bool,
+    read: bool,
     status: u16,
     bytes: u64,
     end: End,
@@ -75,6 +78,8 @@ pub(crate) struct Exchange {
     call: Option<Option<u16>>,
     /// Of the tunnel it became.
     tunnel: Option<Meter>,
+    /// Its place among those under way on its route.
+    in_flight: Option<InFlight>,
     tally: Rc<Tally>,
     /// The log line in the making, when there is a log or a trace.
     record: Option<Box<Record>>,
@@ -114,6 +119,7 @@ impl Exchange {
             worker,
             started: Instant::now(),
             head: request.method == Method::HEAD,
+            read: page::redirect_has_body(&request.method),
             status: 0,
             bytes: 0,
             end: End::ClientGone,
@@ -123,6 +129,7 @@ impl Exchange {
             call: is_grpc(&request.headers).then_some(None),
             tunnel: None,
             tally,
+            in_flight: None,
             record,
             trace,
         };
@@ -149,6 +156,11 @@ impl Exchange {
         self.head
     }
 
+    /// Whoever sent it reads what a redirect says (RFC 9110, 15.4).
+    pub(crate) fn is_read(&self) -> bool {
+        self.read
+    }
+
     /// The headers that the log wants, as they are now.
     pub(crate) fn headers(&mut self, headers: &HeaderMap) {
         if let (Some(record), Some(log)) = (&mut self.record, &self.worker.log) {
@@ -159,6 +171,16 @@ impl Exchange {
                 .map(|name| headers.get(name).cloned())
                 .collect();
         }
+    }
+
+    /// The options of the target that it was sent to last.
+    pub(crate) fn options(&self) -> Option<Arc<Options>> {
+        self.target.as_ref().map(|target| target.options.clone())
+    }
+
+    /// It has this place until it is over.
+    pub(crate) fn holds(&mut self, place: Option<InFlight>) {
+        self.in_flight = place;
     }
 
     /// It is being sent there; the last one counts.

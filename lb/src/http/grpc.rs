@@ -62,6 +62,8 @@ pub(crate) fn code(refusal: &Refusal, status: StatusCode) -> u8 {
 pub(crate) fn message(refusal: &Refusal) -> HeaderValue {
     match refusal {
         Refusal::NoRoute => HeaderValue::from_static("no route found"),
+        // Another server's page is nothing for a line of text.
+        Refusal::Denied(denial) => percent_encoded(denial.to_string().as_bytes()),
         refusal => percent_encoded(&refusal.text()),
     }
 }

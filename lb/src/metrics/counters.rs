@@ -78,9 +78,37 @@ pub(crate) struct Counters {
     /// By status.
     pub redirects: Codes<Count>,
     pub panics: Count,
+    pub denied: Denied,
+    /// Of files and servers that say who may come in.
+    pub auth_failures: Count,
     bounds: Bounds,
     /// Locked when the worker meets a service for the first time, and by a scrape.
     services: Mutex<HashMap<Arc<str>, Arc<ServiceCounters>>>,
+}
+
+/// Requests that were not let in, by what stopped them.
+#[derive(Debug, Default)]
+pub(crate) struct Denied {
+    pub access: Count,
+    pub auth: Count,
+    pub guessing: Count,
+    pub rate: Count,
+    pub in_flight: Count,
+    pub body: Count,
+}
+
+impl Denied {
+    /// All of them, with the names that users read.
+    pub(crate) fn by_name(&self) -> [(&'static str, &Count); 6] {
+        [
+            ("access", &self.access),
+            ("auth", &self.auth),
+            ("guessing", &self.guessing),
+            ("rate", &self.rate),
+            ("inflight", &self.in_flight),
+            ("body", &self.body),
+        ]
+    }
 }
 
 /// What is counted of gRPC, whatever kind of listener it came in by.
@@ -147,6 +175,8 @@ impl Counters {
             upstream_idle: Count::default(),
             redirects: Codes::default(),
             panics: Count::default(),
+            denied: Denied::default(),
+            auth_failures: Count::default(),
             bounds: bounds.clone(),
             services: Mutex::default(),
         }

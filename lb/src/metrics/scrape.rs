@@ -35,6 +35,7 @@ impl Collector for Scrape {
         families.number("span_export_failures_total", spans.exports.load(Relaxed));
         families.number("spans_lost_total", spans.spans.load(Relaxed));
         families.number("metrics_push_failures_total", self.0.push_failures.get());
+        families.number("auth_failures_total", sum(|worker| &worker.auth_failures));
         families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
         families.number("client_gone_total", sum(|worker| &worker.client_gone));
         families.number("connections", open(|worker| worker.connections.get()));
@@ -59,6 +60,15 @@ impl Collector for Scrape {
         families.number("ws_conn", open(|worker| worker.tunnels.get()));
         families.number("grpc_conn_total", sum(|worker| &worker.grpc.accepted));
         families.number("grpc_noroute_total", sum(|worker| &worker.grpc.no_route));
+        let mut denied: BTreeMap<&str, u64> = BTreeMap::new();
+        for worker in &workers {
+            for (why, count) in worker.denied.by_name() {
+                *denied.entry(why).or_default() += count.get();
+            }
+        }
+        for (why, count) in denied {
+            families.add("denied_total", &[why], Value::Number(count));
+        }
         let totals = Totals::of(&workers, &self.0.bounds);
         families.totals(&totals);
         routes(&self.0.table.load(), &mut families);

@@ -148,6 +148,31 @@ impl Hosts {
             .filter(|_| !name.is_empty())
     }
 
+    /// Hosts that requests are taken for, by their full names.
+    pub(super) fn exact(&self) -> impl Iterator<Item = &Arc<str>> {
+        let takes = |site: &Site| {
+            site.ported
+                .iter()
+                .map(|(_, slot)| slot)
+                .chain([&site.any_port])
+                .any(|slot| slot.http.is_some())
+        };
+        self.exact
+            .iter()
+            .filter(move |(_, site)| takes(site))
+            .map(|(name, _)| name)
+    }
+
+    /// Whether there are routes for whatever host.
+    pub(super) fn any(&self) -> bool {
+        self.star.is_some() || self.every.is_some()
+    }
+
+    /// Whether a host that names something fits.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.sites(name).next().is_some()
+    }
+
     /// The first route accepted among the hosts that name something.
     pub(super) fn named<'a>(
         &'a self,

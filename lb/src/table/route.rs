@@ -15,6 +15,7 @@ use super::stats::{Layout, TargetKey, TargetStats, Turns};
 use super::tag::Source;
 use crate::config::Strategy;
 use crate::health::Verdict;
+use crate::policy::limit::Spent;
 
 /// Where requests for one host and path, or connections to one port, may go.
 #[derive(Debug)]
@@ -35,6 +36,8 @@ pub struct Route {
     pub strategy: Option<Strategy>,
     pub(super) shares: Shares,
     pub(super) turns: Arc<Turns>,
+    /// What was taken of its limits; the same in every table that has this route.
+    pub(crate) limits: Arc<Spent>,
 }
 
 /// What a route takes.
@@ -190,6 +193,7 @@ impl Route {
                 .collect(),
             strategy: chosen.iter().find_map(|each| each.options.strategy.clone()),
             shares: Shares::new(&shares),
+            limits: before.map_or_else(Arc::default, |route| route.limits.clone()),
             turns: before.map_or_else(|| Arc::new(Turns::new(layout)), |route| route.turns.clone()),
         }
     }

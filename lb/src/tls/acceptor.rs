@@ -18,6 +18,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::challenges::{ACME_TLS, Challenges};
 use super::demand::wait_for;
+use super::pair::canonical;
 use super::policy::Policy;
 use super::store::{Asked, Clients, Store};
 use crate::arrival::TlsFacts;
@@ -104,7 +105,7 @@ impl Acceptor {
             hello.into_stream(self.0.challenges.server_config()).await?;
             return Err(Refused::Challenge);
         }
-        let name = hello.client_hello().server_name().map(str::to_ascii_lowercase);
+        let name = hello.client_hello().server_name().map(canonical);
         if let (Some(source), Some(name)) = (&self.0.store.demand, &name)
             && self.0.store.certs().named(name).is_none()
         {

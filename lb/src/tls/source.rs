@@ -1,40 +1,212 @@
-//! The places that certificates come from. Each has one task, which is the only writer of its store.
+//! The places that certificates come from. Each has tasks of its own, which are the only writers of its store.
 
+mod consul;
 mod file;
+mod files;
+mod http;
+mod path;
+mod pki;
+mod poll;
+mod vault;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use tokio::sync::watch;
+use tokio::sync::{Notify, OnceCell, mpsc, watch};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::TlsError;
+use super::demand::Demand;
 use super::store::Store;
+use super::upstream::{self, NoClient};
 use crate::config::{CertKind, CertSource};
+use crate::fetch::{FetchError, Fetcher};
+use crate::router::Live;
+use poll::What;
+
+/// How long a place may take to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Clients that may wait for certificates of one source; more are not waited for.
+const MAX_DEMANDS: usize = 256;
+
+/// Why a place was not read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotRead {
+    /// A file or a folder.
+    #[error("{0}: {1}")]
+    File(String, io::Error),
+    /// A server.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// It answers, but not what it should.
+    #[error("{0}")]
+    Answer(String),
+    /// TLS with it cannot be had.
+    #[error(transparent)]
+    Client(#[from] NoClient),
+}
 
 /// A source and what it gave.
 #[derive(Debug)]
 pub(super) struct Source {
     pub(super) config: CertSource,
     pub(super) store: Arc<Store>,
+    look: Look,
+    /// What was looked at once at least, with or without success.
+    looked: watch::Sender<Looked>,
+    demands: Mutex<Option<mpsc::Receiver<Demand>>>,
+}
+
+/// A wish that a source looks now, for each of its parts.
+#[derive(Debug, Default)]
+struct Look {
+    certificates: Notify,
+    authorities: Notify,
+}
+
+impl Look {
+    async fn notified(&self, what: What) {
+        match what {
+            What::Certificates => self.certificates.notified().await,
+            What::Authorities => self.authorities.notified().await,
+        }
+    }
+}
+
+/// What was looked at.
+#[derive(Clone, Copy, Debug, Default)]
+struct Looked {
+    certificates: bool,
+    authorities: bool,
+}
+
+impl Looked {
+    fn insert(&mut self, what: What) {
+        match what {
+            What::Certificates => self.certificates = true,
+            What::Authorities => self.authorities = true,
+        }
+    }
+}
+
+/// An environment variable by its name.
+pub(super) type Env = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
+
+/// What sources work with; cheap to copy.
+#[derive(Clone)]
+pub(super) struct Context {
+    pub(super) provider: Arc<CryptoProvider>,
+    pub(super) live: Live,
+    pub(super) env: Env,
+    fetcher: Arc<OnceCell<Fetcher>>,
+    vaults: Arc<Mutex<HashMap<Option<String>, vault::Client>>>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Context")
+    }
+}
+
+impl Context {
+    pub(super) fn new(provider: Arc<CryptoProvider>, live: Live, env: Env) -> Self {
+        Self {
+            provider,
+            live,
+            env,
+            fetcher: Arc::default(),
+            vaults: Arc::default(),
+        }
+    }
+
+    /// Asks servers that the system trusts.
+    async fn fetcher(&self) -> Result<Fetcher, NotRead> {
+        let made = self.fetcher.get_or_try_init(|| async {
+            let verifier = upstream::system_aside(&self.provider).await?;
+            let tls = upstream::client(&self.provider, verifier, None)?;
+            Ok::<_, NoClient>(Fetcher::new(&Arc::new(tls)))
+        });
+        Ok(made.await?.clone())
+    }
+
+    /// The Vault of the environment, with the token that `fetch_token` says. All sources with one way to a token
+    /// share it, since a wrapped one can be unwrapped once only.
+    fn vault(&self, fetch_token: Option<&String>) -> vault::Client {
+        let mut vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
+        let vault = vaults.entry(fetch_token.cloned());
+        vault
+            .or_insert_with(|| vault::Client::start(self.clone(), fetch_token.cloned()))
+            .clone()
+    }
 }
 
 impl Source {
     /// Reads what must be there from the start; nothing else.
     pub(super) fn build(config: &CertSource, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
-        let store = Store::new(config.name.clone(), config.client_ca.is_some(), provider.clone())?;
+        let mut store = Store::new(config.name.clone(), config.client_ca.is_some(), provider.clone())?;
+        let mut demands = None;
+        if let CertKind::VaultPki(_) = config.kind {
+            let (send, receive) = mpsc::channel(MAX_DEMANDS);
+            store.always_strict = true;
+            store.demand = Some(send);
+            demands = Some(receive);
+        }
         let source = Self {
             config: config.clone(),
             store: Arc::new(store),
+            look: Look::default(),
+            looked: watch::Sender::default(),
+            demands: Mutex::new(demands),
         };
-        if let CertKind::File { cert, key } = &config.kind {
-            let problem = |problem| TlsError::Source {
-                source_name: config.name.clone(),
-                problem,
-            };
-            file::first(&source, cert, key, provider).map_err(problem)?;
-        }
+        source.check_first(provider).map_err(|problem| TlsError::Source {
+            source_name: config.name.clone(),
+            problem,
+        })?;
         Ok(source)
+    }
+
+    /// Reads files, and how places are written.
+    fn check_first(&self, provider: &Arc<CryptoProvider>) -> Result<(), String> {
+        let ca = self.config.client_ca.as_deref();
+        if let Some((name, value)) = &self.config.header {
+            crate::fetch::header(name, value.reveal()).map_err(|error| error.to_string())?;
+        }
+        match &self.config.kind {
+            CertKind::File { cert, key } => {
+                file::first(self, cert, key, provider)?;
+            }
+            CertKind::Http(url) => {
+                for url in [Some(url.as_str()), ca].into_iter().flatten() {
+                    crate::fetch::url_of(url).map_err(|error| error.to_string())?;
+                }
+            }
+            CertKind::Consul(url) => {
+                for url in [Some(url.reveal()), ca].into_iter().flatten() {
+                    consul::Place::parse(url)?;
+                }
+            }
+            CertKind::Path(_) | CertKind::Vault(_) | CertKind::VaultPki(_) | CertKind::Acme(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Makes it look now rather than when it is time.
+    pub(super) fn look(&self) {
+        self.look.certificates.notify_one();
+        self.look.authorities.notify_one();
+    }
+
+    /// Until it was looked at once.
+    pub(super) async fn settled(&self) {
+        let both = self.config.client_ca.is_some();
+        let done = |looked: &Looked| looked.certificates && (looked.authorities || !both);
+        // The sender is ours.
+        let _ = self.looked.subscribe().wait_for(done).await;
     }
 
     /// fabio's word for its type.
@@ -51,7 +223,68 @@ impl Source {
     }
 }
 
-/// Keeps the sources that are wanted current.
-pub(super) async fn run(_wanted: watch::Receiver<Vec<Arc<Source>>>, stop: CancellationToken) {
-    stop.cancelled().await;
+/// Keeps the sources that are wanted current until `stop`; those that are no longer wanted rest.
+pub(super) async fn run(
+    mut wanted: watch::Receiver<Vec<Arc<Source>>>,
+    context: Context,
+    stop: CancellationToken,
+) {
+    let mut running: Vec<(Arc<Source>, CancellationToken)> = Vec::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        let next = wanted.borrow_and_update().clone();
+        running.retain(|(source, end)| {
+            let stays = next.iter().any(|other| Arc::ptr_eq(source, other));
+            if stays {
+                source.look();
+            } else {
+                end.cancel();
+            }
+            stays
+        });
+        for source in next {
+            if !running.iter().any(|(other, _)| Arc::ptr_eq(&source, other)) {
+                let end = stop.child_token();
+                start(&mut tasks, &source, &context, &end);
+                running.push((source, end));
+            }
+        }
+        tokio::select! {
+            // The sender is the stores'.
+            changed = wanted.changed() => if changed.is_err() { return },
+            Some(ended) = tasks.join_next() => {
+                // Never cancelled; a panic is a fault of ours, and stays one.
+                if let Err(error) = ended {
+                    std::panic::resume_unwind(error.into_panic());
+                }
+            }
+            () = stop.cancelled() => break,
+        }
+    }
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Its tasks: one for certificates, one for authorities where there are any.
+fn start(tasks: &mut JoinSet<()>, source: &Arc<Source>, context: &Context, end: &CancellationToken) {
+    let polled = |what| poll::run(source.clone(), what, context.clone(), end.clone());
+    match &source.config.kind {
+        CertKind::VaultPki(path) => {
+            let demands = source
+                .demands
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(demands) = demands {
+                let pki = pki::Pki::new(source.clone(), path, context);
+                tasks.spawn(pki.run(demands, end.clone()));
+            }
+        }
+        CertKind::Acme(_) => {}
+        _ => {
+            tasks.spawn(polled(What::Certificates));
+        }
+    }
+    if source.config.client_ca.is_some() {
+        tasks.spawn(polled(What::Authorities));
+    }
 }

@@ -135,9 +135,20 @@ impl Store {
             });
             return;
         }
-        if pairs != old.pairs() {
-            tracing::info!(source = %self.name, certificates = pairs.len(), "certificates changed");
-            self.certs.store(Arc::new(CertTable::new(pairs)));
+        self.put(pairs);
+    }
+
+    /// Takes over these and no others: from a source that makes them itself, and knows which are no longer wanted.
+    pub(crate) fn replace(&self, pairs: Vec<Arc<Pair>>) {
+        self.failing.store(None);
+        self.put(pairs);
+    }
+
+    fn put(&self, pairs: Vec<Arc<Pair>>) {
+        let fresh = CertTable::new(pairs);
+        if fresh.pairs() != self.certs.load().pairs() {
+            tracing::info!(source = %self.name, certificates = fresh.pairs().len(), "certificates changed");
+            self.certs.store(Arc::new(fresh));
             self.updates.fetch_add(1, Ordering::Relaxed);
         }
     }

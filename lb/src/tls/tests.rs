@@ -1,5 +1,8 @@
-//! Real handshakes with real clients, against the real acceptor.
+//! Real handshakes with real clients, against the real acceptor; places that tests play.
 
 pub(crate) mod authority;
 mod handshakes;
-mod harness;
+pub(crate) mod harness;
+mod places;
+mod vault;
+pub(crate) mod web;

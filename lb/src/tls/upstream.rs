@@ -115,7 +115,9 @@ impl Upstreams {
             return Ok(config);
         }
         let verifier = self.verifier(tls.skip_verify, authorities.as_deref()).await?;
-        let config = Arc::new(self.make(verifier, shown.clone(), h2)?);
+        let mut config = client(&self.provider, verifier, shown.clone())?;
+        config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
+        let config = Arc::new(config);
         let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
         if made.len() < MAX_REMEMBERED || made.contains_key(&way) {
             let fresh = Made {
@@ -146,36 +148,30 @@ impl Upstreams {
         authorities: Option<&Authorities>,
     ) -> Result<Arc<dyn ServerCertVerifier>, NoClient> {
         if skip_verify {
-            return Ok(Arc::new(Anybody(self.provider.clone())));
+            return Ok(anybody(&self.provider));
         }
         if let Some(authorities) = authorities {
             return webpki(authorities.roots.clone(), &self.provider);
         }
-        let provider = self.provider.clone();
-        let read = self.system.get_or_try_init(|| async {
-            let reading = tokio::task::spawn_blocking(move || system(&provider)).await;
-            reading.unwrap_or_else(|died| Err(NoClient::Library(died.to_string())))
-        });
+        let read = self.system.get_or_try_init(|| system_aside(&self.provider));
         read.await.cloned()
     }
+}
 
-    fn make(
-        &self,
-        verifier: Arc<dyn ServerCertVerifier>,
-        shown: Option<Arc<CertifiedKey>>,
-        h2: bool,
-    ) -> Result<ClientConfig, NoClient> {
-        let builder = ClientConfig::builder_with_provider(self.provider.clone())
-            .with_safe_default_protocol_versions()?
-            .dangerous()
-            .with_custom_certificate_verifier(verifier);
-        let mut config = match shown {
-            Some(key) => builder.with_client_cert_resolver(Arc::new(Shown(key))),
-            None => builder.with_no_client_auth(),
-        };
-        config.alpn_protocols = vec![if h2 { b"h2".to_vec() } else { b"http/1.1".to_vec() }];
-        Ok(config)
-    }
+/// A configuration that verifies so and shows this certificate.
+pub(super) fn client(
+    provider: &Arc<CryptoProvider>,
+    verifier: Arc<dyn ServerCertVerifier>,
+    shown: Option<Arc<CertifiedKey>>,
+) -> Result<ClientConfig, NoClient> {
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    Ok(match shown {
+        Some(key) => builder.with_client_cert_resolver(Arc::new(Shown(key))),
+        None => builder.with_no_client_auth(),
+    })
 }
 
 fn same<T>(left: Option<&Arc<T>>, right: Option<&Arc<T>>) -> bool {
@@ -186,7 +182,8 @@ fn same<T>(left: Option<&Arc<T>>, right: Option<&Arc<T>>) -> bool {
     }
 }
 
-fn webpki(
+/// Trusts these.
+pub(super) fn webpki(
     roots: Arc<RootCertStore>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, NoClient> {
@@ -194,6 +191,20 @@ fn webpki(
         .build()
         .map(|verifier| verifier as _)
         .map_err(|error| NoClient::Library(error.to_string()))
+}
+
+/// Trusts anybody who holds the key of what is shown.
+pub(super) fn anybody(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(Anybody(provider.clone()))
+}
+
+/// As [`system`], which reads many files.
+pub(super) async fn system_aside(
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, NoClient> {
+    let provider = provider.clone();
+    let reading = tokio::task::spawn_blocking(move || system(&provider)).await;
+    reading.unwrap_or_else(|died| Err(NoClient::Library(died.to_string())))
 }
 
 /// The system's authorities; where it has none, as in an image FROM scratch, Mozilla's.

@@ -6,6 +6,7 @@ mod harness;
 mod drain;
 mod h2;
 mod hostile;
+mod policy;
 mod proxying;
 mod retrying;
 mod tcp;

@@ -84,7 +84,7 @@ pub const ROWS: &[Row] = &[
     row("metrics.prometheus.buckets").is(Kind::List, ".005,.01,.025,.05,.1,.25,.5,1,2.5,5,10", "Upper bounds of times, in seconds, ascending."),
     row("glob.matching.disabled").is(Kind::Bool, "false", "Compare host patterns literally."),
     moot("glob.cache.size", Kind::Number, "1000", "patterns are compiled once, with the table"),
-    row("ui.addr").in_agent("127.0.0.1:9998").is(Kind::Text, ":9998", "Address of the admin server, [host]:port[;cs=<name>][;more options]."),
+    row("ui.addr").in_agent("127.0.0.1:9998").is(Kind::Text, ":9998", "Address of the admin server, [host]:port[;cs=<name>][;more options]; empty: none."),
     row("ui.access").is(Kind::OneOf(&["ro", "rw"]), "", "What may be done there; rw lets strangers write where nobody is asked who they are; default: rw on loopback or with ui.token or ui.auth, else ro."),
     row("ui.color").is(Kind::Text, "light-green", "Colour of its pages."),
     row("ui.title").is(Kind::Text, "", "Title of its pages."),

@@ -1,10 +1,20 @@
-//! Headers in, headers out.
+//! Headers in, headers out: transcripts in `tests/headers`.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper::http::Version;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::arrival::{Arrival, TlsFacts};
+use crate::config::{Headers, Sts};
+use crate::policy::origin::Origin;
 
-fn map(lines: &[(&str, &str)]) -> HeaderMap {
+fn map(lines: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    for (name, value) in lines {
+    for (name, value) in lines.lines().filter_map(|line| line.split_once(": ")) {
         headers.append(
             HeaderName::from_bytes(name.as_bytes()).unwrap(),
             HeaderValue::from_str(value).unwrap(),
@@ -13,124 +23,147 @@ fn map(lines: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
-fn peer(addr: &str, trusted: bool) -> Peer {
-    Peer::new(addr.parse().unwrap(), "10.0.0.9:9999".parse().unwrap(), trusted)
-}
-
-fn said<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
-    headers
-        .get_all(name)
+fn shown(headers: &HeaderMap) -> String {
+    let mut lines: Vec<String> = headers
         .iter()
-        .map(|value| value.to_str().unwrap())
-        .collect()
+        .map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()))
+        .collect();
+    lines.sort();
+    lines.concat()
+}
+
+/// What a request or answer meets on its way.
+#[derive(Default)]
+struct Scene {
+    peer: Option<IpAddr>,
+    trusted: String,
+    tls: Option<Arc<TlsFacts>>,
+    version: Option<Version>,
+    headers: Headers,
+}
+
+impl Scene {
+    fn read(&mut self, key: &str, value: &str) {
+        let word = || Some(value.to_owned());
+        match key {
+            "peer" => self.peer = Some(value.parse().unwrap()),
+            "trusted" => value.clone_into(&mut self.trusted),
+            "version" => {
+                self.version = Some(match value {
+                    "1.0" => Version::HTTP_10,
+                    "2" => Version::HTTP_2,
+                    _ => Version::HTTP_11,
+                });
+            }
+            "tls" => {
+                let (version, cipher) = value.split_once('/').unwrap();
+                self.tls = Some(Arc::new(TlsFacts {
+                    version: u16::from_str_radix(version, 16).unwrap(),
+                    cipher: u16::from_str_radix(cipher, 16).unwrap(),
+                    h2: self.version == Some(Version::HTTP_2),
+                    ..TlsFacts::default()
+                }));
+            }
+            "clientip" => self.headers.client_ip = word(),
+            "tlsheader" => {
+                self.headers.tls = value.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned()));
+            }
+            "requestid" => self.headers.request_id = word(),
+            "localip" => self.headers.local_ip = Some(value.parse().unwrap()),
+            "sts" => {
+                self.headers.sts = Some(Sts {
+                    max_age: value.parse().unwrap(),
+                    subdomains: true,
+                    preload: false,
+                });
+            }
+            other => panic!("unknown setting {other}"),
+        }
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp::new(&self.headers).unwrap()
+    }
+
+    fn request(&self, lines: &str) -> String {
+        let (stamp, mut headers) = (self.stamp(), map(lines));
+        let arrival = Arrival {
+            client: (self.peer.unwrap(), 4711).into(),
+            peer: (self.peer.unwrap(), 4711).into(),
+            local: "10.0.0.9:9999".parse().unwrap(),
+            tls: self.tls.clone(),
+            stop: CancellationToken::new(),
+        };
+        let trusted = crate::config::parse_networks(&self.trusted).unwrap();
+        let is_trusted = trusted
+            .iter()
+            .any(|network| network.contains(arrival.client.ip()));
+        let peer = Peer::new(&arrival, is_trusted, &stamp);
+        let upgrade = drop_hop_by_hop(&mut headers, stamp.names());
+        drop_lookalikes(&mut headers, stamp.names());
+        let client = Origin::of(arrival.client.ip(), &trusted, &headers).or(peer.addr.ip());
+        let hop = Hop {
+            peer: &peer,
+            version: self.version.unwrap_or(Version::HTTP_11),
+            websocket: is_websocket(upgrade.as_ref()),
+            client,
+        };
+        let host = headers
+            .get("host")
+            .map_or("", |host| host.to_str().unwrap())
+            .to_owned();
+        forward(&mut headers, hop, &host);
+        stamp.request(&mut headers, client, peer.is_tls, uuid::Uuid::nil);
+        if let Some(protocol) = upgrade {
+            set_upgrade(&mut headers, protocol);
+        }
+        shown(&headers)
+    }
+
+    fn answer(&self, lines: &str) -> String {
+        let mut headers = map(lines);
+        drop_hop_by_hop(&mut headers, &[]);
+        self.stamp().answer(&mut headers, self.tls.is_some());
+        shown(&headers)
+    }
 }
 
 #[test]
-fn a_stranger_cannot_say_where_a_request_came_from() {
-    let mut headers = map(&[
-        ("host", "a.com:8080"),
-        ("x-forwarded-for", "1.1.1.1"),
-        ("x-forwarded-for", "2.2.2.2"),
-        ("x-real-ip", "1.1.1.1"),
-        ("x-forwarded-proto", "https"),
-        ("x-forwarded-host", "evil"),
-        ("x-forwarded-prefix", "/evil"),
-        ("forwarded", "for=evil"),
-    ]);
-    forward(&mut headers, &peer("10.1.2.3:5", false), "a.com:8080");
-    assert_eq!(said(&headers, "x-forwarded-for"), ["10.1.2.3"]);
-    assert_eq!(said(&headers, "x-real-ip"), ["10.1.2.3"]);
-    assert_eq!(said(&headers, "x-forwarded-proto"), ["http"]);
-    assert_eq!(said(&headers, "x-forwarded-host"), ["a.com:8080"]);
-    assert_eq!(said(&headers, "x-forwarded-port"), ["8080"]);
-    assert_eq!(said(&headers, "x-forwarded-prefix"), [""; 0]);
-    assert_eq!(
-        said(&headers, "forwarded"),
-        ["for=10.1.2.3; proto=http; by=10.0.0.9"]
-    );
+fn requests_and_answers_are_as_the_transcripts_say() {
+    datadriven::walk("tests/headers", |file| {
+        file.run(|case| {
+            let mut scene = Scene::default();
+            let settings = case.input.lines().filter_map(|line| line.strip_prefix("- "));
+            for (key, value) in settings.filter_map(|setting| setting.split_once(' ')) {
+                scene.read(key, value);
+            }
+            match &*case.directive {
+                "request" => scene.request(&case.input),
+                "answer" => scene.answer(&case.input),
+                other => panic!("unknown directive {other}"),
+            }
+        });
+    });
 }
 
 #[test]
-fn a_trusted_peer_is_believed_and_appended() {
-    let mut headers = map(&[
-        ("host", "a.com"),
-        ("x-forwarded-for", "1.1.1.1"),
-        ("x-forwarded-for", "2.2.2.2, 3.3.3.3"),
-        ("x-real-ip", "1.1.1.1"),
-        ("forwarded", "for=1.1.1.1;proto=https"),
-        ("x-forwarded-prefix", "/outer"),
-    ]);
-    forward(&mut headers, &peer("[::1]:5", true), "a.com");
+fn a_header_that_cannot_be_is_named() {
+    let bad = |headers: Headers| Stamp::new(&headers).unwrap_err().to_string();
+    let mut why = String::new();
+    for headers in [
+        Headers {
+            client_ip: Some("a b".into()),
+            ..Headers::default()
+        },
+        Headers {
+            tls: Some(("X-Tls".into(), "a\nb".into())),
+            ..Headers::default()
+        },
+    ] {
+        writeln!(why, "{}", bad(headers)).unwrap();
+    }
     assert_eq!(
-        said(&headers, "x-forwarded-for"),
-        ["1.1.1.1, 2.2.2.2, 3.3.3.3, ::1"]
-    );
-    assert_eq!(said(&headers, "x-real-ip"), ["1.1.1.1"]);
-    assert_eq!(said(&headers, "x-forwarded-proto"), ["https"]);
-    assert_eq!(said(&headers, "x-forwarded-host"), ["a.com"]);
-    assert_eq!(said(&headers, "x-forwarded-port"), ["80"]);
-    assert_eq!(said(&headers, "x-forwarded-prefix"), ["/outer"]);
-    let forwarded = "for=1.1.1.1;proto=https, for=\"[::1]\"; proto=http; by=10.0.0.9";
-    assert_eq!(said(&headers, "forwarded"), [forwarded]);
-}
-
-#[test]
-fn a_length_beside_chunks_goes_with_them() {
-    let mut headers = map(&[("transfer-encoding", "chunked"), ("content-length", "3")]);
-    drop_hop_by_hop(&mut headers);
-    assert!(headers.is_empty(), "{headers:?}");
-}
-
-#[test]
-fn the_connection_list_removes_what_it_names_but_never_what_we_vouch_for() {
-    let mut headers = map(&[
-        (
-            "connection",
-            "close, X-Mine, x-forwarded-for, Host, content-length",
-        ),
-        ("connection", "x-also"),
-        ("x-mine", "1"),
-        ("x-also", "1"),
-        ("x-kept", "1"),
-        ("x-forwarded-for", "1.1.1.1"),
-        ("host", "a"),
-        ("content-length", "3"),
-        ("keep-alive", "timeout=5"),
-        ("proxy-connection", "x"),
-        ("proxy-authorization", "x"),
-        ("te", "gzip, trailers"),
-        ("trailer", "x-sum"),
-        ("upgrade", "websocket"),
-    ]);
-    assert_eq!(
-        drop_hop_by_hop(&mut headers),
-        None,
-        "Upgrade counts only with Connection: upgrade"
-    );
-    let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-    left.sort_unstable();
-    assert_eq!(
-        left,
-        [
-            "content-length",
-            "host",
-            "te",
-            "trailer",
-            "x-forwarded-for",
-            "x-kept"
-        ]
-    );
-    assert_eq!(said(&headers, "te"), ["trailers"]);
-}
-
-#[test]
-fn an_upgrade_is_taken_off_and_can_be_asked_for_again() {
-    let mut headers = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-    let protocol = drop_hop_by_hop(&mut headers).unwrap();
-    assert!(headers.is_empty());
-    set_upgrade(&mut headers, protocol);
-    assert_eq!(
-        (said(&headers, "connection"), said(&headers, "upgrade")),
-        (vec!["upgrade"], vec!["websocket"])
+        why,
+        "proxy.header.clientip: 'a b' is no name of a header\nproxy.header.tls.value: 'a\\nb' is no value of a header\n"
     );
 }

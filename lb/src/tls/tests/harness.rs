@@ -60,7 +60,7 @@ pub(crate) fn file_source(name: &str, path: &str) -> CertSource {
 }
 
 pub(crate) fn stores(sources: &[CertSource]) -> Result<Stores, TlsError> {
-    Stores::build(sources, None, &Live::default())
+    Stores::build(sources, None, Live::default())
 }
 
 pub(crate) fn listener_of(source: &str) -> Tls {
@@ -122,4 +122,79 @@ pub(crate) async fn ask(addr: SocketAddr, args: &[&str]) -> String {
 /// The stores' own sources, with an acceptor each, as most tests need them.
 pub(crate) fn acceptor(stores: &Stores, tls: &Tls) -> Acceptor {
     stores.acceptor(tls, Alpn::Http).unwrap()
+}
+
+/// Stores that keep themselves current, for as long as the test runs.
+pub(crate) fn running(sources: &[CertSource]) -> Stores {
+    running_with(sources, Live::default(), &[])
+}
+
+/// As `running`, with a table and an environment.
+pub(crate) fn running_with(sources: &[CertSource], live: Live, env: &[(&str, &str)]) -> Stores {
+    let env: std::collections::HashMap<String, String> = env
+        .iter()
+        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let env = std::sync::Arc::new(move |name: &str| env.get(name).cloned());
+    let stores = Stores::with_env(sources, None, live, env).unwrap();
+    tokio::spawn(stores.clone().run(tokio_util::sync::CancellationToken::new()));
+    stores
+}
+
+/// Waits until it holds; five seconds at most.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    for _ in 0..500 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never: {what}");
+}
+
+/// First names of the certificates of a source, in their order.
+pub(crate) fn names(stores: &Stores, source: &str) -> Vec<String> {
+    let certs = stores.store(&source.into()).unwrap().certs();
+    certs
+        .pairs()
+        .iter()
+        .map(|pair| pair.names[0].to_string())
+        .collect()
+}
+
+/// A table with a route for each of these, all of one service.
+pub(crate) fn table(routes: &[&str]) -> Live {
+    let service: std::sync::Arc<str> = "web-1".into();
+    let spec = catalog::ServiceSpec {
+        id: service.clone(),
+        name: "web".into(),
+        address: "127.0.0.1".to_owned(),
+        port: 80,
+        tags: routes.iter().map(|route| format!("urlprefix-{route}")).collect(),
+        ..catalog::ServiceSpec::default()
+    };
+    let node = catalog::node::NodeSpec {
+        name: "node".into(),
+        address: "127.0.0.1".into(),
+        ..catalog::node::NodeSpec::default()
+    };
+    let (created, modified) = (1, 1);
+    let instance = catalog::Instance {
+        node: catalog::Node {
+            spec: node,
+            created,
+            modified,
+        }
+        .into(),
+        service: catalog::Service {
+            spec,
+            created,
+            modified,
+        }
+        .into(),
+        checks: Vec::new(),
+    };
+    let picture = catalog::Picture::from_iter([(instance.key(), std::sync::Arc::new(instance))]);
+    let table = crate::table::Builder::table_of(crate::Config::default(), &picture);
+    Live::new(arc_swap::ArcSwap::from_pointee(table))
 }

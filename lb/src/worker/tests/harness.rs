@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, Format};
 use crate::config::{Config, Listener, Strategy};
 use crate::metrics::{Metrics, Scrape};
+use crate::policy::Policy;
 use crate::router::Router;
 use crate::worker::{Shared, Workers};
 
@@ -100,6 +101,7 @@ pub(super) struct Balancer {
     pub log: Sink,
     pub metrics: Arc<Metrics>,
     router: Router,
+    pub no_route: watch::Sender<Arc<str>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -129,12 +131,15 @@ impl Balancer {
             .as_ref()
             .map(|asked| AccessLog::start(Format::parse(&asked.format).unwrap(), log.clone()).unwrap());
         let metrics = Arc::new(Metrics::new(&config, table.clone(), access_log.clone()));
+        let no_route = watch::Sender::new(Arc::from(""));
         let shared = Shared {
             config: config.clone(),
             table,
             metrics: metrics.clone(),
             access_log,
             traces: None,
+            policy: Arc::new(Policy::new(&config).unwrap()),
+            no_route: no_route.subscribe(),
         };
         let stop = CancellationToken::new();
         let mut balancer = Self {
@@ -143,6 +148,7 @@ impl Balancer {
             log,
             metrics,
             router,
+            no_route,
             thread: None,
         };
         balancer.route(routes);
@@ -357,6 +363,21 @@ impl Client {
         let mut read = vec![0; bytes];
         self.0.read_exact(&mut read).unwrap();
         String::from_utf8(read).unwrap()
+    }
+
+    /// One chunk of a chunked body; empty: the last.
+    pub fn chunk(&mut self) -> Vec<u8> {
+        let mut size = String::new();
+        self.0.read_line(&mut size).unwrap();
+        let mut chunk = vec![0; usize::from_str_radix(size.trim(), 16).unwrap()];
+        self.0.read_exact(&mut chunk).unwrap();
+        self.0.read_exact(&mut [0; 2]).unwrap();
+        chunk
+    }
+
+    /// As `rest`, whatever bytes it is.
+    pub fn read_all(&mut self, into: &mut Vec<u8>) {
+        let _ = self.0.read_to_end(into);
     }
 
     /// Everything until the other side closes or resets.

@@ -28,7 +28,10 @@ fn a_request_reaches_its_route_and_says_where_it_came_from() {
     ] {
         assert_eq!(seen.header(name), [value], "{name}");
     }
-    assert!(seen.header("forwarded")[0].starts_with("for=127.0.0.1; proto=http; by=127.0.0.1"));
+    assert_eq!(
+        seen.header("forwarded"),
+        ["for=127.0.0.1; proto=http; httpproto=http/1.1"]
+    );
     assert_eq!(seen.header("x-drop"), [""; 0]);
     assert_eq!(seen.header("connection"), [""; 0]);
 }

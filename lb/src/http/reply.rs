@@ -1,0 +1,139 @@
+//! What a client reads: servers' answers on their way, and ours.
+
+use bytes::Bytes;
+use hyper::Response;
+use hyper::body::Incoming;
+use hyper::http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use super::body::AnswerBody;
+use super::error::Refusal;
+use super::exchange::Exchange;
+use super::{Client, grpc, headers};
+use crate::policy::gzip::{self, Wish};
+use crate::policy::{page, rewrite};
+use crate::upstream::Lease;
+
+/// For clients that meet a service without a healthy instance.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+impl Client {
+    /// A server's answer, as it goes to the client.
+    pub(super) fn relay(
+        &self,
+        answer: Response<Incoming>,
+        lease: Lease,
+        wish: Wish,
+        mut exchange: Exchange,
+    ) -> Response<AnswerBody> {
+        exchange.answered(answer.status());
+        let (mut parts, body) = answer.into_parts();
+        exchange.said(&parts.headers);
+        headers::drop_hop_by_hop(&mut parts.headers, &[]);
+        self.stamp(&mut parts.headers);
+        if let Some(options) = exchange.options() {
+            rewrite::apply(&mut parts.headers, &options.response_headers);
+        }
+        let config = self.worker.config();
+        let types = config.gzip.types.as_ref();
+        let compress =
+            types.is_some_and(|types| gzip::prepare(types, wish, parts.status, &mut parts.headers));
+        let body = AnswerBody::relay(body, lease, exchange);
+        Response::from_parts(parts, if compress { body.compressed() } else { body })
+    }
+
+    pub(super) fn redirect(
+        &self,
+        status: StatusCode,
+        location: HeaderValue,
+        exchange: Exchange,
+    ) -> Response<AnswerBody> {
+        self.worker.counters.redirected(status.as_u16());
+        let link = exchange
+            .is_read()
+            .then(|| page::redirect(status, location.to_str().unwrap_or_default()));
+        let mut answer = text(status, link.unwrap_or_default().into(), exchange);
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, page::HTML);
+        headers.insert(header::LOCATION, location);
+        self.stamp(headers);
+        answer
+    }
+
+    pub(super) fn refuse(
+        &self,
+        refusal: &Refusal,
+        is_call: bool,
+        exchange: Exchange,
+    ) -> Response<AnswerBody> {
+        let worker = &self.worker;
+        let status = refusal.status(worker.config().no_route_status);
+        match refusal {
+            Refusal::NoRoute => exchange.unrouted(),
+            Refusal::Unavailable => worker.counters.unavailable.add(1),
+            Refusal::Denied(denial) => denial.count(&worker.counters),
+            Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
+            _ => worker.counters.bad_requests.add(1),
+        }
+        tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
+        if is_call {
+            return refuse_call(refusal, status, exchange);
+        }
+        let mut answer = match refusal {
+            Refusal::NoRoute => self.no_route(status, exchange),
+            refusal => text(status, refusal.text(), exchange),
+        };
+        let headers = answer.headers_mut();
+        match refusal {
+            Refusal::Unavailable => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            Refusal::Denied(denial) => denial.head(headers),
+            _ => {}
+        }
+        self.stamp(headers);
+        answer
+    }
+
+    /// The operator's page, or a line of text.
+    fn no_route(&self, status: StatusCode, exchange: Exchange) -> Response<AnswerBody> {
+        let page = self.worker.no_route();
+        if page.is_empty() {
+            return text(status, Refusal::NoRoute.text(), exchange);
+        }
+        let mut answer = text(status, Bytes::copy_from_slice(page.as_bytes()), exchange);
+        answer.headers_mut().insert(header::CONTENT_TYPE, page::HTML);
+        answer
+    }
+
+    /// What every answer says, ours and others'.
+    fn stamp(&self, headers: &mut HeaderMap) {
+        self.worker.gate().policy.stamp.answer(headers, self.peer.is_tls);
+    }
+}
+
+/// In log and metrics it has the status that it would have had without gRPC.
+fn refuse_call(refusal: &Refusal, status: StatusCode, mut exchange: Exchange) -> Response<AnswerBody> {
+    exchange.answered(status);
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, grpc::APPLICATION);
+    headers.insert(grpc::STATUS, u16::from(grpc::code(refusal, status)).into());
+    headers.insert(grpc::MESSAGE, grpc::message(refusal));
+    exchange.said(&headers);
+    let mut answer = Response::new(AnswerBody::text(Bytes::new(), exchange));
+    *answer.headers_mut() = headers;
+    answer
+}
+
+fn text(status: StatusCode, text: Bytes, mut exchange: Exchange) -> Response<AnswerBody> {
+    exchange.answered(status);
+    let length = text.len();
+    // hyper would never ask for a body that HEAD has no use for, which looks like a client that left.
+    let text = if exchange.is_head() { Bytes::new() } else { text };
+    let mut answer = Response::new(AnswerBody::text(text, exchange));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, PLAIN);
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    answer
+}

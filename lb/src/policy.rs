@@ -1,0 +1,78 @@
+//! What a route asks of its requests before a target sees them, and of answers before the client does.
+//!
+//! `Policy` is what all workers share of that, `Gate` is one worker's.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `origin.rs` | who sent a request, behind trusted proxies; pure |
+//! | `access.rs` | `allow=`, `deny=`; pure |
+//! | `auth.rs` `auth/*` | `auth=`: passwords in a file, another server's word |
+//! | `limit.rs` `limit/*` | `ratelimit=`, `maxinflight=`; pure |
+//! | `gate.rs` | the questions in their order, for one request |
+//! | `rewrite.rs` | header rules and `rewrite=`; pure |
+//! | `gzip.rs` | compressed answers |
+//! | `page.rs` | bodies of answers of ours; pure |
+//!
+//! Whatever is broken here lets nobody in.
+
+pub(crate) mod access;
+pub(crate) mod auth;
+mod gate;
+pub(crate) mod gzip;
+pub(crate) mod limit;
+pub(crate) mod origin;
+pub(crate) mod page;
+pub(crate) mod rewrite;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::http::headers::{BadStamp, Stamp};
+use crate::metrics::Counters;
+
+pub use auth::BadScheme;
+pub(crate) use gate::{Denial, Gate, Visit, same_gate};
+
+/// Why the balancer cannot do what was chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum BadPolicy {
+    /// A scheme of `proxy.auth`.
+    #[error(transparent)]
+    Auth(#[from] BadScheme),
+    /// A header of `proxy.header.*`.
+    #[error(transparent)]
+    Header(#[from] BadStamp),
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Policy {
+    pub stamp: Stamp,
+    schemes: auth::Schemes,
+    began: Instant,
+}
+
+impl Policy {
+    /// Reads the files that the configuration names.
+    pub(crate) fn new(config: &Config) -> Result<Self, BadPolicy> {
+        Ok(Self {
+            stamp: Stamp::new(&config.headers)?,
+            schemes: auth::Schemes::new(&config.auth)?,
+            began: Instant::now(),
+        })
+    }
+
+    /// Keeps looking at those files until `stop`.
+    pub(crate) async fn run(self: Arc<Self>, counters: Arc<Counters>, stop: CancellationToken) {
+        self.schemes
+            .refresh(&stop, || counters.auth_failures.add(1))
+            .await;
+    }
+
+    fn now(&self) -> limit::Now {
+        limit::Now(self.began.elapsed())
+    }
+}

@@ -1,0 +1,278 @@
+//! Keeps a token of a Vault: fetches it where told to, unwraps it, renews it at half of its time.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Method;
+use rustls::RootCertStore;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::Session;
+use crate::fetch::{Fetcher, header};
+use crate::tls::authorities::Authorities;
+use crate::tls::pair::{Pair, certificates};
+use crate::tls::source::path::small_file;
+use crate::tls::source::{Context, NotRead};
+use crate::tls::upstream;
+
+/// Pause after a renewal that failed.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The single owner of a token.
+pub(super) struct Keeper {
+    context: Context,
+    /// `file:/path` or `env:NAME`, instead of `VAULT_TOKEN`.
+    fetch_token: Option<String>,
+    fetcher: Option<Fetcher>,
+    /// What was given, and what it came to: the same, or what was wrapped in it.
+    token: Option<(String, String)>,
+    renewal: Option<Renewal>,
+}
+
+/// When to renew, and for how many seconds.
+struct Renewal {
+    at: Instant,
+    increment: u64,
+}
+
+impl Keeper {
+    pub(super) fn new(context: Context, fetch_token: Option<String>) -> Self {
+        Self {
+            context,
+            fetch_token,
+            fetcher: None,
+            token: None,
+            renewal: None,
+        }
+    }
+
+    /// Until nobody can ask any more.
+    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Result<Session, NotRead>>>) {
+        loop {
+            let due = self.renewal.as_ref().map(|renewal| renewal.at);
+            tokio::select! {
+                answer = asked.recv() => {
+                    let Some(answer) = answer else { return };
+                    // Whoever asked may have left.
+                    let _ = answer.send(self.session().await);
+                }
+                () = until(due) => self.renew().await,
+            }
+        }
+    }
+
+    async fn session(&mut self) -> Result<Session, NotRead> {
+        let given = self.given()?;
+        if self.token.as_ref().is_none_or(|(known, _)| *known != given) {
+            self.token = None;
+            self.renewal = None;
+            let token = self.unwrap(&given).await?;
+            self.token = Some((given, token));
+            self.learn_time().await;
+        }
+        let token = self.token.as_ref().map_or("", |(_, token)| token).to_owned();
+        self.with(&token).await
+    }
+
+    /// The token as its giver has it now.
+    fn given(&self) -> Result<String, NotRead> {
+        let no = |text: String| NotRead::Answer(format!("vault: {text}"));
+        let token = match self
+            .fetch_token
+            .as_deref()
+            .map(|way| way.split_once(':').unwrap_or((way, "")))
+        {
+            None => (self.context.env)("VAULT_TOKEN").unwrap_or_default(),
+            Some(("file", path)) => {
+                let text = small_file(Path::new(path))
+                    .map_err(|problem| no(format!("token of {path}: {problem}")))?;
+                String::from_utf8_lossy(&text).into_owned()
+            }
+            Some(("env", name)) => (self.context.env)(name).unwrap_or_default(),
+            Some(_) => return Err(no("vaultfetchtoken is file:/path or env:NAME".to_owned())),
+        };
+        match token.trim() {
+            "" => Err(no(format!(
+                "no token; {} is empty",
+                self.fetch_token.as_deref().unwrap_or("VAULT_TOKEN")
+            ))),
+            token => Ok(token.to_owned()),
+        }
+    }
+
+    /// What a wrapped token holds, or the token itself. Looking at the wrapping does not use it up.
+    async fn unwrap(&mut self, given: &str) -> Result<String, NotRead> {
+        let session = self.with(given).await?;
+        let question = json!({ "token": given });
+        let looked = session
+            .call(Method::POST, "sys/wrapping/lookup", Some(&question))
+            .await;
+        let is_wrapped = matches!(looked, Ok(Some(found)) if !found["data"]["creation_ttl"].is_null());
+        if !is_wrapped {
+            return Ok(given.to_owned());
+        }
+        let unwrapped = session.call(Method::POST, "sys/wrapping/unwrap", None).await?;
+        let unwrapped = unwrapped.unwrap_or_default();
+        match unwrapped["auth"]["client_token"].as_str() {
+            Some(token) => Ok(token.to_owned()),
+            None => Err(NotRead::Answer(
+                "vault: the wrapped token holds no token".to_owned(),
+            )),
+        }
+    }
+
+    /// How long the token is good, and whether it can be renewed. Not knowing is no reason not to use it.
+    async fn learn_time(&mut self) {
+        let told = match self.asking("auth/token/lookup-self", Method::GET, None).await {
+            Ok(told) => told,
+            Err(error) => {
+                tracing::warn!(%error, "the Vault token is not renewed: how long it is good cannot be known");
+                return;
+            }
+        };
+        let data = &told["data"];
+        let ttl = data["ttl"].as_u64().unwrap_or(0);
+        if data["renewable"].as_bool() == Some(true) && ttl > 0 {
+            let increment = data["creation_ttl"].as_u64().unwrap_or(ttl);
+            self.renew_after_half(ttl, increment);
+        } else if !data["expire_time"].is_null() {
+            tracing::warn!(seconds = ttl, "the Vault token cannot be renewed and will expire");
+        }
+    }
+
+    async fn renew(&mut self) {
+        let Some(Renewal { increment, .. }) = self.renewal.take() else {
+            return;
+        };
+        let wish = json!({ "increment": format!("{increment}s") });
+        match self
+            .asking("auth/token/renew-self", Method::POST, Some(&wish))
+            .await
+        {
+            Ok(told) => {
+                let ttl = told["auth"]["lease_duration"].as_u64().unwrap_or(0);
+                if told["auth"]["renewable"].as_bool() == Some(true) && ttl > 0 {
+                    self.renew_after_half(ttl, increment);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the Vault token was not renewed, trying again");
+                let at = Instant::now() + AGAIN;
+                self.renewal = Some(Renewal { at, increment });
+            }
+        }
+    }
+
+    fn renew_after_half(&mut self, ttl: u64, increment: u64) {
+        // A year is long enough to be no different from longer, and not too long for a clock.
+        let half = Duration::from_secs(ttl.min(365 * 24 * 3600)) / 2;
+        let at = Instant::now() + half.max(Duration::from_secs(1));
+        self.renewal = Some(Renewal { at, increment });
+    }
+
+    async fn asking(&mut self, path: &str, method: Method, body: Option<&Value>) -> Result<Value, NotRead> {
+        let token = self.token.as_ref().map_or("", |(_, token)| token).to_owned();
+        let session = self.with(&token).await?;
+        Ok(session.call(method, path, body).await?.unwrap_or_default())
+    }
+
+    async fn with(&mut self, token: &str) -> Result<Session, NotRead> {
+        let env = self.context.env.clone();
+        let fetcher = match &self.fetcher {
+            Some(fetcher) => fetcher.clone(),
+            None => {
+                let fetcher = fetcher(&self.context).await?;
+                self.fetcher.insert(fetcher).clone()
+            }
+        };
+        let mut headers = vec![
+            header("x-vault-token", token)?,
+            header("x-vault-request", "true")?,
+        ];
+        if let Some(namespace) = env("VAULT_NAMESPACE") {
+            headers.push(header("x-vault-namespace", &namespace)?);
+        }
+        let base = env("VAULT_ADDR").unwrap_or_else(|| "https://127.0.0.1:8200".to_owned());
+        Ok(Session {
+            fetcher,
+            base: base.trim_end_matches('/').to_owned(),
+            headers,
+        })
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whom a Vault is verified by and what it is shown: `VAULT_CACERT`, `VAULT_CAPATH`, `VAULT_SKIP_VERIFY`,
+/// `VAULT_CLIENT_CERT` with `VAULT_CLIENT_KEY`.
+async fn fetcher(context: &Context) -> Result<Fetcher, NotRead> {
+    let (provider, env) = (&context.provider, &context.env);
+    let file = |name: &str| {
+        let path = env(name).filter(|path| !path.is_empty());
+        let read = |path: String| {
+            let told = |problem| NotRead::Answer(format!("vault: {name}: {path}: {problem}"));
+            small_file(Path::new(&path)).map_err(told)
+        };
+        path.map(read).transpose()
+    };
+    let mut roots = Vec::new();
+    if let Some(text) = file("VAULT_CACERT")? {
+        roots.push(text);
+    } else if let Some(folder) = env("VAULT_CAPATH").filter(|path| !path.is_empty()) {
+        let told = |error| NotRead::File(format!("vault: VAULT_CAPATH: {folder}"), error);
+        for entry in std::fs::read_dir(&folder).map_err(told)? {
+            roots.extend(small_file(&entry.map_err(told)?.path()).ok());
+        }
+    }
+    let skips = matches!(
+        env("VAULT_SKIP_VERIFY").as_deref(),
+        Some("1" | "t" | "T" | "true" | "TRUE" | "True")
+    );
+    let verifier = if skips {
+        upstream::anybody(provider)
+    } else if roots.is_empty() {
+        upstream::system_aside(provider).await?
+    } else {
+        upstream::webpki(trusted(&roots)?, provider)?
+    };
+    let shown = match (file("VAULT_CLIENT_CERT")?, file("VAULT_CLIENT_KEY")?) {
+        (Some(cert), Some(key)) => {
+            let pair = Pair::from_pem("VAULT_CLIENT_CERT", &cert, &key, provider);
+            Some(
+                pair.map_err(|error| NotRead::Answer(format!("vault: VAULT_CLIENT_CERT: {error}")))?
+                    .key,
+            )
+        }
+        _ => None,
+    };
+    Ok(Fetcher::new(&Arc::new(upstream::client(
+        provider, verifier, shown,
+    )?)))
+}
+
+/// A bundle may hold one that is no authority: the Vault's own, which vouches for itself.
+fn trusted(texts: &[Vec<u8>]) -> Result<Arc<RootCertStore>, NotRead> {
+    let (known, _) = Authorities::from_pem(texts.iter().map(Vec::as_slice), None);
+    if let Some(known) = known {
+        return Ok(known.roots);
+    }
+    let mut roots = RootCertStore::empty();
+    let found = texts
+        .iter()
+        .flat_map(|text| certificates(text).into_iter().flatten());
+    roots.add_parsable_certificates(found);
+    if roots.is_empty() {
+        return Err(NotRead::Answer(
+            "vault: VAULT_CACERT holds no certificate".to_owned(),
+        ));
+    }
+    Ok(Arc::new(roots))
+}
