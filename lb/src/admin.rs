@@ -188,7 +188,8 @@ fn is_ours(config: &Config, host: &str) -> bool {
         || config.domains.iter().any(|domain| below(domain))
 }
 
-fn metrics(registry: &Registry) -> Answer {
+/// Everything that is counted, in Prometheus' text format.
+pub(crate) fn metrics(registry: &Registry) -> Answer {
     let mut text = Vec::new();
     match TextEncoder::new().encode(&registry.gather(), &mut text) {
         Ok(()) => typed("text/plain; version=0.0.4", text),

@@ -9,6 +9,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
+mod first;
+mod hello;
+pub(crate) mod proxy;
+mod socket;
+
+pub(crate) use first::{Refused, proxy_header, server_name};
+pub(crate) use socket::Socket;
+
 /// A client's bytes, in the clear: TCP, or what was unwrapped from it.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Bytes that could be read now, without taking them: 0 at the end of the client's half. Pending, and woken, when

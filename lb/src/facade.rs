@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, View};
 use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
+use crate::tls::{Stores, TlsError};
 use crate::told::{BeginError, Telling, Untellable};
-use crate::worker::{Shared, Unclaimable, Workers};
+use crate::worker::{ListenError, Reloader, Shared, Workers};
 use crate::{Config, Inputs};
 
 /// A port that was claimed, and for what.
@@ -32,9 +33,12 @@ pub struct Bound {
 /// Why the balancer cannot be had as configured.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A listener's port cannot be had.
+    /// A listener cannot be had.
     #[error(transparent)]
-    Listener(#[from] Unclaimable),
+    Listener(#[from] ListenError),
+    /// A certificate source cannot be had.
+    #[error("proxy.cs: {0}")]
+    Certificates(#[from] TlsError),
     /// The admin port cannot be had.
     #[error("ui.addr: cannot listen on {addr}: {source}")]
     Admin {
@@ -81,6 +85,7 @@ pub struct Lb {
     workers: Workers,
     admin: Option<Admin>,
     router: Router,
+    stores: Stores,
     ready: watch::Sender<bool>,
     policy: Arc<Policy>,
 }
@@ -91,11 +96,12 @@ impl Config {
         let config = Arc::new(self);
         let telling = Telling::of(&config)?;
         let policy = Arc::new(Policy::new(&config)?);
-        let workers = Workers::claim(&config)?;
-        let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
-        let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
         let (ready, _) = watch::channel(false);
         let router = Router::new(config.clone(), ready.clone(), registry)?;
+        let stores = Stores::build(&config.certs, inputs.kv.as_ref(), router.live())?;
+        let workers = Workers::claim(&config, &stores)?;
+        let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
+        let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
         Ok(Lb {
             config,
             inputs,
@@ -104,6 +110,7 @@ impl Config {
             workers,
             admin,
             router,
+            stores,
             ready,
             policy,
         })
@@ -131,9 +138,16 @@ impl Lb {
         self.ready.subscribe()
     }
 
+    /// For whoever may have another configuration while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        self.workers.reloader()
+    }
+
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let live = self.router.live();
+        let swapped = self.router.swapped();
         let told = self.telling.begin(&self.config, &self.registry, live.clone())?;
 
         // These two outlive the traffic: the table stays true while requests finish.
@@ -145,16 +159,12 @@ impl Lb {
                 config: self.config.clone(),
                 live: live.clone(),
                 ready: self.ready.subscribe(),
-                registry: self.registry,
+                registry: self.registry.clone(),
             };
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
-        let looks = self
-            .policy
-            .clone()
-            .run(told.metrics.of_a_worker(), behind.clone());
-        tasks.spawn(unfailing(looks));
+        tasks.spawn(unfailing(self.stores.clone().run(behind.clone())));
         let mut known = self.inputs.known;
         let run = self.router.run(self.inputs.instances, behind.clone());
         let end = behind.clone();
@@ -178,12 +188,14 @@ impl Lb {
             metrics: told.metrics.clone(),
             access_log: told.access_log.clone(),
             traces: told.traces.clone(),
+            registry: self.registry,
+            stores: self.stores,
             policy: self.policy,
             no_route: self.inputs.no_route,
         };
         let halt = CancellationToken::new();
-        let first_table = self.ready.subscribe();
-        let traffic = traffic(self.workers, shared, first_table, halt.clone());
+        let news = (self.ready.subscribe(), swapped);
+        let traffic = traffic(self.workers, shared, news, halt.clone());
         tokio::pin!(traffic);
         tokio::select! {
             ended = &mut traffic => return ended,
@@ -215,7 +227,7 @@ async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {
 async fn traffic(
     workers: Workers,
     shared: Shared,
-    mut first_table: watch::Receiver<bool>,
+    (mut first_table, swapped): (watch::Receiver<bool>, watch::Receiver<()>),
     halt: CancellationToken,
 ) -> Result<(), RunError> {
     tokio::select! {
@@ -223,5 +235,5 @@ async fn traffic(
         // The sender lives as long as the balancer runs.
         _ = first_table.wait_for(|ready| *ready) => {}
     }
-    workers.run(shared, halt).await.map_err(RunError::Worker)
+    workers.run(shared, swapped, halt).await.map_err(RunError::Worker)
 }

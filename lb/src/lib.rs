@@ -56,6 +56,7 @@ pub use crate::histogram::{Bounds, Observed};
 pub use crate::kv::{Entry, Kv, KvError};
 pub use crate::told::{BeginError, Untellable};
 pub use crate::trace::BadTraces;
+pub use crate::worker::{ListenError, ReloadError, Reloader, Unclaimable};
 
 /// What the balancer is told, always as whole pictures of now.
 #[derive(Clone, Debug)]

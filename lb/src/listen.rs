@@ -4,8 +4,10 @@
 //! and no accepted one ever changes its core. That option also lets another process of the same user
 //! share a port in silence, so a port is first claimed without it: a taken port is an error, always.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -20,10 +22,15 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds `count` sockets to one address; port 0 gives all of them the same free port.
 /// `[::]` means every address of both families, or of IPv4 on a machine without IPv6.
-pub(crate) fn claim(addr: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<Socket>)> {
-    match claim_in_family(addr, count) {
+/// `ours`: the port is in use by a listener of ours that is about to close, so it being taken means nothing.
+pub(crate) fn claim(addr: SocketAddr, count: usize, ours: bool) -> io::Result<(SocketAddr, Vec<Socket>)> {
+    match claim_in_family(addr, count, ours) {
         Err(error) if addr.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) && lacks_ipv6(&error) => {
-            claim_in_family(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), addr.port()), count)
+            claim_in_family(
+                SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), addr.port()),
+                count,
+                ours,
+            )
         }
         claimed => claimed,
     }
@@ -35,8 +42,8 @@ fn lacks_ipv6(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(NO_SUCH_FAMILY)
 }
 
-fn claim_in_family(addr: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<Socket>)> {
-    if addr.port() != 0 {
+fn claim_in_family(addr: SocketAddr, count: usize, ours: bool) -> io::Result<(SocketAddr, Vec<Socket>)> {
+    if addr.port() != 0 && !ours {
         // Reuse of the address alone passes over connections that linger, not over anybody's socket.
         let probe = socket(addr)?;
         probe.set_reuse_address(true)?;
@@ -79,16 +86,20 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Begins to listen, on the runtime of the worker that owns the socket.
-pub(crate) fn listen(socket: Socket) -> io::Result<TcpListener> {
-    socket.listen(BACKLOG)?;
+/// Begins to listen: connections queue up from now on.
+pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
+    socket.listen(BACKLOG)
+}
+
+/// Takes over a socket that listens, on the runtime of the worker that owns it.
+pub(crate) fn take(socket: Socket) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
 }
 
 /// The next connection. Never ends: a connection that died while waiting is skipped, and want of
-/// file descriptors is waited out, since closing the listener would only make it worse.
-pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+/// file descriptors is told and waited out, since closing the listener would only make it worse.
+pub(crate) async fn accept(listener: &TcpListener, on_error: impl Fn(&io::Error)) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
@@ -97,11 +108,32 @@ pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                tracing::warn!(%error, "accepting connections fails, trying again");
+                on_error(&error);
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
+}
+
+/// Connections that wait to be accepted at this moment: closing the listener would reset them.
+pub(crate) async fn waiting(listener: &TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let mut waiting = Vec::new();
+    poll_fn(|cx| {
+        // More than the queue holds have come since.
+        while waiting.len() < BACKLOG as usize {
+            match listener.poll_accept(cx) {
+                Poll::Ready(Ok((stream, addr))) => {
+                    prepare(&stream);
+                    waiting.push((stream, addr));
+                }
+                Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}
+                Poll::Ready(Err(_)) | Poll::Pending => break,
+            }
+        }
+        Poll::Ready(())
+    })
+    .await;
+    waiting
 }
 
 fn prepare(stream: &TcpStream) {
@@ -129,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_free_port_is_the_same_for_all_sockets() {
-        let (addr, sockets) = claim(ANY.parse().unwrap(), 3).unwrap();
+        let (addr, sockets) = claim(ANY.parse().unwrap(), 3, false).unwrap();
         assert_ne!(addr.port(), 0);
         for socket in &sockets {
             assert_eq!(socket.local_addr().unwrap().as_socket(), Some(addr));
@@ -138,18 +170,27 @@ mod tests {
 
     #[test]
     fn a_port_claimed_by_somebody_else_is_an_error_listening_or_not() {
-        let (addr, sockets) = claim(ANY.parse().unwrap(), 2).unwrap();
-        assert_eq!(claim(addr, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let (addr, sockets) = claim(ANY.parse().unwrap(), 2, false).unwrap();
+        assert_eq!(
+            claim(addr, 2, false).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
         for socket in &sockets {
             socket.listen(BACKLOG).unwrap();
         }
-        assert_eq!(claim(addr, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            claim(addr, 2, false).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
         drop(sockets);
-        assert!(claim(addr, 2).is_ok());
+        assert!(claim(addr, 2, false).is_ok());
 
         let foreign = std::net::TcpListener::bind(ANY).unwrap();
         let addr = foreign.local_addr().unwrap();
-        assert_eq!(claim(addr, 1).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(
+            claim(addr, 1, false).unwrap_err().kind(),
+            io::ErrorKind::AddrInUse
+        );
     }
 
     #[test]
@@ -161,6 +202,6 @@ mod tests {
         drop(listener.accept().unwrap());
         drop(listener);
         drop(client);
-        assert!(claim(addr, 2).is_ok());
+        assert!(claim(addr, 2, false).is_ok());
     }
 }

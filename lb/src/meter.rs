@@ -18,6 +18,8 @@ pub(crate) struct Meter(Rc<Counts>);
 struct Counts {
     read: Cell<u64>,
     written: Cell<u64>,
+    /// It is the client's turn to send: all that it sent has been passed on, and it has not closed its half.
+    awaited: Cell<bool>,
     /// The client does not take what is there for it.
     stalled: Cell<bool>,
 }
@@ -33,7 +35,29 @@ impl Meter {
         self.0.written.get()
     }
 
-    /// Ends when the client has sent nothing for `reads`, or taken nothing of what waits for it for `writes`.
+    /// Bytes came from the client; 0: it has closed its half.
+    pub(crate) fn came(&self, bytes: usize) {
+        self.0.read.set(self.read() + bytes as u64);
+        self.0.awaited.set(false);
+    }
+
+    /// Nothing is there to be read from the client.
+    pub(crate) fn awaits(&self) {
+        self.0.awaited.set(true);
+    }
+
+    /// Bytes went to the client.
+    pub(crate) fn went(&self, bytes: usize) {
+        self.0.written.set(self.written() + bytes as u64);
+        self.0.stalled.set(false);
+    }
+
+    /// The client does not take what is there for it.
+    pub(crate) fn stalls(&self) {
+        self.0.stalled.set(true);
+    }
+
+    /// Ends when the client has been awaited for `reads`, or taken nothing of what waits for it for `writes`.
     pub(crate) async fn silence(&self, reads: Option<Duration>, writes: Option<Duration>) {
         let never = Duration::MAX;
         let Some(shortest) = reads.into_iter().chain(writes).min() else {
@@ -43,7 +67,7 @@ impl Meter {
         loop {
             sleep((shortest / 4).max(Duration::from_millis(1))).await;
             let now = Instant::now();
-            if self.read() != read.0 {
+            if self.read() != read.0 || !self.0.awaited.get() {
                 read = (self.read(), now);
             }
             if self.written() != written.0 || !self.0.stalled.get() {
@@ -77,10 +101,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let counts = &self.meter.0;
-        counts
-            .read
-            .set(counts.read.get() + (buf.filled().len() - before) as u64);
+        match polled {
+            Poll::Pending => self.meter.awaits(),
+            Poll::Ready(_) => self.meter.came(buf.filled().len() - before),
+        }
         polled
     }
 }
@@ -88,10 +112,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
-        let counts = &self.meter.0;
-        counts.stalled.set(polled.is_pending());
-        if let Poll::Ready(Ok(written)) = &polled {
-            counts.written.set(counts.written.get() + *written as u64);
+        match &polled {
+            Poll::Pending => self.meter.stalls(),
+            Poll::Ready(written) => self.meter.went(*written.as_ref().unwrap_or(&0)),
         }
         polled
     }

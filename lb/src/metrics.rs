@@ -4,7 +4,7 @@
 //! A test holds rows and lines together. Names are fabio's where fabio has one, with dots as underscores, the
 //! unit and `_total` where Prometheus wants them, below `lictor_lb_`.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
@@ -15,16 +15,15 @@ use crate::table::Table;
 use crate::trace::Lost;
 
 mod counters;
+mod doors;
 mod fabio;
 mod naming;
-#[allow(dead_code, reason = "listeners of proto=prometheus ask for it next")]
-pub(crate) mod page;
 pub(crate) mod push;
 mod scrape;
 mod template;
 
-use counters::Count;
-pub(crate) use counters::{Counters, ServiceCounters};
+pub(crate) use counters::{Count, Counters, ServiceCounters};
+use doors::Ports;
 pub(crate) use fabio::FabioScrape;
 pub use fabio::{FABIO, FabioRow, Group};
 pub(crate) use naming::Naming;
@@ -81,6 +80,12 @@ const ROUTE: &[&str] = &["service", "host", "path", "target"];
 /// All of them, in alphabetical order.
 pub const METRICS: &[Row] = &[
     row(
+        "lictor_lb_accept_errors_total",
+        Kind::Counter,
+        &[],
+        "Failures to accept connections: no file descriptors, no memory.",
+    ),
+    row(
         "lictor_lb_access_log_dropped_total",
         Kind::Counter,
         &[],
@@ -109,6 +114,12 @@ pub const METRICS: &[Row] = &[
         Kind::Gauge,
         &[],
         "Open client connections.",
+    ),
+    row(
+        "lictor_lb_connections_refused_total",
+        Kind::Counter,
+        &[],
+        "Connections closed since their client has as many as proxy.limit.conns.",
     ),
     row(
         "lictor_lb_denied_total",
@@ -159,6 +170,13 @@ pub const METRICS: &[Row] = &[
         "Requests sent to a service, by status of the answer.",
     ),
     row(
+        "lictor_lb_listener_failures_total",
+        Kind::Counter,
+        &[],
+        "Attempts to open a port of a TCP route that failed.",
+    ),
+    row("lictor_lb_listeners", Kind::Gauge, &[], "Addresses listened on."),
+    row(
         "lictor_lb_metrics_push_failures_total",
         Kind::Counter,
         &[],
@@ -187,6 +205,18 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Connections lost to a fault of the balancer.",
+    ),
+    row(
+        "lictor_lb_proxy_header_distrusted_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for a PROXY header of a peer that is not in proxy.trusted.",
+    ),
+    row(
+        "lictor_lb_proxy_header_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for a PROXY header that is malformed or late.",
     ),
     row(
         "lictor_lb_requests_seconds",
@@ -273,6 +303,18 @@ pub const METRICS: &[Row] = &[
         "TCP connections for which no target could be reached.",
     ),
     row(
+        "lictor_lb_tcp_denied_total",
+        Kind::Counter,
+        &[],
+        "TCP connections closed by the rules of their target.",
+    ),
+    row(
+        "lictor_lb_tcp_hello_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed for lack of a TLS ClientHello with a server name.",
+    ),
+    row(
         "lictor_lb_tcp_noroute_total",
         Kind::Counter,
         &[],
@@ -295,6 +337,12 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Such connections without a route or a healthy target.",
+    ),
+    row(
+        "lictor_lb_tls_errors_total",
+        Kind::Counter,
+        &[],
+        "Connections closed since their TLS handshake failed.",
     ),
     row(
         "lictor_lb_unavailable_total",
@@ -342,6 +390,9 @@ pub(crate) struct Metrics {
     /// Sendings of [`push`] that failed.
     push_failures: Count,
     spans: Arc<Lost>,
+    /// Written by the owner of the listeners.
+    pub(crate) ports: Ports,
+    apart: OnceLock<Arc<Counters>>,
 }
 
 impl Metrics {
@@ -359,12 +410,19 @@ impl Metrics {
             fabio: fabio::rows(config),
             push_failures: Count::default(),
             spans: Arc::default(),
+            ports: Ports::default(),
+            apart: OnceLock::new(),
         }
     }
 
     /// Shows what traces lose.
     pub(crate) fn with_spans(self, spans: Arc<Lost>) -> Self {
         Self { spans, ..self }
+    }
+
+    /// Counters of what no worker does, written by one task at a time.
+    pub(crate) fn apart(&self) -> Arc<Counters> {
+        self.apart.get_or_init(|| self.of_a_worker()).clone()
     }
 
     /// New counters, for a worker to write.

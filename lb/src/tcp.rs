@@ -1,64 +1,235 @@
-//! TCP: a listener's port is the route. Each side may close its half when it likes.
+//! TCP: a listener's port, or the name that a client asks for in its ClientHello, is the route. Bytes go through
+//! unread, and each side may close its half when it likes.
+//!
+//! A connection lives on when its target leaves the table: the target may be draining, and nobody but its two ends
+//! knows what they are in the middle of.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::io::copy_bidirectional_with_sizes;
+use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
-use crate::config::Listener;
+use crate::arrival::{Arrival, Socket, proxy};
+use crate::config::{Listener, Proto};
 use crate::meter::{Meter, Metered};
-use crate::table::{Asker, Choice, Route, Served, Target, UnderWay};
+use crate::metrics::Count;
+use crate::policy::access;
+use crate::table::{Asker, Route, Served, Table, Target, UnderWay};
+use crate::upstream::Fault;
 use crate::worker::Worker;
 
-/// Buffer of each direction.
-const BUFFER: usize = 32 * 1024;
+mod pump;
+
+pub(crate) use pump::Spares;
+
+/// Buffer of each direction of a connection over TLS.
+const BUFFER: usize = 16 * 1024;
 /// Targets that one connection may try, not counting those that refuse at once.
 const ATTEMPTS: usize = 3;
 
-/// Carries one connection until both halves are closed, or closes it where it leads nowhere.
-pub(crate) async fn serve(worker: &Worker, listener: &Listener, client: TcpStream) {
-    let started = Instant::now();
-    let counters = &worker.counters;
-    counters.tcp_accepted.add(1);
-    let _open = counters.tcp_connections.enter();
-    let table = worker.table();
-    let Some(route) = table
-        .tcp(listener.addr.port())
-        .filter(|route| !route.targets.is_empty())
-    else {
-        counters.tcp_no_route.add(1);
-        tracing::debug!(addr = %listener.addr, "no route for a TCP connection");
-        return;
-    };
-    let asker = Asker {
-        worker: worker.number,
-        client: client.peer_addr().map_or(listener.addr.ip(), |peer| peer.ip()),
-        headers: None,
-        random: &rand::random::<u64>,
-    };
-    let choice = route.choice(&worker.config().strategy, &asker);
-    let Some((target, mut server)) = connect(worker, route, choice).await else {
-        counters.tcp_connect_failures.add(1);
-        return;
-    };
-    let tally = Tally {
-        worker,
-        _under_way: target.load.enter(worker.number),
-        target,
-        started,
-        meter: Meter::default(),
-    };
-    let mut client = Metered::new(client, tally.meter.clone());
-    tokio::select! {
-        ended = copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER) => {
-            if let Err(error) = ended {
-                tracing::debug!(target = %tally.target.addr, %error, "TCP connection broke off");
+/// A client whose bytes are carried.
+pub(crate) enum Client {
+    /// As they come, TLS or not.
+    Plain(Socket),
+    /// Out of the TLS that ended here.
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// What chooses the route.
+#[derive(Clone, Debug)]
+pub(crate) enum Key {
+    /// The port, or address and port, that the client came to.
+    Port,
+    /// The name that it asked for.
+    Name(Box<str>),
+}
+
+/// One connection on its way to a target.
+pub(crate) struct Visit<'a> {
+    pub worker: &'a Worker,
+    pub listener: &'a Listener,
+    pub arrival: &'a Arrival,
+    pub key: Key,
+}
+
+/// Where kinds of connections are counted apart.
+struct Counts<'a> {
+    accepted: &'a Count,
+    failed: &'a Count,
+    no_route: &'a Count,
+}
+
+/// Why no target got a connection.
+enum Unserved {
+    Denied,
+    Failed,
+}
+
+impl Visit<'_> {
+    /// Carries the connection until both halves are closed, or closes it where it leads nowhere.
+    pub(crate) async fn serve(&self, client: Client) {
+        let started = Instant::now();
+        let counters = &self.worker.counters;
+        let counts = self.counts();
+        counts.accepted.add(1);
+        let _open = counters.tcp_connections.enter();
+        let table = self.worker.table();
+        let Some(route) = self.route(&table).filter(|route| !route.targets.is_empty()) else {
+            counts.no_route.add(1);
+            tracing::debug!(client = %self.arrival.client, addr = %self.arrival.local, key = ?self.key,
+                "no route for a TCP connection");
+            return;
+        };
+        let (target, server) = match self.connect(route).await {
+            Ok(connected) => connected,
+            Err(Unserved::Denied) => return counters.doors.tcp_denied.add(1),
+            Err(Unserved::Failed) => return counts.failed.add(1),
+        };
+        drop(table);
+        let tally = Tally {
+            worker: self.worker,
+            _under_way: target.load.enter(self.worker.number),
+            target,
+            started,
+            meter: Meter::default(),
+        };
+        let target = &tally.target;
+        tokio::select! {
+            ended = self.carry(client, server, &tally.target, &tally.meter) => {
+                if let Err(error) = ended {
+                    tracing::debug!(target = %target.addr, %error, "TCP connection broke off");
+                }
+            }
+            () = tally.meter.silence(self.listener.read_timeout, self.listener.write_timeout) => {
+                tracing::debug!(target = %target.addr, "TCP connection closed after silence");
             }
         }
-        () = tally.meter.silence(listener.read_timeout, listener.write_timeout) => {
-            tracing::debug!(target = %tally.target.addr, "TCP connection closed after silence");
+    }
+
+    fn route<'t>(&self, table: &'t Table) -> Option<&'t Arc<Route>> {
+        match &self.key {
+            Key::Port if self.listener.proto == Proto::Tcp => table.tcp(self.listener.addr.port()),
+            Key::Port => table.tcp_at(self.arrival.local),
+            Key::Name(name) if self.listener.proto == Proto::TcpSni => {
+                table.sni(name, self.listener.addr.port())
+            }
+            Key::Name(name) => table.pass_through(name, self.listener.addr.port()),
         }
+    }
+
+    fn counts(&self) -> Counts<'_> {
+        let counters = &self.worker.counters;
+        match self.key {
+            Key::Port => Counts {
+                accepted: &counters.tcp_accepted,
+                failed: &counters.tcp_connect_failures,
+                no_route: &counters.tcp_no_route,
+            },
+            Key::Name(_) => Counts {
+                accepted: &counters.tcp_sni_accepted,
+                failed: &counters.tcp_sni_connect_failures,
+                no_route: &counters.tcp_sni_no_route,
+            },
+        }
+    }
+
+    /// Dials targets of `route` until one accepts.
+    async fn connect(&self, route: &Route) -> Result<(Arc<Target>, TcpStream), Unserved> {
+        let worker = self.worker;
+        let asker = Asker {
+            worker: worker.number,
+            client: self.arrival.client.ip(),
+            headers: None,
+            random: &rand::random::<u64>,
+        };
+        let choice = route.choice(&worker.config().strategy, &asker);
+        let mut tried = Vec::new();
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            let Some(target) = worker.pick(route, choice, &tried).cloned() else {
+                break;
+            };
+            if !access::admits(&target.options.access, self.arrival.client.ip()) {
+                tracing::debug!(client = %self.arrival.client, target = %target.addr, "TCP client is not let in");
+                return Err(Unserved::Denied);
+            }
+            worker.counters.retries.add(u64::from(!tried.is_empty()));
+            match worker.upstream.dial(&target.addr).await {
+                Ok(stream) => return Ok((target, stream)),
+                Err(fault) => {
+                    self.note(&target, &fault);
+                    attempts += usize::from(!fault.is_refusal());
+                    tried.push(target);
+                }
+            }
+        }
+        Err(Unserved::Failed)
+    }
+
+    fn note(&self, target: &Target, fault: &Fault) {
+        tracing::warn!(service = %target.service, target = %target.addr, %fault, "TCP target refused");
+        self.worker.counters.upstream_failures.add(1);
+    }
+
+    async fn carry(
+        &self,
+        client: Client,
+        mut server: TcpStream,
+        target: &Target,
+        meter: &Meter,
+    ) -> std::io::Result<()> {
+        if let Some(version) = target.options.send_proxy {
+            let header = proxy::header(version, self.arrival.client, self.arrival.local);
+            server.write_all(&header).await?;
+        }
+        match client {
+            Client::Plain(socket) => {
+                let (client, seen) = socket.into_parts();
+                let (up, down) = (FromClient(meter), ToClient(meter));
+                let spares = &self.worker.spares;
+                let sent = async {
+                    up.0.came(seen.len());
+                    pump::write_all(&server, &seen, &up).await?;
+                    drop(seen);
+                    pump::pump(&client, &server, spares, &up).await
+                };
+                let answered = pump::pump(&server, &client, spares, &down);
+                tokio::try_join!(sent, answered)?;
+            }
+            Client::Tls(stream) => {
+                let mut client = Metered::new(stream, meter.clone());
+                copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+struct FromClient<'a>(&'a Meter);
+
+impl pump::Watch for FromClient<'_> {
+    fn read(&self, bytes: usize) {
+        self.0.came(bytes);
+    }
+    fn waits(&self) {
+        self.0.awaits();
+    }
+    fn wrote(&self, _: usize) {}
+    fn stalls(&self) {}
+}
+
+struct ToClient<'a>(&'a Meter);
+
+impl pump::Watch for ToClient<'_> {
+    fn read(&self, _: usize) {}
+    fn waits(&self) {}
+    fn wrote(&self, bytes: usize) {
+        self.0.went(bytes);
+    }
+    fn stalls(&self) {
+        self.0.stalls();
     }
 }
 
@@ -81,24 +252,4 @@ impl Drop for Tally<'_> {
         };
         self.target.stats.record(self.worker.number, served);
     }
-}
-
-/// Dials targets of `route` until one accepts.
-async fn connect(worker: &Worker, route: &Route, choice: Choice) -> Option<(Arc<Target>, TcpStream)> {
-    let mut tried = Vec::new();
-    let mut attempts = 0;
-    while attempts < ATTEMPTS {
-        let target = worker.pick(route, choice, &tried)?.clone();
-        worker.counters.retries.add(u64::from(!tried.is_empty()));
-        match worker.upstream.dial(&target.addr).await {
-            Ok(stream) => return Some((target, stream)),
-            Err(fault) => {
-                tracing::warn!(service = %target.service, target = %target.addr, %fault, "TCP target refused");
-                worker.counters.upstream_failures.add(1);
-                attempts += usize::from(!fault.is_refusal());
-                tried.push(target);
-            }
-        }
-    }
-    None
 }

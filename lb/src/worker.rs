@@ -5,62 +5,49 @@
 //! Sockets are claimed when the lb is built and listen once [`Workers::run`] is called, which is after the
 //! first table. A worker stops in two steps: it accepts no more, then its connections have
 //! `shutdown_wait` to finish. A panic costs the connection it happened in.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `worker/ports.rs` | the single owner of what listens: claims, opens, changes, closes |
+//! | `worker/crew.rs` | the threads, and the orders they take |
+//! | `worker/scrape.rs` | `proto=prometheus` |
+//! | `worker/door.rs` `guests.rs` | one listener on one worker: from an accepted socket to what serves it |
+
+mod crew;
+mod door;
+mod guests;
+mod ports;
+mod scrape;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::io;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
-use socket2::Socket;
-use tokio::net::TcpStream;
-use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinError, JoinSet, LocalSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use prometheus::Registry;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Lines};
-use crate::arrival::Arrival;
-use crate::config::{Config, Listener, Proto};
+use crate::config::Config;
 use crate::metrics::{Counters, Metrics, ServiceCounters};
 use crate::policy::{Gate, Policy};
 use crate::table::{Choice, Route, Table, Target};
+use crate::tcp::Spares;
+use crate::tls::Stores;
 use crate::trace::{Tracer, Traces};
 use crate::upstream::{Limits, Upstream};
-use crate::{http, listen, tcp};
+
+pub(crate) use door::bury;
+use guests::Guests;
+pub(crate) use ports::Workers;
+pub use ports::{ListenError, ReloadError, Reloader, Unclaimable};
 
 /// How often a worker hands over log lines and closes idle connections to servers.
 const CHORES: Duration = Duration::from_millis(250);
-
-/// A listener's address that cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[error("proxy.addr: cannot listen on {addr} ({proto}): {source}", proto = proto.as_str())]
-pub struct Unclaimable {
-    /// The address asked for.
-    pub addr: SocketAddr,
-    /// What was to be spoken there.
-    pub proto: Proto,
-    /// Why not.
-    pub source: io::Error,
-}
-
-/// Claimed sockets, for workers that do not run yet.
-#[derive(Debug)]
-pub(crate) struct Workers {
-    ports: Vec<Port>,
-    count: usize,
-}
-
-#[derive(Debug)]
-struct Port {
-    /// With the address it got.
-    listener: Listener,
-    /// One for each worker.
-    sockets: Vec<Socket>,
-}
 
 /// What all workers read.
 #[derive(Clone, Debug)]
@@ -70,97 +57,12 @@ pub(crate) struct Shared {
     pub metrics: Arc<Metrics>,
     pub access_log: Option<AccessLog>,
     pub traces: Option<Traces>,
+    /// What `proto=prometheus` shows.
+    pub registry: Registry,
+    pub stores: Stores,
     pub policy: Arc<Policy>,
     /// HTML for requests that no route wants; empty: none.
     pub no_route: watch::Receiver<Arc<str>>,
-}
-
-impl Workers {
-    /// Claims every port for every worker.
-    pub(crate) fn claim(config: &Config) -> Result<Self, Unclaimable> {
-        let count = config.workers.max(1);
-        let port = |listener: &Listener| {
-            let (addr, sockets) = listen::claim(listener.addr, count).map_err(|source| Unclaimable {
-                addr: listener.addr,
-                proto: listener.proto,
-                source,
-            })?;
-            Ok(Port {
-                listener: Listener {
-                    addr,
-                    ..listener.clone()
-                },
-                sockets,
-            })
-        };
-        let ports = config.listeners.iter().map(port).collect::<Result<_, _>>()?;
-        Ok(Self { ports, count })
-    }
-
-    /// The addresses that were claimed, in the order of the configuration.
-    pub(crate) fn bound(&self) -> impl Iterator<Item = (SocketAddr, Proto)> {
-        self.ports
-            .iter()
-            .map(|port| (port.listener.addr, port.listener.proto))
-    }
-
-    /// Serves until `stop`, then until every connection has ended or `shutdown_wait` is over.
-    pub(crate) async fn run(mut self, shared: Shared, stop: CancellationToken) -> io::Result<()> {
-        let mut ends = Vec::new();
-        for number in 0..self.count {
-            let take = |port: &mut Port| (port.listener.clone(), port.sockets.pop());
-            let ports = self.ports.iter_mut().map(take).collect::<Vec<_>>();
-            let (shared, stop) = (shared.clone(), stop.clone());
-            let (done, end) = oneshot::channel();
-            std::thread::Builder::new()
-                .name(format!("lb-worker-{number}"))
-                .spawn(move || {
-                    // Nobody waits any more only when the whole lb is being dropped.
-                    let _ = done.send(thread(number, ports, shared, stop));
-                })?;
-            ends.push(end);
-        }
-        let mut outcome = Ok(());
-        for end in ends {
-            let ended = end
-                .await
-                .unwrap_or_else(|_| Err(io::Error::other("a worker's thread panicked")));
-            if ended.is_err() {
-                stop.cancel();
-            }
-            outcome = outcome.and(ended);
-        }
-        if let Some(log) = &shared.access_log {
-            log.written().await;
-        }
-        outcome
-    }
-}
-
-fn thread(
-    number: usize,
-    ports: Vec<(Listener, Option<Socket>)>,
-    shared: Shared,
-    stop: CancellationToken,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    LocalSet::new().block_on(&runtime, async move {
-        let worker = Rc::new(Worker::new(number, shared, stop.child_token()));
-        let mut listeners = JoinSet::new();
-        for (listener, socket) in ports {
-            let socket = socket.ok_or_else(|| io::Error::other("fewer sockets than workers"))?;
-            let tcp = listen::listen(socket)?;
-            listeners.spawn_local(worker.clone().accept(Rc::new(listener), tcp));
-        }
-        let chores = tokio::task::spawn_local(worker.clone().chores());
-        while let Some(ended) = listeners.join_next().await {
-            ended.map_err(io::Error::other)?;
-        }
-        chores.abort();
-        Ok(())
-    })
 }
 
 /// What the connections of one worker share.
@@ -171,7 +73,15 @@ pub(crate) struct Worker {
     pub upstream: Rc<Upstream>,
     pub log: Option<Lines>,
     pub tracer: Option<Tracer>,
+    /// The whole balancer stops.
     pub stop: CancellationToken,
+    /// What TCP connections borrow.
+    pub spares: Spares,
+    guests: Guests,
+    registry: Registry,
+    /// Certificates, those for targets among them.
+    #[allow(dead_code, reason = "read once targets are spoken to over TLS")]
+    pub stores: Stores,
     /// This worker's own copy, so that no core waits for another's reference count.
     config: RefCell<Rc<Config>>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -197,6 +107,10 @@ impl Worker {
             log: shared.access_log.map(|log| log.lines()),
             tracer: shared.traces.map(|traces| traces.tracer()),
             stop,
+            spares: Spares::default(),
+            guests: Guests::default(),
+            registry: shared.registry,
+            stores: shared.stores,
             table: RefCell::new(Cache::new(shared.table)),
             config: RefCell::new(Rc::new((*shared.config).clone())),
             gate: RefCell::new(Rc::new(Gate::new(shared.policy))),
@@ -207,6 +121,12 @@ impl Worker {
     /// The configuration of this moment. A request keeps what it began with.
     pub(crate) fn config(&self) -> Rc<Config> {
         self.config.borrow().clone()
+    }
+
+    /// Takes over another configuration, for what begins from now on.
+    fn configure(&self, config: &Config, policy: Arc<Policy>) {
+        self.config.replace(Rc::new(config.clone()));
+        self.gate.replace(Rc::new(Gate::new(policy)));
     }
 
     /// What is asked of requests.
@@ -251,42 +171,6 @@ impl Worker {
             .or_else(|| route.pick(choice, tried))
     }
 
-    async fn accept(self: Rc<Self>, listener: Rc<Listener>, tcp: tokio::net::TcpListener) {
-        let mut connections = JoinSet::new();
-        loop {
-            tokio::select! {
-                (stream, peer) = listen::accept(&tcp) => {
-                    connections.spawn_local(self.clone().connection(listener.clone(), stream, peer));
-                }
-                Some(ended) = connections.join_next() => bury(&self.counters, ended),
-                () = self.stop.cancelled() => break,
-            }
-        }
-        drop(tcp);
-        let deadline = Instant::now() + self.config().shutdown_wait;
-        while let Ok(Some(ended)) = timeout_at(deadline, connections.join_next()).await {
-            bury(&self.counters, ended);
-        }
-        if !connections.is_empty() {
-            let left = connections.len();
-            tracing::info!(addr = %listener.addr, left, "connections cut at the end of proxy.shutdownwait");
-        }
-    }
-
-    async fn connection(self: Rc<Self>, listener: Rc<Listener>, stream: TcpStream, peer: SocketAddr) {
-        let counters = self.counters.clone();
-        let _open = counters.connections.enter();
-        match listener.proto {
-            Proto::Http | Proto::Grpc => {
-                let arrival = Arrival::plain(&stream, peer, listener.addr, self.stop.clone());
-                http::serve(self, listener, stream, arrival).await;
-            }
-            Proto::Tcp => tcp::serve(&self, &listener, stream).await,
-            // The parser refuses them yet.
-            _ => {}
-        }
-    }
-
     async fn chores(self: Rc<Self>) {
         let mut tick = interval(CHORES);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -302,16 +186,6 @@ impl Worker {
             self.upstream.sweep(|authority| table.leads_to(authority));
             self.counters.upstream_idle.set(self.upstream.idle() as u64);
         }
-    }
-}
-
-/// A panic costs the connection it happened in, and is said and counted.
-pub(crate) fn bury(counters: &Counters, ended: Result<(), JoinError>) {
-    if let Err(error) = ended
-        && error.is_panic()
-    {
-        counters.panics.add(1);
-        tracing::error!(%error, "a connection's task panicked; other connections are not affected");
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::doors::Doors;
 use crate::histogram::{Bounds, Histogram};
 
 /// A number that grows, or one that is set.
@@ -65,6 +66,7 @@ pub(crate) struct Counters {
     pub tcp_sni_accepted: Count,
     pub tcp_sni_connect_failures: Count,
     pub tcp_sni_no_route: Count,
+    pub doors: Doors,
     pub grpc: Grpc,
     pub not_found: Count,
     pub unavailable: Count,
@@ -163,6 +165,7 @@ impl Counters {
             tcp_sni_accepted: Count::default(),
             tcp_sni_connect_failures: Count::default(),
             tcp_sni_no_route: Count::default(),
+            doors: Doors::default(),
             grpc: Grpc::new(bounds),
             not_found: Count::default(),
             unavailable: Count::default(),

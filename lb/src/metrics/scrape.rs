@@ -8,6 +8,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::counters::{Count, Counters};
+use super::doors::Doors;
 use super::{Kind, METRICS, Metrics, Row};
 use crate::access_log::AccessLog;
 use crate::histogram::{Bounds, Observed};
@@ -60,6 +61,9 @@ impl Collector for Scrape {
         families.number("ws_conn", open(|worker| worker.tunnels.get()));
         families.number("grpc_conn_total", sum(|worker| &worker.grpc.accepted));
         families.number("grpc_noroute_total", sum(|worker| &worker.grpc.no_route));
+        doors(&workers, &mut families);
+        families.number("listeners", self.0.ports.open.get());
+        families.number("listener_failures_total", self.0.ports.failures.get());
         let mut denied: BTreeMap<&str, u64> = BTreeMap::new();
         for worker in &workers {
             for (why, count) in worker.denied.by_name() {
@@ -74,6 +78,21 @@ impl Collector for Scrape {
         routes(&self.0.table.load(), &mut families);
         families.done()
     }
+}
+
+/// What happened to connections before they had a route.
+fn doors(workers: &[Arc<Counters>], families: &mut Families) {
+    let mut number = |name, count: fn(&Doors) -> &Count| {
+        let counts = workers.iter().map(|worker| count(&worker.doors).get());
+        families.number(name, counts.sum());
+    };
+    number("accept_errors_total", |doors| &doors.accept_errors);
+    number("connections_refused_total", |doors| &doors.over_limit);
+    number("proxy_header_distrusted_total", |doors| &doors.proxy_distrusted);
+    number("proxy_header_errors_total", |doors| &doors.proxy_broken);
+    number("tcp_denied_total", |doors| &doors.tcp_denied);
+    number("tcp_hello_errors_total", |doors| &doors.hello_refused);
+    number("tls_errors_total", |doors| &doors.tls_failed);
 }
 
 /// What all workers counted by something.

@@ -8,6 +8,7 @@ mod h2;
 mod hostile;
 mod policy;
 mod proxying;
+mod reloading;
 mod retrying;
 mod tcp;
 mod upgrading;

@@ -128,7 +128,10 @@ fn a_taken_port_is_an_error_that_names_who_asked_and_where() {
         listeners: vec![Listener::http(addr)],
         ..crate::Config::default()
     };
-    let error = crate::worker::Workers::claim(&config).unwrap_err().to_string();
+    let stores = crate::tls::Stores::build(&[], None, crate::router::Live::default()).unwrap();
+    let error = crate::worker::Workers::claim(&config, &stores)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.starts_with(&format!("proxy.addr: cannot listen on {addr} (http): ")),
         "{error}"

@@ -20,7 +20,8 @@ use crate::config::{Config, Listener, Strategy};
 use crate::metrics::{Metrics, Scrape};
 use crate::policy::Policy;
 use crate::router::Router;
-use crate::worker::{Shared, Workers};
+use crate::tls::Stores;
+use crate::worker::{Reloader, Shared, Workers};
 
 /// Nothing here takes longer on a working balancer.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
@@ -96,7 +97,12 @@ fn instance(number: usize, routed: &Routed) -> Instance {
 
 /// Running workers.
 pub(super) struct Balancer {
+    /// Of the first listener.
     pub addr: SocketAddr,
+    /// Of all that have one.
+    #[allow(dead_code, reason = "tests of several listeners are to come")]
+    pub bound: Vec<SocketAddr>,
+    pub reloader: Reloader,
     pub stop: CancellationToken,
     pub log: Sink,
     pub metrics: Arc<Metrics>,
@@ -121,10 +127,12 @@ impl Balancer {
         };
         adapt(&mut config);
         let config = Arc::new(config);
-        let workers = Workers::claim(&config).unwrap();
-        let (addr, _) = workers.bound().next().unwrap();
         let router = Router::new(config.clone(), watch::Sender::new(false), &Registry::new()).unwrap();
-        let table = router.live();
+        let stores = Stores::build(&config.certs, None, router.live()).unwrap();
+        let workers = Workers::claim(&config, &stores).unwrap();
+        let bound: Vec<SocketAddr> = workers.bound().map(|(addr, _)| addr).collect();
+        let reloader = workers.reloader();
+        let (table, swapped) = (router.live(), router.swapped());
         let log = Sink::default();
         let access_log = config
             .access_log
@@ -138,12 +146,16 @@ impl Balancer {
             metrics: metrics.clone(),
             access_log,
             traces: None,
+            registry: Registry::new(),
+            stores,
             policy: Arc::new(Policy::new(&config).unwrap()),
             no_route: no_route.subscribe(),
         };
         let stop = CancellationToken::new();
         let mut balancer = Self {
-            addr,
+            addr: bound.first().copied().unwrap_or_else(nobody),
+            bound,
+            reloader,
             stop,
             log,
             metrics,
@@ -158,7 +170,7 @@ impl Balancer {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(workers.run(shared, stop))
+            runtime.block_on(workers.run(shared, swapped, stop))
         }));
         balancer
     }

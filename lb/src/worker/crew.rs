@@ -1,0 +1,161 @@
+//! The threads of the workers, and the orders that they take: which doors to open, what has changed.
+
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use socket2::Socket;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinSet, LocalSet};
+use tokio_util::sync::CancellationToken;
+
+use super::door::Door;
+use super::ports::Offer;
+use super::{Shared, Worker};
+use crate::config::Config;
+use crate::listen;
+use crate::policy::Policy;
+
+/// Orders that a worker may have before it.
+const ORDERS: usize = 16;
+
+/// What a worker is told.
+pub(super) enum Order {
+    /// Accept connections on this socket.
+    Open(Opening),
+    /// Another offer to the connections to come of a listener.
+    Change(u64, Arc<Offer>),
+    /// Another configuration for the requests to come.
+    Configure(Arc<Config>, Arc<Policy>),
+}
+
+/// A listener to open.
+pub(super) struct Opening {
+    /// What it is called from now on.
+    pub id: u64,
+    pub offer: Arc<Offer>,
+    /// It listens already.
+    pub socket: Socket,
+    /// Closes it.
+    pub halt: CancellationToken,
+}
+
+/// All workers, to be told.
+pub(super) struct Crew(Vec<mpsc::Sender<Order>>);
+
+/// How the workers end.
+pub(super) struct Ends(JoinSet<io::Result<()>>);
+
+impl Ends {
+    /// The next end of a worker; `None`: all have ended.
+    pub(super) async fn next(&mut self) -> Option<io::Result<()>> {
+        let ended = self.0.join_next().await?;
+        Some(ended.unwrap_or_else(|error| Err(io::Error::other(error))))
+    }
+}
+
+impl Crew {
+    /// Starts the threads; no door is open.
+    pub(super) fn start(shared: &Shared, stop: &CancellationToken) -> io::Result<(Self, Ends)> {
+        let (mut crew, mut ends) = (Self(Vec::new()), Ends(JoinSet::new()));
+        for number in 0..shared.config.workers.max(1) {
+            let (shared, stop) = (shared.clone(), stop.clone());
+            let (give, orders) = mpsc::channel(ORDERS);
+            let (done, end) = oneshot::channel();
+            std::thread::Builder::new()
+                .name(format!("lb-worker-{number}"))
+                .spawn(move || {
+                    // Nobody waits any more only when the whole lb is being dropped.
+                    let _ = done.send(thread(number, shared, orders, stop));
+                })?;
+            crew.0.push(give);
+            ends.0.spawn(async {
+                end.await
+                    .unwrap_or_else(|_| Err(io::Error::other("a worker's thread panicked")))
+            });
+        }
+        Ok((crew, ends))
+    }
+
+    pub(super) fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Gives every worker an order. One that has ended is noticed elsewhere.
+    pub(super) async fn tell(&self, mut order: impl FnMut() -> Option<Order>) {
+        for worker in &self.0 {
+            if let Some(order) = order() {
+                let _ = worker.send(order).await;
+            }
+        }
+    }
+}
+
+fn thread(
+    number: usize,
+    shared: Shared,
+    orders: mpsc::Receiver<Order>,
+    stop: CancellationToken,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, async move {
+        let worker = Rc::new(Worker::new(number, shared, stop.child_token()));
+        let chores = tokio::task::spawn_local(worker.clone().chores());
+        let outcome = obey(&worker, orders).await;
+        chores.abort();
+        outcome
+    })
+}
+
+/// Takes orders until the stop, then waits until every door is closed.
+async fn obey(worker: &Rc<Worker>, mut orders: mpsc::Receiver<Order>) -> io::Result<()> {
+    let mut doors = HashMap::new();
+    let mut running = JoinSet::new();
+    let mut commanded = true;
+    while commanded || !running.is_empty() {
+        tokio::select! {
+            () = worker.stop.cancelled(), if commanded => commanded = false,
+            order = orders.recv(), if commanded => match order {
+                Some(order) => carry_out(worker, order, &mut doors, &mut running)?,
+                None => commanded = false,
+            },
+            Some(ended) = running.join_next() => {
+                doors.remove(&ended.map_err(io::Error::other)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn carry_out(
+    worker: &Rc<Worker>,
+    order: Order,
+    doors: &mut HashMap<u64, Rc<Door>>,
+    running: &mut JoinSet<u64>,
+) -> io::Result<()> {
+    match order {
+        Order::Open(opening) => {
+            let tcp = listen::take(opening.socket)?;
+            let door = Rc::new(Door {
+                offer: Rc::new((*opening.offer).clone()).into(),
+                halt: opening.halt.child_token(),
+            });
+            doors.insert(opening.id, door.clone());
+            let (id, worker) = (opening.id, worker.clone());
+            running.spawn_local(async move {
+                door.run(worker, tcp).await;
+                id
+            });
+        }
+        Order::Change(id, offer) => {
+            if let Some(door) = doors.get(&id) {
+                door.offer.replace(Rc::new((*offer).clone()));
+            }
+        }
+        Order::Configure(config, policy) => worker.configure(&config, policy),
+    }
+    Ok(())
+}

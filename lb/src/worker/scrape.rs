@@ -1,0 +1,65 @@
+//! `proto=prometheus`: metrics for a scraper, and the way to them for everybody who asks for something else.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, HeaderValue, LOCATION};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::Registry;
+
+use super::Worker;
+use crate::admin;
+use crate::arrival::{Arrival, Stream};
+
+/// Time for the head of a request where `proxy.limit.header` sets none.
+const HEAD: Duration = Duration::from_secs(10);
+
+/// Serves one connection.
+pub(super) async fn serve(worker: &Worker, stream: impl Stream, arrival: &Arrival) {
+    let config = worker.config();
+    let service = service_fn(|request| {
+        let answer = answer(request, config.metrics.path.clone(), worker.registry.clone());
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.edge.header_timeout.unwrap_or(HEAD))
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // A client that breaks off is its own affair.
+        _ = connection.as_mut() => return,
+        () = arrival.stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn answer(request: Request<Incoming>, path: String, registry: Registry) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        answer.headers_mut().insert(ALLOW, allowed);
+        return answer;
+    }
+    if request.uri().path() == path {
+        // Thousands of targets take a while to write down, and this thread carries traffic.
+        let written = tokio::task::spawn_blocking(move || admin::metrics(&registry)).await;
+        return written.unwrap_or_else(|_| {
+            *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            answer
+        });
+    }
+    *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    if let Ok(there) = HeaderValue::from_str(&path) {
+        answer.headers_mut().insert(LOCATION, there);
+    }
+    answer
+}

@@ -1,0 +1,147 @@
+//! Another configuration while everything runs: nobody who is inside notices.
+
+use std::net::TcpStream;
+
+use super::harness::*;
+use crate::config::{Config, Listener};
+use crate::worker::ReloadError;
+
+fn http(addr: &str) -> Listener {
+    Listener::http(addr.parse().unwrap())
+}
+
+impl Balancer {
+    /// What the balancer says when it gets this configuration.
+    pub(super) fn reload(&self, config: Config) -> Result<Vec<String>, ReloadError> {
+        let reloader = self.reloader.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let applied = tokio::time::timeout(DEADLINE, reloader.apply(config)).await;
+            applied.expect("an answer in time")
+        })
+    }
+
+    /// One HTTP listener, which may have got a port already, and what else `adapt` says.
+    fn config(&self, adapt: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config {
+            listeners: vec![http("127.0.0.1:0")],
+            workers: 2,
+            ..Config::default()
+        };
+        adapt(&mut config);
+        config
+    }
+}
+
+/// A port that was free a moment ago.
+fn free() -> Listener {
+    Listener::http(nobody())
+}
+
+#[test]
+fn a_listener_comes_and_another_goes_and_those_inside_stay() {
+    let server = Server::saying("x");
+    let balancer = Balancer::with(
+        |config| config.workers = 2,
+        &[routed("web", server.addr, "urlprefix-/")],
+    );
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut stays = balancer.connect();
+    assert_eq!(stays.ask(get).status(), 200);
+
+    let second = free();
+    let both = |config: &mut Config| config.listeners.push(second.clone());
+    let lines = balancer.reload(balancer.config(both)).unwrap();
+    assert_eq!(lines, [format!("listening on {} (http)", second.addr)]);
+    let mut elsewhere = Client::to(second.addr);
+    assert_eq!(elsewhere.ask(get).status(), 200);
+    assert_eq!(stays.ask(get).status(), 200);
+    until("both are counted", || balancer.metric("listeners") == 2);
+
+    let second_alone = |config: &mut Config| config.listeners = vec![second.clone()];
+    let lines = balancer.reload(balancer.config(second_alone)).unwrap();
+    assert_eq!(lines, [format!("closing {} (http)", balancer.addr)]);
+    until("the first port is closed", || {
+        TcpStream::connect(balancer.addr).is_err()
+    });
+    assert_eq!(elsewhere.ask(get).status(), 200);
+    assert_eq!(stays.rest(), "", "an idle connection of a closed listener ends");
+    assert_eq!(balancer.metric("listeners"), 1);
+}
+
+#[test]
+fn a_request_under_way_on_a_listener_that_goes_is_finished_whatever_the_shutdown_wait() {
+    let (go, told) = std::sync::mpsc::channel();
+    let told = std::sync::Mutex::new(told);
+    let server = Server::start(move |_| {
+        told.lock().unwrap().recv().ok()?;
+        Some(ok("finished"))
+    });
+    let none = |config: &mut Config| config.shutdown_wait = std::time::Duration::ZERO;
+    let balancer = Balancer::with(none, &[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    until("the request is running", || server.seen().len() == 1);
+    let other = balancer.config(|config| config.listeners = vec![free()]);
+    balancer.reload(other).unwrap();
+    until("the port is closed", || {
+        TcpStream::connect(balancer.addr).is_err()
+    });
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    go.send(()).unwrap();
+    let answer = client.answer().unwrap();
+    assert_eq!(answer.body, "finished");
+    assert_eq!(answer.header("connection"), ["close"]);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_had_changes_nothing_and_says_why() {
+    let server = Server::saying("x");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = free();
+    let config = balancer.config(|config| {
+        config.no_route_status = 410;
+        config.listeners = vec![other.clone(), Listener::http(taken.local_addr().unwrap())];
+    });
+    let error = balancer.reload(config).unwrap_err().to_string();
+    let start = format!(
+        "proxy.addr: cannot listen on {} (http): ",
+        taken.local_addr().unwrap()
+    );
+    assert!(error.starts_with(&start), "{error}");
+    assert_eq!(balancer.get("a", "/").status(), 200);
+    assert!(TcpStream::connect(other.addr).is_err());
+
+    let config = balancer.config(|config| {
+        config.listeners[0].tls = Some(crate::config::Tls {
+            source: "nowhere".into(),
+            ..crate::config::Tls::default()
+        });
+    });
+    let error = balancer.reload(config).unwrap_err().to_string();
+    assert!(error.contains("nowhere"), "{error}");
+    assert_eq!(balancer.get("a", "/").status(), 200);
+}
+
+#[test]
+fn what_changes_holds_for_the_next_request_on_connections_that_are_open() {
+    let balancer = Balancer::start(&[]);
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = balancer.connect();
+    assert_eq!(client.ask(get).status(), 404);
+    let lines = balancer.reload(balancer.config(|config| config.no_route_status = 410));
+    assert_eq!(lines.unwrap(), [""; 0]);
+    until("the worker has taken it over", || client.ask(get).status() == 410);
+}
+
+#[test]
+fn one_that_stops_takes_no_other_configuration() {
+    let mut balancer = Balancer::start(&[]);
+    let config = balancer.config(|_| {});
+    balancer.end();
+    assert!(matches!(balancer.reload(config), Err(ReloadError::Stopping)));
+}
