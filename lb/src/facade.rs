@@ -164,23 +164,16 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
+        let looks = self
+            .policy
+            .clone()
+            .run(told.metrics.of_a_worker(), behind.clone());
+        tasks.spawn(unfailing(looks));
         tasks.spawn(unfailing(self.stores.clone().run(behind.clone())));
-        let mut known = self.inputs.known;
-        let run = self.router.run(self.inputs.instances, behind.clone());
-        let end = behind.clone();
-        tasks.spawn(async move {
-            // A sender that is gone leaves the source unknown for good.
-            let source_known = async { known.wait_for(|known| *known).await.is_ok() };
-            let go = tokio::select! {
-                go = source_known => go,
-                () = end.cancelled() => false,
-            };
-            if go {
-                run.await;
-            }
-            end.cancelled().await;
-            Ok(())
-        });
+        let run = self
+            .router
+            .run(self.inputs.instances, self.inputs.overrides, behind.clone());
+        tasks.spawn(unfailing(once_known(self.inputs.known, run, behind.clone())));
 
         let shared = Shared {
             config: self.config.clone(),
@@ -216,6 +209,19 @@ impl Lb {
         told.finish().await;
         ended
     }
+}
+
+/// The router, from when its source is known. A sender that is gone leaves the source unknown for good.
+async fn once_known(mut known: watch::Receiver<bool>, run: impl Future<Output = ()>, end: CancellationToken) {
+    let source_known = async { known.wait_for(|known| *known).await.is_ok() };
+    let go = tokio::select! {
+        go = source_known => go,
+        () = end.cancelled() => false,
+    };
+    if go {
+        run.await;
+    }
+    end.cancelled().await;
 }
 
 async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {

@@ -255,6 +255,18 @@ pub const METRICS: &[Row] = &[
         "Routes in the table, built-in ones included.",
     ),
     row(
+        "lictor_lb_skipped_commands",
+        Kind::Gauge,
+        &[],
+        "Lines of route commands now that are none.",
+    ),
+    row(
+        "lictor_lb_skipped_commands_total",
+        Kind::Counter,
+        &[],
+        "Lines of route commands that were found to be none.",
+    ),
+    row(
         "lictor_lb_skipped_tags",
         Kind::Gauge,
         &[],

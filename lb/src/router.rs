@@ -1,8 +1,12 @@
-//! The single writer of the routing table: pictures → parts → table → swap → log what changed.
+//! The single writer of the routing table: pictures → parts → table → swap → log what changed. Route commands come on
+//! top of what the pictures' tags ask for.
 //!
 //! Only the part of a changed instance and its routes are made anew, and a picture that changes no part
-//! changes no table. Nothing here waits for anything but the next picture, and its own work, which is done
+//! changes no table. Nothing here waits for anything but the next picture or commands, and its own work, which is done
 //! aside.
+
+mod gauges;
+mod lines;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,12 +14,14 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use catalog::{InstanceKey, Picture};
 use imbl::ordmap::DiffItem;
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
-use crate::table::{Builder, Part, Skipped, Table};
+use crate::config::{Config, RoutesLog};
+use crate::table::{Builder, Part, Skipped, Table, Weights};
+use gauges::Gauges;
+use lines::Lines;
 
 /// The current table: one atomic load for a reader.
 pub type Live = Arc<ArcSwap<Table>>;
@@ -28,18 +34,18 @@ pub struct Router {
     swapped: watch::Sender<()>,
     ready: watch::Sender<bool>,
     picture: Picture,
+    commands: Arc<str>,
+    /// What is wrong with them.
+    complaints: BTreeSet<Skipped>,
     builder: Builder,
     gauges: Gauges,
 }
 
-#[derive(Debug)]
-struct Gauges {
-    routes: IntGauge,
-    swaps: IntCounter,
-    skipped: IntGauge,
-    skipped_total: IntCounter,
-    noted: IntGauge,
-    noted_total: IntCounter,
+/// What came since the last table.
+#[derive(Default)]
+struct News {
+    picture: Option<Picture>,
+    commands: Option<Arc<str>>,
 }
 
 /// One instance that differs from the last picture; `None` where it was or is not there.
@@ -60,6 +66,8 @@ impl Router {
             swapped: watch::Sender::new(()),
             ready,
             picture: Picture::new(),
+            commands: Arc::default(),
+            complaints: BTreeSet::new(),
             builder: Builder::new(config.clone()),
             gauges: Gauges::register(registry)?,
             config,
@@ -78,13 +86,25 @@ impl Router {
         self.swapped.subscribe()
     }
 
-    /// Follows pictures until `stop`. What the watch holds at the start is the first picture.
-    pub async fn run(self, mut instances: watch::Receiver<Picture>, stop: CancellationToken) {
-        let first = instances.borrow_and_update().clone();
-        let mut router = self.update_aside(first).await;
-        // Once only: whoever withdraws it later means it.
-        router.ready.send_replace(true);
+    /// Follows pictures and commands until `stop`. What the watches hold at the start makes the first table.
+    pub async fn run(
+        self,
+        mut instances: watch::Receiver<Picture>,
+        mut commands: watch::Receiver<Arc<str>>,
+        stop: CancellationToken,
+    ) {
+        let mut router = self;
+        let (mut first, mut commanded) = (true, true);
         loop {
+            let news = News {
+                picture: Some(instances.borrow_and_update().clone()),
+                commands: Some(commands.borrow_and_update().clone()),
+            };
+            router = router.take_aside(news).await;
+            if std::mem::take(&mut first) {
+                // Once only: whoever withdraws it later means it.
+                router.ready.send_replace(true);
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = instances.changed() => if changed.is_err() {
@@ -92,61 +112,106 @@ impl Router {
                     stop.cancelled().await;
                     return;
                 },
+                // Who never sends any has no sender either.
+                changed = commands.changed(), if commanded => commanded = changed.is_ok(),
             }
-            let picture = instances.borrow_and_update().clone();
-            router = router.update_aside(picture).await;
         }
     }
 
-    /// Updates on a thread that may take its time: a picture of ten thousand new services takes a while, and this
+    /// Works on a thread that may take its time: a picture of ten thousand new services takes a while, and this
     /// runtime is everybody's.
-    async fn update_aside(mut self, picture: Picture) -> Self {
-        let updating = tokio::task::spawn_blocking(move || {
-            self.update(picture);
+    async fn take_aside(mut self, news: News) -> Self {
+        let working = tokio::task::spawn_blocking(move || {
+            self.take(news);
             self
         });
         // It is never cancelled, so all that can have happened to it is a panic, which stays one.
-        updating
+        working
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// Takes over a picture. Returns whether the table was swapped.
     pub fn update(&mut self, picture: Picture) -> bool {
-        let changes = self.changes(&picture);
-        self.picture = picture;
-        let mut lines = (BTreeSet::new(), BTreeSet::new());
+        self.take(News {
+            picture: Some(picture),
+            commands: None,
+        })
+    }
+
+    /// Takes over the route commands that come on top of what tags ask for. Returns whether the table was swapped.
+    pub fn command(&mut self, commands: Arc<str>) -> bool {
+        self.take(News {
+            picture: None,
+            commands: Some(commands),
+        })
+    }
+
+    fn take(&mut self, news: News) -> bool {
+        let mut lines = Lines::default();
         let mut matters = false;
-        for Change { key, part } in changes {
+        if let Some(commands) = news.commands {
+            matters |= self.follow(commands);
+        }
+        for Change { key, part } in news
+            .picture
+            .map_or_else(Vec::new, |picture| self.changes(picture))
+        {
             let old = self.builder.part(&key);
             if old == part.as_ref() {
                 continue;
             }
-            lines.0.extend(old.into_iter().flat_map(Part::lines));
-            lines.1.extend(part.iter().flat_map(Part::lines));
+            lines.gone.extend(old.and_then(Part::built_in_line));
+            lines.came.extend(part.as_ref().and_then(Part::built_in_line));
             self.warn_of(old, part.as_ref());
             matters |= self.builder.put(&key, part);
         }
         if matters {
-            self.swap();
-            let (gone, came) = &lines;
-            for line in gone.difference(came) {
-                tracing::info!(route = %line, "- route");
-            }
-            for line in came.difference(gone) {
-                tracing::info!(route = %line, "+ route");
+            let table = self.swap();
+            let differences = self.builder.take_differences();
+            match self.config.routes_log {
+                RoutesLog::Delta => lines.with(&differences).say(),
+                RoutesLog::All => table.text(Weights::Asked).lines().for_each(|line| {
+                    tracing::info!(route = %line, "route");
+                }),
+                RoutesLog::Detail => table.tree().lines().for_each(|line| {
+                    tracing::info!("{line}");
+                }),
             }
         }
         matters
     }
 
-    fn changes(&self, picture: &Picture) -> Vec<Change> {
+    /// Commands are read anew whenever one of them changes; what was wrong before is not said again.
+    fn follow(&mut self, commands: Arc<str>) -> bool {
+        if Arc::ptr_eq(&self.commands, &commands) || self.commands == commands {
+            return false;
+        }
+        let matters = self.builder.command(&commands);
+        self.commands = commands;
+        let [skipped, notes] = self.builder.complaints();
+        let known = std::mem::take(&mut self.complaints);
+        let is_new = |one: &&Skipped| !known.contains(one);
+        for Skipped { tag, reason, .. } in skipped.iter().filter(is_new) {
+            tracing::warn!(command = %tag, %reason, "this route command is left out");
+            self.gauges.skipped_commands_total.inc();
+        }
+        for Skipped { tag, reason, .. } in notes.iter().filter(is_new) {
+            tracing::warn!(command = %tag, %reason, "this route command is followed, but");
+            self.gauges.noted_total.inc();
+        }
+        self.complaints = skipped.iter().chain(&*notes).cloned().collect();
+        matters
+    }
+
+    fn changes(&mut self, picture: Picture) -> Vec<Change> {
         let part = |key: &InstanceKey, instance| Change {
             key: key.clone(),
             part: Some(Part::of(&self.config, instance)),
         };
-        self.picture
-            .diff(picture)
+        let changes = self
+            .picture
+            .diff(&picture)
             .map(|item| match item {
                 DiffItem::Add(key, instance)
                 | DiffItem::Update {
@@ -157,17 +222,23 @@ impl Router {
                     part: None,
                 },
             })
-            .collect()
+            .collect();
+        self.picture = picture;
+        changes
     }
 
-    fn swap(&mut self) {
-        let table = self.builder.build();
+    fn swap(&mut self) -> Arc<Table> {
+        let table = Arc::new(self.builder.build());
         self.gauges.routes.set(count(table.routes().count()));
-        self.gauges.skipped.set(count(table.skipped().count()));
+        let [commands, _] = self.builder.complaints();
+        self.gauges.skipped_commands.set(count(commands.len()));
+        let tags = table.skipped().count() - commands.len();
+        self.gauges.skipped.set(count(tags));
         self.gauges.noted.set(count(table.notes().count()));
         self.gauges.swaps.inc();
-        self.live.store(Arc::new(table));
+        self.live.store(table.clone());
         self.swapped.send_replace(());
+        table
     }
 
     /// What is wrong with the tags of an instance, once.
@@ -200,33 +271,4 @@ impl Router {
 
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-impl Gauges {
-    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauges = Self {
-            routes: IntGauge::new("lictor_lb_routes", "Routes in the table, built-in ones included.")?,
-            swaps: IntCounter::new("lictor_lb_table_swaps_total", "Routing tables that took effect.")?,
-            skipped: IntGauge::new("lictor_lb_skipped_tags", "Tags that make no route now.")?,
-            skipped_total: IntCounter::new(
-                "lictor_lb_skipped_tags_total",
-                "Tags that were found to make no route.",
-            )?,
-            noted: IntGauge::new(
-                "lictor_lb_noted_tags",
-                "Options of tags now that have no effect, or not the one that was meant.",
-            )?,
-            noted_total: IntCounter::new(
-                "lictor_lb_noted_tags_total",
-                "Options of tags that were found to have no effect, or not the one that was meant.",
-            )?,
-        };
-        registry.register(Box::new(gauges.routes.clone()))?;
-        registry.register(Box::new(gauges.swaps.clone()))?;
-        registry.register(Box::new(gauges.skipped.clone()))?;
-        registry.register(Box::new(gauges.skipped_total.clone()))?;
-        registry.register(Box::new(gauges.noted.clone()))?;
-        registry.register(Box::new(gauges.noted_total.clone()))?;
-        Ok(gauges)
-    }
 }

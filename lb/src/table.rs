@@ -9,11 +9,13 @@ mod asker;
 mod balance;
 mod builder;
 mod census;
+mod command;
 pub mod glob;
 mod load;
 mod matching;
 mod names;
 pub mod options;
+mod overrides;
 pub mod part;
 mod paths;
 mod pick;
@@ -32,7 +34,7 @@ use catalog::InstanceKey;
 use imbl::{HashMap, OrdMap};
 
 pub use asker::{Asker, Choice};
-pub use builder::Builder;
+pub use builder::{Builder, Difference};
 pub use load::{Load, UnderWay};
 pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
@@ -63,16 +65,16 @@ struct Spot {
     sni: bool,
 }
 
-/// A tag that makes no route, and why; or what of it has no effect.
+/// A tag or command that is left out, and why; or what of it has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct Skipped {
-    /// Name of the service.
+    /// Name of the service; empty for a command.
     pub service: Arc<str>,
-    /// Id of the instance.
+    /// Id of the instance; empty for a command.
     pub instance: Arc<str>,
-    /// The tag; control characters escaped, cut where it is long.
+    /// The tag or command; control characters escaped, cut where it is long.
     pub tag: String,
-    /// What is wrong with it.
+    /// What is wrong with it; of a command, in which line.
     pub reason: String,
 }
 
@@ -87,8 +89,12 @@ pub struct Table {
     tagged: OrdMap<Arc<str>, Routes>,
     /// Authorities of its targets.
     targets: Census,
+    /// Names of `register=`.
+    aliases: Census,
     skipped: OrdMap<InstanceKey, Arc<[Skipped]>>,
     notes: OrdMap<InstanceKey, Arc<[Skipped]>>,
+    bad_commands: Arc<[Skipped]>,
+    command_notes: Arc<[Skipped]>,
 }
 
 impl Table {
@@ -179,14 +185,22 @@ impl Table {
         self.targets.contains(authority)
     }
 
-    /// Tags that made no route.
-    pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
-        self.skipped.values().flat_map(|skipped| &**skipped)
+    /// Names that routes with a target want the balancer to be registered under (`register=`).
+    #[must_use]
+    pub fn aliases(&self) -> BTreeSet<Arc<str>> {
+        self.aliases.names().cloned().collect()
     }
 
-    /// Tags that make a route and say something that has no effect, or not the one that was meant.
+    /// Tags and commands that are left out.
+    pub fn skipped(&self) -> impl Iterator<Item = &Skipped> {
+        let tags = self.skipped.values().flat_map(|skipped| &**skipped);
+        tags.chain(&*self.bad_commands)
+    }
+
+    /// Tags and commands that are followed and say something that has no effect, or not the one that was meant.
     pub fn notes(&self) -> impl Iterator<Item = &Skipped> {
-        self.notes.values().flat_map(|notes| &**notes)
+        let tags = self.notes.values().flat_map(|notes| &**notes);
+        tags.chain(&*self.command_notes)
     }
 }
 

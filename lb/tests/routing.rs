@@ -14,6 +14,8 @@ mod facade;
 mod golden;
 #[path = "routing/model.rs"]
 mod model;
+#[path = "routing/naive.rs"]
+mod naive;
 #[path = "routing/picture.rs"]
 mod picture;
 #[path = "routing/router.rs"]

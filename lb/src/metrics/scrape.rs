@@ -159,7 +159,7 @@ pub(super) const GRPC_CODES: [&str; 17] = [
 
 fn routes(table: &Table, families: &mut Families<'_>) {
     for route in table.routes() {
-        for target in &route.targets {
+        for target in route.counted() {
             let counted = target.stats.snapshot();
             let labels = [&*target.service, &*route.host, &*route.path, &*target.addr];
             families.add("route_seconds", &labels, Value::Times(&counted.times));

@@ -1,5 +1,5 @@
-//! Makes tables. It keeps the parts of all instances, grouped by the routes they belong to; a change of an
-//! instance makes the routes of its groups anew, and the next table shares all others with the last.
+//! Makes tables. It keeps the parts of all instances, grouped by the routes they belong to, and the commands on top of
+//! them; a change makes the routes that it touches anew, and the next table shares all others with the last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use std::sync::Arc;
 use catalog::{InstanceKey, Picture};
 
 use super::names::Groups;
+use super::overrides::{Overrides, Touched};
 use super::part::Part;
-use super::route::{Candidate, Place, Route};
+use super::route::{self, Candidate, Place, Route};
 use super::stats::Layout;
 use super::tag::Source;
-use super::{Port, Table};
+use super::{Port, Skipped, Table};
 use crate::config::Config;
 
 /// See the module.
@@ -25,8 +26,19 @@ pub struct Builder {
     /// Whose routes have to be made anew.
     changed: BTreeSet<Source>,
     named: Groups,
+    overrides: Overrides,
+    differences: Vec<Difference>,
     /// As made last, but for what has changed since.
     table: Table,
+}
+
+/// A route that differs; `None`: there is none.
+#[derive(Debug)]
+pub struct Difference {
+    /// As it was.
+    pub before: Option<Arc<Route>>,
+    /// As it is.
+    pub now: Option<Arc<Route>>,
 }
 
 impl Builder {
@@ -42,14 +54,17 @@ impl Builder {
             tagged: BTreeMap::new(),
             changed: BTreeSet::new(),
             named: Groups::default(),
+            overrides: Overrides::default(),
+            differences: Vec::new(),
             table,
         }
     }
 
-    /// The table of one picture.
+    /// The table of one picture and of what is commanded on top of it.
     #[must_use]
-    pub fn table_of(config: Config, picture: &Picture) -> Table {
+    pub fn table_of(config: Config, picture: &Picture, commands: &str) -> Table {
         let mut builder = Self::new(Arc::new(config));
+        builder.command(commands);
         for (key, instance) in picture {
             let part = Part::of(&builder.config, instance);
             builder.put(key, Some(part));
@@ -108,6 +123,8 @@ impl Builder {
             let candidate = Candidate {
                 part: part.clone(),
                 options: definition.options.clone(),
+                weight: definition.options.weight,
+                to: None,
             };
             let group = self.tagged.entry(source.clone()).or_default();
             group.insert((key.clone(), number), candidate);
@@ -125,16 +142,46 @@ impl Builder {
         }
     }
 
+    /// What is commanded on top of what tags ask for, from now on. Returns whether that makes another table.
+    pub fn command(&mut self, text: &str) -> bool {
+        let overrides = Overrides::parse(&self.config, text);
+        match overrides.touched(&self.overrides) {
+            Touched::Sources(sources) => self.changed.extend(sources),
+            Touched::Everything => {
+                let known = self.tagged.keys().chain(self.overrides.sources());
+                self.changed.extend(known.chain(overrides.sources()).cloned());
+            }
+        }
+        overrides
+            .addresses()
+            .for_each(|addr| _ = self.table.targets.enter(addr));
+        self.overrides
+            .addresses()
+            .for_each(|addr| _ = self.table.targets.leave(addr));
+        let said = (&overrides.skipped, &overrides.notes) != (&self.overrides.skipped, &self.overrides.notes);
+        self.table.bad_commands = overrides.skipped.clone();
+        self.table.command_notes = overrides.notes.clone();
+        self.overrides = overrides;
+        said || !self.changed.is_empty()
+    }
+
+    /// Lines of the commands that are left out, and those that say something without effect.
+    #[must_use]
+    pub fn complaints(&self) -> [Arc<[Skipped]>; 2] {
+        [self.overrides.skipped.clone(), self.overrides.notes.clone()]
+    }
+
     /// A route made anew of all who ask for it; `None` when nobody does.
-    fn route(&self, source: &Source, place: &Place) -> Option<Route> {
-        let group = self.tagged.get(source).filter(|group| !group.is_empty())?;
-        let candidates: Vec<&Candidate> = group.values().collect();
-        Some(Route::of(
-            place,
-            &candidates,
-            self.table.route(place),
-            &self.layout,
-        ))
+    fn route(&self, source: &Source, place: &Place, before: Option<&Route>) -> Option<Route> {
+        let tagged = self.tagged.get(source).into_iter().flat_map(BTreeMap::values);
+        let mut candidates = route::without_twins(tagged);
+        self.overrides.apply(source, &mut candidates);
+        (!candidates.is_empty()).then(|| Route::of(place, &candidates, before, &self.layout))
+    }
+
+    /// Routes that differ since this was asked last.
+    pub fn take_differences(&mut self) -> Vec<Difference> {
+        std::mem::take(&mut self.differences)
     }
 
     /// The table of all parts.
@@ -142,15 +189,22 @@ impl Builder {
         let mut hosts = BTreeSet::new();
         for source in std::mem::take(&mut self.changed) {
             let place = Place::of(&source);
-            let route = self.route(&source, &place).map(Arc::new);
-            if route.is_none() {
+            let before = self.table.route(&place).cloned();
+            let route = self.route(&source, &place, before.as_deref()).map(Arc::new);
+            if self.tagged.get(&source).is_some_and(BTreeMap::is_empty) {
                 self.tagged.remove(&source);
             }
             match source {
                 Source::Tcp(ip, port) => self.table.set_tcp((ip, port), route.clone()),
                 Source::Http { .. } | Source::Sni(_) => _ = hosts.insert(place.host.clone()),
             }
-            self.table.set(&place, route);
+            self.table.set(&place, route.clone());
+            let aliases = &mut self.table.aliases;
+            let came = route.iter().flat_map(|route| route.aliases());
+            came.for_each(|alias| _ = aliases.enter(alias));
+            let gone = before.iter().flat_map(|route| route.aliases());
+            gone.for_each(|alias| _ = aliases.leave(alias));
+            self.differences.push(Difference { before, now: route });
         }
         for host in hosts {
             let routes = self.table.tagged.get(&host);
@@ -166,8 +220,8 @@ impl Builder {
 }
 
 impl Table {
-    fn route(&self, place: &Place) -> Option<&Route> {
-        Some(self.tagged.get(&place.host)?.get(&place.spot())?)
+    fn route(&self, place: &Place) -> Option<&Arc<Route>> {
+        self.tagged.get(&place.host)?.get(&place.spot())
     }
 
     fn set(&mut self, place: &Place, route: Option<Arc<Route>>) {

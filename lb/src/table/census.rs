@@ -1,4 +1,4 @@
-//! How many instances share a name, for as long as any does.
+//! How many share a name, for as long as any does.
 
 use std::sync::Arc;
 
@@ -27,6 +27,11 @@ impl Census {
             }
             _ => self.0.remove(name).is_some(),
         }
+    }
+
+    /// All names, in no order.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.0.keys()
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {

@@ -13,7 +13,7 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use super::census::Census;
 use super::options::Options;
 use super::part::{Named, Part};
-use super::route::{Candidate, Kind, Place, Route};
+use super::route::{self, Candidate, Kind, Place, Route};
 use super::stats::Layout;
 use super::{HTTP_PORT, alter};
 use crate::config::Config;
@@ -186,6 +186,8 @@ impl Groups {
         let candidate = |part: &Arc<Part>| Candidate {
             part: part.clone(),
             options: options.clone(),
+            weight: 0.0,
+            to: None,
         };
         let candidates: Vec<Candidate> = self.behind(head)?.values().map(candidate).collect();
         let place = Place {
@@ -193,7 +195,7 @@ impl Groups {
             path: "/".into(),
             kind: Kind::BuiltIn,
         };
-        let candidates: Vec<&Candidate> = candidates.iter().collect();
+        let candidates = route::without_twins(candidates.iter());
         Some(Route::of(&place, &candidates, before, layout))
     }
 

@@ -108,6 +108,21 @@ impl Part {
         part
     }
 
+    /// A target that a command names. Nobody checks it, so it is fit.
+    pub(super) fn of_command(service: &str, addr: &str) -> Self {
+        Self {
+            service: service.into(),
+            instance: Arc::default(),
+            node: Arc::default(),
+            addr: addr.into(),
+            verdict: Verdict::Fit,
+            definitions: Vec::new(),
+            skipped: Arc::default(),
+            notes: Arc::default(),
+            named: None,
+        }
+    }
+
     /// Whether any route leads to it.
     #[must_use]
     pub fn is_target(&self) -> bool {

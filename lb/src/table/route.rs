@@ -1,5 +1,6 @@
 //! A route, its targets and what its options ask for.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use super::Spot;
 use super::asker::{Asker, Choice, hash};
 use super::balance;
 use super::load::Load;
-use super::options::Options;
+use super::options::{Options, Scheme};
 use super::part::Part;
 use super::pick::{self, Shares};
 use super::stats::{Layout, TargetKey, TargetStats, Turns};
@@ -34,6 +35,8 @@ pub struct Route {
     pub unfit: Box<[Unfit]>,
     /// `strategy=` of the first target that has one; else `proxy.strategy` holds.
     pub strategy: Option<Strategy>,
+    /// Some are counted under one name.
+    has_twins: bool,
     pub(super) shares: Shares,
     pub(super) turns: Arc<Turns>,
     /// What was taken of its limits; the same in every table that has this route.
@@ -85,12 +88,16 @@ pub struct Target {
     pub addr: Arc<str>,
     /// What the tag asked for.
     pub options: Arc<Options>,
+    /// Share asked for, by its tag or by a command; 0 takes a part of what is left.
+    pub weight: f64,
     /// Effective share of the route's traffic, 0 to 1.
     pub share: f64,
     /// Its counters; the same in every table that has this target.
     pub stats: Arc<TargetStats>,
     /// What it has under way; the same in every table that has this target.
     pub load: Arc<Load>,
+    /// As a command wrote it.
+    pub(super) to: Option<Arc<Destination>>,
     /// What distinguishes it among those that a client may stick to: its address, so that all balancers agree.
     pub(super) seed: u64,
 }
@@ -128,61 +135,130 @@ impl Place {
 }
 
 /// One target in the making.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Candidate {
     pub part: Arc<Part>,
     pub options: Arc<Options>,
+    /// Share asked for; 0 takes a part of what is left.
+    pub weight: f64,
+    /// As written; `None`: it follows from address and options.
+    pub to: Option<Arc<Destination>>,
+}
+
+/// A destination as a command writes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Destination {
+    pub url: Box<str>,
+    /// Put before the request's own.
+    pub query: Option<Box<str>>,
 }
 
 impl Candidate {
-    /// The same destination twice is one: it is counted under one name, too.
+    /// A service at an address: it is counted under one name, however often it is asked for.
     fn destination(&self) -> (&str, &str) {
         (&self.part.service, &self.part.addr)
+    }
+
+    pub(super) fn is_fit(&self) -> bool {
+        self.part.verdict.is_fit()
+    }
+
+    /// fabio's rule: asked for twice it is one target, whatever else its options say.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.destination() == other.destination()
+            && self.weight.to_bits() == other.weight.to_bits()
+            && self.options.tags == other.options.tags
+            && self.url() == other.url()
+    }
+
+    /// The destination's URL.
+    pub(super) fn url(&self) -> Cow<'_, str> {
+        url(self.to.as_deref(), &self.part.addr, &self.options)
+    }
+}
+
+fn url<'a>(to: Option<&'a Destination>, addr: &str, options: &'a Options) -> Cow<'a, str> {
+    match (to, &options.redirect, options.scheme) {
+        (Some(to), _, _) => Cow::Borrowed(&to.url),
+        (None, Some(redirect), _) => Cow::Borrowed(&redirect.url),
+        (None, None, Scheme::Http) => Cow::Owned(format!("http://{addr}/")),
+        (None, None, scheme) => Cow::Owned(format!("{}://{addr}", scheme.as_str())),
+    }
+}
+
+/// What tags ask for, each once.
+pub(super) fn without_twins<'a>(candidates: impl Iterator<Item = &'a Candidate>) -> Vec<Candidate> {
+    let mut seen = HashSet::new();
+    let mut is_first = |candidate: &'a Candidate| {
+        let options = &candidate.options;
+        let url = options.redirect.as_ref().map(|redirect| &redirect.url);
+        let (weight, tags) = (candidate.weight.to_bits(), &options.tags);
+        seen.insert((candidate.destination(), options.scheme, url, weight, tags))
+    };
+    candidates
+        .filter(|candidate| !candidate.is_fit() || is_first(candidate))
+        .cloned()
+        .collect()
+}
+
+impl Target {
+    /// Where it leads, as a URL.
+    #[must_use]
+    pub fn url(&self) -> Cow<'_, str> {
+        url(self.to.as_deref(), &self.addr, &self.options)
+    }
+
+    /// Query of its destination, which comes before the request's own.
+    #[must_use]
+    pub fn query(&self) -> Option<&str> {
+        self.to.as_ref()?.query.as_deref()
     }
 }
 
 impl Route {
-    /// One route of what its candidates offer. Only fit ones become targets; without any, the route is known all
-    /// the same. What was counted goes on where the route stood before.
+    /// One route of what its candidates offer, twins taken out. Only fit ones become targets; without any, the route is
+    /// known all the same. What was counted goes on where the route stood before.
     pub(super) fn of(
         place: &Place,
-        candidates: &[&Candidate],
+        candidates: &[Candidate],
         before: Option<&Self>,
         layout: &Layout,
     ) -> Self {
-        let mut seen = HashSet::new();
-        let chosen: Vec<&Candidate> = candidates
-            .iter()
-            .copied()
-            .filter(|candidate| candidate.part.verdict.is_fit() && seen.insert(candidate.destination()))
-            .collect();
-        let weights: Vec<f64> = chosen.iter().map(|candidate| candidate.options.weight).collect();
+        let chosen: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.is_fit()).collect();
+        let weights: Vec<f64> = chosen.iter().map(|candidate| candidate.weight).collect();
         let shares = pick::effective(&weights);
-        let known: HashMap<(&str, &str), &Arc<Target>> = before
+        let mut counted: HashMap<(&str, &str), Counted> = before
             .iter()
             .flat_map(|route| &route.targets)
-            .map(|target| ((&*target.service, &*target.addr), target))
+            .map(|target| ((&*target.service, &*target.addr), Counted::of(target)))
             .collect();
+        for candidate in &chosen {
+            let known = counted.entry(candidate.destination());
+            known.or_insert_with(|| Counted::new(layout));
+        }
         let target = |(candidate, share): (&&Candidate, &f64)| {
             let part = &candidate.part;
-            let known = known.get(&candidate.destination());
-            let stats = known.map(|known| known.stats.clone());
-            let load = known.map(|known| known.load.clone());
+            let Counted { stats, load } = counted[&candidate.destination()].clone();
             Arc::new(Target {
                 service: part.service.clone(),
                 instance: part.instance.clone(),
                 node: part.node.clone(),
                 addr: part.addr.clone(),
                 options: candidate.options.clone(),
+                weight: candidate.weight,
                 share: *share,
-                stats: stats.unwrap_or_else(|| Arc::new(TargetStats::new(layout))),
-                load: load.unwrap_or_else(|| Arc::new(Load::new(layout.workers))),
+                stats,
+                load,
+                to: candidate.to.clone(),
                 seed: hash(part.addr.as_bytes()),
             })
         };
+        let targets: Box<[_]> = chosen.iter().zip(&shares).map(target).collect();
+        let names: HashSet<(&str, &str)> = chosen.iter().map(|each| each.destination()).collect();
         let service = candidates.iter().map(|each| &each.part.service).min();
         Self {
-            targets: chosen.iter().zip(&shares).map(target).collect(),
+            has_twins: names.len() < targets.len(),
+            targets,
             service: service.cloned().unwrap_or_default(),
             host: place.host.clone(),
             path: place.path.clone(),
@@ -198,6 +274,26 @@ impl Route {
         }
     }
 
+    /// Names that its targets want the balancer to be registered under.
+    pub(super) fn aliases(&self) -> impl Iterator<Item = &str> {
+        self.targets
+            .iter()
+            .filter_map(|target| target.options.register.as_deref())
+    }
+
+    /// Its targets, of those that are counted under one name only the first.
+    pub fn counted(&self) -> impl Iterator<Item = &Arc<Target>> {
+        let is_first = |at: usize| {
+            let own = &self.targets[at].stats;
+            !self.targets[..at]
+                .iter()
+                .any(|other| Arc::ptr_eq(&other.stats, own))
+        };
+        (0..self.targets.len())
+            .filter(move |at| !self.has_twins || is_first(*at))
+            .map(|at| &self.targets[at])
+    }
+
     /// How the next request of this worker chooses; `otherwise` where the route has no strategy of its own.
     #[must_use]
     pub fn choice(&self, otherwise: &Strategy, asker: &Asker<'_>) -> Choice {
@@ -210,7 +306,7 @@ impl Route {
     #[must_use]
     pub fn pick(&self, choice: Choice, tried: &[Arc<Target>]) -> Option<&Arc<Target>> {
         self.pick_where(choice, |target| {
-            !tried.iter().any(|tried| Arc::ptr_eq(tried, target))
+            !tried.iter().any(|tried| tried.addr == target.addr)
         })
     }
 
@@ -230,6 +326,29 @@ impl Route {
             host: self.host.clone(),
             path: self.path.clone(),
             target: target.addr.clone(),
+        }
+    }
+}
+
+/// What outlives tables.
+#[derive(Clone)]
+struct Counted {
+    stats: Arc<TargetStats>,
+    load: Arc<Load>,
+}
+
+impl Counted {
+    fn of(target: &Target) -> Self {
+        Self {
+            stats: target.stats.clone(),
+            load: target.load.clone(),
+        }
+    }
+
+    fn new(layout: &Layout) -> Self {
+        Self {
+            stats: Arc::new(TargetStats::new(layout)),
+            load: Arc::new(Load::new(layout.workers)),
         }
     }
 }

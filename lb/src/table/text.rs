@@ -1,14 +1,15 @@
 //! The table in fabio's words: `route add …` lines and the rows of `/api/routes`.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::Table;
-use super::options::{Options, Scheme};
+use super::options::Options;
 use super::part::Part;
-use super::route::{Place, Route, Target, Unfit};
-use super::tag::{Source, escape};
+use super::route::{Route, Target, Unfit};
+use super::tag::escape;
 
 /// Which weights a listing shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,30 +58,49 @@ impl Table {
     pub fn text(&self, weights: Weights) -> String {
         let mut out = String::new();
         for route in self.listed() {
-            let comment = if route.kind.is_built_in() {
-                "# built-in: "
-            } else {
-                ""
-            };
-            let src = format!("{}{}", route.host, route.path);
-            for target in &route.targets {
-                let weight = match weights {
-                    Weights::Asked => target.options.weight,
-                    Weights::Effective => target.share,
+            for line in route.lines(weights) {
+                let comment = if route.kind.is_built_in() {
+                    "# built-in: "
+                } else {
+                    ""
                 };
-                // fabio leaves a standby out of the effective listing.
-                if weights == Weights::Effective && weight <= 0.0 {
-                    continue;
-                }
-                let dst = destination(&target.addr, &target.options);
-                let _ = writeln!(
-                    out,
-                    "{comment}{}",
-                    line(&target.service, &src, &dst, weight, &target.options)
-                );
+                let _ = writeln!(out, "{comment}{line}");
             }
             for Unfit { instance, why, .. } in &route.unfit {
-                let _ = writeln!(out, "# unfit: {} {}: {why}", escape(instance), escape(&src));
+                let src = escape(&route.source());
+                let _ = writeln!(out, "# unfit: {} {src}: {why}", escape(instance));
+            }
+        }
+        out
+    }
+
+    /// The table as a tree, as fabio draws it: hosts ascending, their paths, their targets with effective weights and
+    /// the slots that each would have on fabio's ring.
+    #[must_use]
+    pub fn tree(&self) -> String {
+        let mut out = String::new();
+        let mut routes: Vec<&Route> = self.listed();
+        routes.retain(|route| !route.kind.is_built_in());
+        let mut hosts: Vec<&[&Route]> = routes.chunk_by(|left, right| left.host == right.host).collect();
+        hosts.sort_by_key(|routes| &routes[0].host);
+        for (at, routes) in hosts.iter().enumerate() {
+            let is_last_host = at + 1 == hosts.len();
+            let _ = writeln!(out, "{}host={}", branch(is_last_host), escape(&routes[0].host));
+            for (at, route) in routes.iter().enumerate() {
+                let is_last = at + 1 == routes.len();
+                let indent = if is_last_host { "    " } else { "|   " };
+                let _ = writeln!(out, "{indent}{}path={}", branch(is_last), escape(&route.path));
+                let indent = format!("{indent}{}", if is_last { "    " } else { "|   " });
+                let slots = slots(route);
+                let total: u64 = slots.iter().sum();
+                for (at, (target, slots)) in route.targets.iter().zip(&slots).enumerate() {
+                    let branch = branch(at + 1 == route.targets.len());
+                    let (addr, share) = (escape(&target.addr), target.share);
+                    let _ = writeln!(
+                        out,
+                        "{indent}{branch}addr={addr} weight {share:.2} slots {slots}/{total}"
+                    );
+                }
             }
         }
         out
@@ -106,34 +126,62 @@ impl Table {
     }
 }
 
-impl Part {
-    /// What it adds to the table, one line for each target; nothing while it is not fit.
+impl Route {
+    /// Host and path.
     #[must_use]
-    pub fn lines(&self) -> Vec<String> {
-        if !self.verdict.is_fit() {
-            return Vec::new();
-        }
-        let line = |source: &Source, options: &Options| {
-            let place = Place::of(source);
-            let dst = destination(&self.addr, options);
-            let src = format!("{}{}", place.host, place.path);
-            line(&self.service, &src, &dst, options.weight, options)
-        };
-        let tagged = self
-            .definitions
-            .iter()
-            .map(|each| line(&each.source, &each.options));
-        let named = self.named.as_ref().map(|named| {
-            let mut src = format!("{}.*", self.service);
-            let derived = format!("{}-{}.*", named.base, named.port);
-            if derived != src {
-                src = format!("{src},{derived}");
-            }
-            let src = src.to_lowercase();
-            format!("built-in {} {src} http://{}/", escape(&self.service), self.addr)
-        });
-        tagged.chain(named).collect()
+    pub fn source(&self) -> String {
+        format!("{}{}", self.host, self.path)
     }
+
+    /// Its targets in fabio's language.
+    #[must_use]
+    pub fn lines(&self, weights: Weights) -> Vec<String> {
+        let src = self.source();
+        let line = |target: &Arc<Target>| {
+            let weight = match weights {
+                Weights::Asked => target.weight,
+                Weights::Effective => target.share,
+            };
+            // fabio leaves a standby out of the effective listing.
+            let listed = weights == Weights::Asked || weight > 0.0;
+            listed.then(|| line(target, &src, weight))
+        };
+        self.targets.iter().filter_map(line).collect()
+    }
+}
+
+impl Part {
+    /// Under which built-in names it is reached; none while it is not fit.
+    #[must_use]
+    pub fn built_in_line(&self) -> Option<String> {
+        let named = self.named.as_ref().filter(|_| self.verdict.is_fit())?;
+        let mut src = format!("{}.*", self.service);
+        let derived = format!("{}-{}.*", named.base, named.port);
+        if derived != src {
+            src = format!("{src},{derived}");
+        }
+        let src = src.to_lowercase();
+        Some(format!(
+            "built-in {} {src} http://{}/",
+            escape(&self.service),
+            self.addr
+        ))
+    }
+}
+
+fn branch(is_last: bool) -> &'static str {
+    if is_last { "+-- " } else { "|-- " }
+}
+
+/// Slots of each target on fabio's ring: one each where no weight is asked for, else of 10000 by share, at least one.
+fn slots(route: &Route) -> Vec<u64> {
+    let is_even = route.targets.iter().all(|target| target.weight <= 0.0);
+    let slots = |target: &Arc<Target>| match (is_even, target.share > 0.0) {
+        (true, _) => 1,
+        (false, true) => ((target.share * 10_000.0) as u64).max(1),
+        (false, false) => 0,
+    };
+    route.targets.iter().map(slots).collect()
 }
 
 fn row(route: &Route, target: &Target) -> Row {
@@ -142,8 +190,8 @@ fn row(route: &Route, target: &Target) -> Row {
         service: target.service.to_string(),
         host: route.host.to_string(),
         path: route.path.to_string(),
-        src: format!("{}{}", route.host, route.path),
-        dst: destination(&target.addr, options),
+        src: route.source(),
+        dst: target.url().into_owned(),
         opts: shown(options),
         weight: target.share,
         tags: options.tags.iter().map(ToString::to_string).collect(),
@@ -154,26 +202,26 @@ fn row(route: &Route, target: &Target) -> Row {
     }
 }
 
-fn line(service: &str, src: &str, dst: &str, weight: f64, options: &Options) -> String {
-    let mut line = format!("route add {} {} {}", escape(service), escape(src), escape(dst));
+fn line(target: &Target, src: &str, weight: f64) -> String {
+    let dst = target.url();
+    let mut line = format!(
+        "route add {} {} {}",
+        escape(&target.service),
+        escape(src),
+        escape(&dst)
+    );
+    let quoted = |text: &str| escape(text).replace('\\', "\\\\").replace('"', "\\\"");
     if weight > 0.0 {
         let _ = write!(line, " weight {weight:.4}");
     }
+    let options = &target.options;
     if !options.tags.is_empty() {
-        let _ = write!(line, " tags \"{}\"", escape(&options.tags.join(",")));
+        let _ = write!(line, " tags \"{}\"", quoted(&options.tags.join(",")));
     }
     if !options.shown.is_empty() {
-        let _ = write!(line, " opts \"{}\"", escape(&shown(options)));
+        let _ = write!(line, " opts \"{}\"", quoted(&shown(options)));
     }
     line
-}
-
-fn destination(addr: &str, options: &Options) -> String {
-    match (&options.redirect, options.scheme) {
-        (Some(redirect), _) => redirect.url.to_string(),
-        (None, Scheme::Http) => format!("http://{addr}/"),
-        (None, scheme) => format!("{}://{addr}", scheme.as_str()),
-    }
 }
 
 fn shown(options: &Options) -> String {

@@ -22,15 +22,18 @@ fn tables_and_lookups_are_as_the_transcripts_say() {
                 for (key, values) in &case.args {
                     set(&mut config, key, &values.join(","));
                 }
-                table = Builder::table_of(config, &picture(&case.input));
+                let (services, commands) = case.input.split_once("override\n").unwrap_or((&case.input, ""));
+                table = Builder::table_of(config, &picture(services), commands);
                 listing(&table)
             }
+            "tree" => table.tree(),
             "effective" => table.text(Weights::Effective),
             "lookup" => case
                 .input
                 .lines()
                 .map(|request| lookup(&table, request))
                 .collect(),
+            "aliases" => format!("{:?}\n", table.aliases()),
             "ports" => format!("{:?}\n", table.tcp_ports()),
             "turns" => turns(&table, case.input.trim()),
             "options" => case

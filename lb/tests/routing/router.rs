@@ -126,12 +126,13 @@ fn bad_tags_are_counted_once_per_change() {
 #[tokio::test]
 async fn it_is_ready_with_the_first_table_follows_pictures_and_ends_when_told() {
     let (pictures, instances) = watch::channel(picture("web 10.0.0.1:80\n  urlprefix-/"));
+    let (commander, commands) = watch::channel(Arc::from("route add x /added http://10.0.0.9:80/"));
     let ready = watch::Sender::new(false);
     let mut is_ready = ready.subscribe();
     let router = Router::new(Arc::new(Config::default()), ready.clone(), &Registry::new()).unwrap();
     let live = router.live();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(router.run(instances, stop.clone()));
+    let running = tokio::spawn(router.run(instances, commands, stop.clone()));
     let within = Duration::from_secs(10);
     tokio::time::timeout(within, is_ready.wait_for(|ready| *ready))
         .await
@@ -153,7 +154,17 @@ async fn it_is_ready_with_the_first_table_follows_pictures_and_ends_when_told() 
     assert!(live.load().http("", "/other", false).is_some());
     assert!(!*ready.borrow());
 
-    // Nobody left to send pictures: the table stays.
+    assert!(live.load().http("", "/added", false).is_some());
+    commander.send("".into()).unwrap();
+    let swapped = async {
+        while live.load().http("", "/added", false).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(within, swapped).await.unwrap();
+
+    // Nobody left to send commands, or pictures: the table stays.
+    drop(commander);
     drop(pictures);
     stop.cancel();
     tokio::time::timeout(within, running).await.unwrap().unwrap();

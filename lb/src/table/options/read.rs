@@ -90,7 +90,7 @@ pub(in crate::table) fn read(words: &[(&str, &str)], url: Option<&str>) -> Resul
     };
     read.options.request_headers.sort_by_key(order);
     read.options.response_headers.sort_by_key(order);
-    read.options.shown = shown(words);
+    read.options.shown = shown(words, url.is_some());
     Ok(read)
 }
 
@@ -108,9 +108,9 @@ fn last_of_each<'a>(words: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     last.map(|at| words[at]).collect()
 }
 
-/// As they are listed: by name, each once, without what the destination says.
-fn shown(words: &[(&str, &str)]) -> Box<[(Box<str>, Box<str>)]> {
-    let known = |proto: &str| scheme(proto).is_some_and(|(_, consumed)| consumed);
+/// As they are listed: by name, each once, without what the destination says, unless that was written by hand.
+fn shown(words: &[(&str, &str)], by_hand: bool) -> Box<[(Box<str>, Box<str>)]> {
+    let known = |proto: &str| !by_hand && scheme(proto).is_some_and(|(_, consumed)| consumed);
     let rules = words.iter().copied().filter(|(key, _)| is_header_rule(key));
     let mut shown: Vec<(&str, &str)> = last_of_each(words)
         .into_iter()

@@ -195,6 +195,6 @@ pub(crate) fn table(routes: &[&str]) -> Live {
         checks: Vec::new(),
     };
     let picture = catalog::Picture::from_iter([(instance.key(), std::sync::Arc::new(instance))]);
-    let table = crate::table::Builder::table_of(crate::Config::default(), &picture);
+    let table = crate::table::Builder::table_of(crate::Config::default(), &picture, "");
     Live::new(arc_swap::ArcSwap::from_pointee(table))
 }
