@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{Admin, View};
 use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
-use crate::tls::{Stores, TlsError};
+use crate::tls::{Acceptor, Alpn, Stores, TlsError};
 use crate::told::{BeginError, Telling, Untellable};
 use crate::worker::{ListenError, Reloader, Shared, Workers};
 use crate::{Config, Inputs};
@@ -84,6 +84,8 @@ pub struct Lb {
     telling: Telling,
     workers: Workers,
     admin: Option<Admin>,
+    /// What it shakes hands with, where it speaks TLS.
+    admin_tls: Option<Acceptor>,
     router: Router,
     stores: Stores,
     ready: watch::Sender<bool>,
@@ -100,6 +102,10 @@ impl Config {
         let router = Router::new(config.clone(), ready.clone(), registry)?;
         let stores = Stores::build(&config.certs, inputs.kv.as_ref(), router.live())?;
         let workers = Workers::claim(&config, &stores)?;
+        let admin_tls = config.ui.as_ref().and_then(|ui| ui.listener.tls.as_ref());
+        let admin_tls = admin_tls
+            .map(|tls| stores.acceptor(tls, Alpn::Http1))
+            .transpose()?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
         let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
         Ok(Lb {
@@ -109,6 +115,7 @@ impl Config {
             telling,
             workers,
             admin,
+            admin_tls,
             router,
             stores,
             ready,
@@ -156,10 +163,17 @@ impl Lb {
         let mut tasks = JoinSet::new();
         if let Some(admin) = self.admin {
             let view = View {
-                config: self.config.clone(),
-                live: live.clone(),
-                ready: self.ready.subscribe(),
-                registry: self.registry.clone(),
+                kv: self.inputs.kv,
+                reload: self.inputs.reload,
+                acceptor: self.admin_tls,
+                stores: Some(self.stores.clone()),
+                policy: Some(self.policy.clone()),
+                ..View::new(
+                    self.config.clone(),
+                    live.clone(),
+                    self.ready.subscribe(),
+                    self.registry.clone(),
+                )
             };
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });

@@ -35,7 +35,7 @@ mod h1;
 mod h2;
 pub(crate) mod headers;
 mod host;
-mod path;
+pub(crate) mod path;
 mod patience;
 mod reply;
 mod sniff;

@@ -53,7 +53,7 @@ pub use crate::access_log::{FIELDS as ACCESS_LOG_FIELDS, JSON_KEYS as ACCESS_LOG
 pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
 pub use crate::histogram::{Bounds, Observed};
-pub use crate::kv::{Entry, Kv, KvError};
+pub use crate::kv::{Entry, Kv, KvError, KvFuture};
 pub use crate::told::{BeginError, Untellable};
 pub use crate::trace::BadTraces;
 pub use crate::worker::{ListenError, ReloadError, Reloader, Unclaimable};

@@ -18,6 +18,7 @@ mod counters;
 mod doors;
 mod fabio;
 mod naming;
+pub(crate) mod page;
 pub(crate) mod push;
 mod scrape;
 mod template;

@@ -24,9 +24,11 @@ pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod rewrite;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use hyper::http::HeaderValue;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -34,6 +36,7 @@ use crate::http::headers::{BadStamp, Stamp};
 use crate::metrics::Counters;
 
 pub use auth::BadScheme;
+pub(crate) use auth::Verdict;
 pub(crate) use gate::{Denial, Gate, Visit, same_gate};
 
 /// Why the balancer cannot do what was chosen.
@@ -70,6 +73,18 @@ impl Policy {
         self.schemes
             .refresh(&stop, || counters.auth_failures.add(1))
             .await;
+    }
+
+    /// Whether somebody at `client` may come in by the scheme of that name. Schemes that ask another server let nobody
+    /// in here: they answer for requests, not for people.
+    pub(crate) async fn login(&self, name: &str, said: Option<&HeaderValue>, client: IpAddr) -> Verdict {
+        match self.schemes.get(name) {
+            Some(auth::Scheme::Basic(basic)) => {
+                let now = self.now();
+                basic.check(said, auth::Asker { client, now }).await
+            }
+            _ => Verdict::Unauthorized(auth::challenge(name)),
+        }
     }
 
     fn now(&self) -> limit::Now {

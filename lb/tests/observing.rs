@@ -4,6 +4,8 @@
 // A test panics where it fails; helpers of tests as well.
 #![allow(clippy::unwrap_used)]
 
+#[path = "observing/administering.rs"]
+mod administering;
 #[path = "observing/balancer.rs"]
 mod balancer;
 #[path = "observing/logging.rs"]

@@ -40,12 +40,7 @@ fn start() -> Running {
     let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = admin.addr();
     let stop = CancellationToken::new();
-    let view = View {
-        config,
-        live: router.live(),
-        ready: ready.subscribe(),
-        registry,
-    };
+    let view = View::new(config, router.live(), ready.subscribe(), registry);
     let ended = tokio::spawn(admin.run(view, stop.clone()));
     Running {
         addr,
