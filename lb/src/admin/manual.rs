@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::View;
 use super::answer::{Answer, json, plain};
 use super::guard::Who;
-use crate::kv::{Kv, KvError};
+use crate::kv::KvError;
 
 /// A document as fabio's API has it.
 #[derive(Debug, Deserialize, Serialize)]
@@ -23,7 +23,7 @@ struct Document {
 
 /// The text and version of a document; empty and `0` where there is none.
 pub(super) async fn read(view: &View, sub: &str) -> Result<(String, String), Answer> {
-    let kv = store(view)?;
+    let kv = view.kv.as_ref().ok_or_else(none)?;
     let entry = kv.get(&key(view, sub)).await.map_err(|error| failed(&error))?;
     Ok(entry.map_or_else(
         || (String::new(), "0".to_owned()),
@@ -46,10 +46,7 @@ pub(super) async fn get(view: &View, sub: &str, pretty: bool) -> Answer {
 
 /// `PUT /api/manual[/sub]`.
 pub(super) async fn put(view: &View, sub: &str, body: &[u8], (who, from): (&Who, SocketAddr)) -> Answer {
-    let kv = match store(view) {
-        Ok(kv) => kv,
-        Err(refused) => return refused,
-    };
+    let Some(kv) = &view.kv else { return none() };
     let bad = |problem: String| plain(StatusCode::BAD_REQUEST, problem + "\n");
     let document: Document = match serde_json::from_slice(body) {
         Ok(document) => document,
@@ -90,7 +87,13 @@ pub(super) async fn paths(view: &View, pretty: bool) -> Answer {
 /// Keys of all documents, without the path that they have in common.
 pub(super) async fn names(view: &View) -> Result<Vec<String>, Answer> {
     let base = base(view);
-    let entries = store(view)?.list(&base).await.map_err(|error| failed(&error))?;
+    let entries = view
+        .kv
+        .as_ref()
+        .ok_or_else(none)?
+        .list(&base)
+        .await
+        .map_err(|error| failed(&error))?;
     let name = |key: &str| {
         let rest = key.strip_prefix(&base)?;
         (rest.is_empty() || rest.starts_with('/')).then(|| rest.to_owned())
@@ -98,14 +101,11 @@ pub(super) async fn names(view: &View) -> Result<Vec<String>, Answer> {
     Ok(entries.iter().filter_map(|entry| name(&entry.key)).collect())
 }
 
-fn store(view: &View) -> Result<&dyn Kv, Answer> {
-    let none = || {
-        plain(
-            StatusCode::NOT_IMPLEMENTED,
-            "the source of the routes has no key-value store\n",
-        )
-    };
-    view.kv.as_deref().ok_or_else(none)
+fn none() -> Answer {
+    plain(
+        StatusCode::NOT_IMPLEMENTED,
+        "the source of the routes has no key-value store\n",
+    )
 }
 
 fn base(view: &View) -> String {
