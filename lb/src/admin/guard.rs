@@ -141,7 +141,7 @@ impl Door {
                 Access::Default | Access::ReadWrite => {}
             }
         }
-        if changes {
+        if changes && asked.needs == Needs::Write {
             same_site(asked)?;
         }
         Ok(who)
