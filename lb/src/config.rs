@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use catalog::Status;
 
-pub use auth::{AuthKind, AuthScheme, parse_auth};
-pub use certs::{Acme, CertKind, CertSource, parse_certs};
+pub use auth::{AUTH_TYPES, AuthKind, AuthScheme, parse_auth};
+pub use certs::{Acme, CERT_OPTIONS, CERT_TYPES, CertKind, CertSource, parse_certs};
 pub use edge::{
     Edge, Gzip, Headers, Sts, parse_bytes, parse_gzip, parse_header, parse_header_name, parse_header_value,
 };
 pub use kvlist::{BadKvList, Item, kv_list};
-pub use listener::{Around, Listener, Proto, Tls, parse_admin, parse_listeners};
+pub use listener::{Around, LISTENER_OPTIONS, Listener, Proto, Tls, parse_admin, parse_listeners};
 pub use net::IpNet;
 pub use observe::{
     AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces, parse_buckets, parse_collector,

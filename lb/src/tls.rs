@@ -84,6 +84,7 @@ struct Shared {
     challenges: Arc<Challenges>,
     upstreams: Upstreams,
     context: Context,
+    kv: Option<Arc<dyn Kv>>,
 }
 
 impl Stores {
@@ -104,14 +105,15 @@ impl Stores {
         live: Live,
         env: Env,
     ) -> Result<Self, TlsError> {
-        let _ = kv;
         let provider = Arc::new(aws_lc_rs::default_provider());
+        let challenges = Arc::new(Challenges::new(provider.clone())?);
         let stores = Self(Arc::new(Shared {
             stores: ArcSwap::default(),
             wanted: watch::Sender::default(),
-            challenges: Arc::new(Challenges::new(provider.clone())?),
+            challenges: challenges.clone(),
             upstreams: Upstreams::new(provider.clone()),
-            context: Context::new(provider.clone(), live, env),
+            context: Context::new(provider.clone(), live, env, challenges),
+            kv: kv.cloned(),
             provider,
         }));
         stores.reconfigure(sources)?;
@@ -127,7 +129,7 @@ impl Stores {
             let same = known.iter().find(|source| source.config == *config);
             next.push(match same {
                 Some(source) => source.clone(),
-                None => Arc::new(Source::build(config, &self.0.provider)?),
+                None => Arc::new(Source::build(config, &self.0.provider, self.0.kv.as_ref())?),
             });
         }
         // Of two sources with one name the last counts, as in fabio.

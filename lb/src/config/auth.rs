@@ -42,6 +42,14 @@ pub enum AuthKind {
     },
 }
 
+/// Every type of authentication scheme, with its options beside `name` and `type`.
+pub const AUTH_TYPES: &[(&str, &[&str])] = &[
+    ("basic", &["file", "realm", "refresh", "forward"]),
+    (
+        "external",
+        &["endpoint", "set-auth-headers", "append-auth-headers", "timeout"],
+    ),
+];
 /// An answer of another server that takes longer lets nobody in.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Looking at a file more often helps nobody.
@@ -86,25 +94,20 @@ fn scheme(item: &Item) -> Result<AuthScheme, BadValue> {
             )
         })
     };
-    let (kind, options): (_, &[&str]) = match needs("type")? {
-        "basic" => (
-            AuthKind::Basic {
-                file: needs("file")?.to_owned(),
-                realm: get("realm").unwrap_or(name).to_owned(),
-                refresh: time(get("refresh"), "refresh")?.map(|refresh| refresh.max(LEAST_REFRESH)),
-                forward: super::truth("proxy.auth", "forward", get("forward").unwrap_or_default())?,
-            },
-            &["file", "realm", "refresh", "forward"],
-        ),
-        "external" => (
-            AuthKind::External {
-                endpoint: endpoint(needs("endpoint")?, name)?,
-                set_headers: headers(get("set-auth-headers"), name)?,
-                append_headers: headers(get("append-auth-headers"), name)?,
-                timeout: time(get("timeout"), "timeout")?.unwrap_or(TIMEOUT),
-            },
-            &["endpoint", "set-auth-headers", "append-auth-headers", "timeout"],
-        ),
+    let given = needs("type")?;
+    let kind = match given {
+        "basic" => AuthKind::Basic {
+            file: needs("file")?.to_owned(),
+            realm: get("realm").unwrap_or(name).to_owned(),
+            refresh: time(get("refresh"), "refresh")?.map(|refresh| refresh.max(LEAST_REFRESH)),
+            forward: super::truth("proxy.auth", "forward", get("forward").unwrap_or_default())?,
+        },
+        "external" => AuthKind::External {
+            endpoint: endpoint(needs("endpoint")?, name)?,
+            set_headers: headers(get("set-auth-headers"), name)?,
+            append_headers: headers(get("append-auth-headers"), name)?,
+            timeout: time(get("timeout"), "timeout")?.unwrap_or(TIMEOUT),
+        },
         other => {
             return Err(BadValue::new(
                 format!("unknown auth type '{other}'"),
@@ -112,6 +115,8 @@ fn scheme(item: &Item) -> Result<AuthScheme, BadValue> {
             ));
         }
     };
+    let options = AUTH_TYPES.iter().find(|(known, _)| *known == given);
+    let options = options.map_or(&[][..], |(_, options)| options);
     let stray = item
         .iter()
         .find(|(key, _)| !matches!(key.as_str(), "name" | "type") && !options.contains(&key.as_str()));

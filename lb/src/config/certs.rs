@@ -67,9 +67,24 @@ pub struct Acme {
     pub prefix: String,
 }
 
-/// Every option, for those who misspell one.
-const OPTIONS: &str = "cs, type, cert, key, clientca, caupgcn, refresh, hdr, vaultfetchtoken, and for type=acme email, \
-                       ca, hosts, prefix";
+/// Every type of certificate source.
+pub const CERT_TYPES: &[&str] = &["file", "path", "http", "consul", "vault", "vault-pki", "acme"];
+/// Every option of a certificate source; those behind `vaultfetchtoken` go with `type=acme`.
+pub const CERT_OPTIONS: &[&str] = &[
+    "cs",
+    "type",
+    "cert",
+    "key",
+    "clientca",
+    "refresh",
+    "caupgcn",
+    "hdr",
+    "vaultfetchtoken",
+    "email",
+    "ca",
+    "hosts",
+    "prefix",
+];
 /// Certificates are looked at again after this long where `refresh` does not say.
 const REFRESH: Duration = Duration::from_secs(3);
 /// Looking more often helps nobody.
@@ -135,7 +150,7 @@ fn source(item: &Item) -> Result<CertSource, BadValue> {
         ));
     }
     if draft.kind.is_empty() {
-        return Err(missing("type", KINDS));
+        return Err(missing("type", &kinds()));
     }
     if draft.cert.is_empty() && draft.kind != "acme" {
         return Err(missing("cert", "it says where certificates are"));
@@ -161,7 +176,10 @@ fn source(item: &Item) -> Result<CertSource, BadValue> {
         "vault-pki" => (CertKind::VaultPki(draft.cert), refresh.and_then(|_| polled())),
         "acme" => (CertKind::Acme(acme(&draft)?), refresh.and_then(|_| polled())),
         other => {
-            return Err(BadValue::new(format!("unknown cert source type {other}"), KINDS));
+            return Err(BadValue::new(
+                format!("unknown cert source type {other}"),
+                kinds(),
+            ));
         }
     };
     Ok(CertSource {
@@ -175,7 +193,9 @@ fn source(item: &Item) -> Result<CertSource, BadValue> {
     })
 }
 
-const KINDS: &str = "it is file, path, http, consul, vault, vault-pki or acme";
+fn kinds() -> String {
+    format!("it is one of {}", CERT_TYPES.join(", "))
+}
 
 fn draft(item: &Item) -> Result<Draft, BadValue> {
     let mut draft = Draft::default();
@@ -199,7 +219,7 @@ fn draft(item: &Item) -> Result<Draft, BadValue> {
                 let problem = format!("proxy.cs: unknown option '{key}'");
                 let right = match key.as_str() {
                     "path" | "" => "where certificates are is said by cert=…".to_owned(),
-                    _ => format!("there are {OPTIONS}"),
+                    _ => format!("there are {}", CERT_OPTIONS.join(", ")),
                 };
                 return Err(BadValue::new(problem, right));
             }

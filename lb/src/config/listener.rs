@@ -7,9 +7,21 @@ use std::time::Duration;
 
 use super::{BadValue, CertKind, CertSource, Item, items, tls, truth};
 
-/// Every option, for those who misspell one.
-const OPTIONS: &str =
-    "proto, cs, rt, wt, it, strictmatch, tlsmin, tlsmax, tlsciphers, pxyproto, pxytimeout, refresh";
+/// Every option of a listener but its address.
+pub const LISTENER_OPTIONS: &[&str] = &[
+    "proto",
+    "cs",
+    "rt",
+    "wt",
+    "it",
+    "strictmatch",
+    "tlsmin",
+    "tlsmax",
+    "tlsciphers",
+    "pxyproto",
+    "pxytimeout",
+    "refresh",
+];
 /// How long a PROXY header is waited for.
 const PROXY_PATIENCE: Duration = Duration::from_millis(250);
 
@@ -298,7 +310,10 @@ impl Draft {
             "tlsciphers" => self.tls.ciphers = tls::ciphers(value)?,
             _ => {
                 let problem = format!("{name}: unknown option '{key}'");
-                return Err(BadValue::new(problem, format!("there are {OPTIONS}")));
+                return Err(BadValue::new(
+                    problem,
+                    format!("there are {}", LISTENER_OPTIONS.join(", ")),
+                ));
             }
         }
         self.needs_tls.get_or_insert_with(|| key.to_owned());

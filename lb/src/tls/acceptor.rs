@@ -101,11 +101,12 @@ impl Acceptor {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let name = hello.client_hello().server_name().map(canonical);
         if is_challenge(&hello.client_hello()) {
-            hello.into_stream(self.0.challenges.server_config()).await?;
+            let config = self.0.challenges.server_config(name.as_deref()).await;
+            hello.into_stream(config).await?;
             return Err(Refused::Challenge);
         }
-        let name = hello.client_hello().server_name().map(canonical);
         if let (Some(source), Some(name)) = (&self.0.store.demand, &name)
             && self.0.store.certs().named(name).is_none()
         {

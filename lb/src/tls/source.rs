@@ -1,5 +1,6 @@
 //! The places that certificates come from. Each has tasks of its own, which are the only writers of its store.
 
+mod acme;
 mod consul;
 mod file;
 mod files;
@@ -21,12 +22,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::TlsError;
+use super::challenges::Challenges;
 use super::demand::Demand;
 use super::store::Store;
 use super::upstream::{self, NoClient};
 use crate::config::{CertKind, CertSource};
 use crate::fetch::{FetchError, Fetcher};
+use crate::kv::{Kv, KvError};
 use crate::router::Live;
+pub(crate) use acme::{Shelf, Shown};
 use poll::What;
 
 /// How long a place may take to answer.
@@ -46,6 +50,9 @@ pub(super) enum NotRead {
     /// It answers, but not what it should.
     #[error("{0}")]
     Answer(String),
+    /// A key-value store.
+    #[error(transparent)]
+    Kv(#[from] KvError),
     /// TLS with it cannot be had.
     #[error(transparent)]
     Client(#[from] NoClient),
@@ -60,6 +67,8 @@ pub(super) struct Source {
     /// What was looked at once at least, with or without success.
     looked: watch::Sender<Looked>,
     demands: Mutex<Option<mpsc::Receiver<Demand>>>,
+    /// Where what is ordered is kept.
+    shelf: Option<Shelf>,
 }
 
 /// A wish that a source looks now, for each of its parts.
@@ -103,6 +112,7 @@ pub(super) struct Context {
     pub(super) provider: Arc<CryptoProvider>,
     pub(super) live: Live,
     pub(super) env: Env,
+    challenges: Arc<Challenges>,
     fetcher: Arc<OnceCell<Fetcher>>,
     vaults: Arc<Mutex<HashMap<Option<String>, vault::Client>>>,
 }
@@ -114,11 +124,17 @@ impl fmt::Debug for Context {
 }
 
 impl Context {
-    pub(super) fn new(provider: Arc<CryptoProvider>, live: Live, env: Env) -> Self {
+    pub(super) fn new(
+        provider: Arc<CryptoProvider>,
+        live: Live,
+        env: Env,
+        challenges: Arc<Challenges>,
+    ) -> Self {
         Self {
             provider,
             live,
             env,
+            challenges,
             fetcher: Arc::default(),
             vaults: Arc::default(),
         }
@@ -146,15 +162,27 @@ impl Context {
 }
 
 impl Source {
-    /// Reads what must be there from the start; nothing else.
-    pub(super) fn build(config: &CertSource, provider: &Arc<CryptoProvider>) -> Result<Self, TlsError> {
+    /// Reads what must be there from the start; nothing else. `kv`: where certificates that are ordered are kept.
+    pub(super) fn build(
+        config: &CertSource,
+        provider: &Arc<CryptoProvider>,
+        kv: Option<&Arc<dyn Kv>>,
+    ) -> Result<Self, TlsError> {
+        let told = |problem| TlsError::Source {
+            source_name: config.name.clone(),
+            problem,
+        };
         let mut store = Store::new(config.name.clone(), config.client_ca.is_some(), provider.clone())?;
-        let mut demands = None;
-        if let CertKind::VaultPki(_) = config.kind {
-            let (send, receive) = mpsc::channel(MAX_DEMANDS);
-            store.always_strict = true;
-            store.demand = Some(send);
-            demands = Some(receive);
+        let (mut demands, mut shelf) = (None, None);
+        match &config.kind {
+            CertKind::VaultPki(_) => {
+                let (send, receive) = mpsc::channel(MAX_DEMANDS);
+                store.always_strict = true;
+                store.demand = Some(send);
+                demands = Some(receive);
+            }
+            CertKind::Acme(acme) => shelf = Some(acme::shelf(acme, kv).map_err(told)?),
+            _ => {}
         }
         let source = Self {
             config: config.clone(),
@@ -162,11 +190,9 @@ impl Source {
             look: Look::default(),
             looked: watch::Sender::default(),
             demands: Mutex::new(demands),
+            shelf,
         };
-        source.check_first(provider).map_err(|problem| TlsError::Source {
-            source_name: config.name.clone(),
-            problem,
-        })?;
+        source.check_first(provider).map_err(told)?;
         Ok(source)
     }
 
@@ -190,7 +216,10 @@ impl Source {
                     consul::Place::parse(url)?;
                 }
             }
-            CertKind::Path(_) | CertKind::Vault(_) | CertKind::VaultPki(_) | CertKind::Acme(_) => {}
+            CertKind::Acme(acme) => {
+                crate::fetch::url_of(&acme.directory).map_err(|error| error.to_string())?;
+            }
+            CertKind::Path(_) | CertKind::Vault(_) | CertKind::VaultPki(_) => {}
         }
         Ok(())
     }
@@ -279,7 +308,12 @@ fn start(tasks: &mut JoinSet<()>, source: &Arc<Source>, context: &Context, end: 
                 tasks.spawn(pki.run(demands, end.clone()));
             }
         }
-        CertKind::Acme(_) => {}
+        CertKind::Acme(config) => {
+            if let Some(shelf) = source.shelf.clone() {
+                let node = acme::Node::new(source.clone(), config, shelf, context);
+                tasks.spawn(node.run(end.clone()));
+            }
+        }
         _ => {
             tasks.spawn(polled(What::Certificates));
         }

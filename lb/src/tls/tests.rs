@@ -1,5 +1,7 @@
 //! Real handshakes with real clients, against the real acceptor; places that tests play.
 
+mod acme;
+mod acme_authority;
 pub(crate) mod authority;
 mod handshakes;
 pub(crate) mod harness;
