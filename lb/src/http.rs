@@ -40,7 +40,7 @@ mod h1;
 mod h2;
 pub(crate) mod headers;
 mod host;
-mod path;
+pub(crate) mod path;
 mod patience;
 mod reply;
 mod sniff;
@@ -236,6 +236,7 @@ impl Client {
             headers: Some(&request.headers),
             random: &rand::random::<u64>,
         };
+        exchange.routed(route);
         let choice = route.choice(&config.strategy, &asker);
         let target = self
             .worker
@@ -246,6 +247,7 @@ impl Client {
         let is_connect = request.extensions.get::<Protocol>().is_some();
         let gate = self.worker.gate();
         let client = self.prepare(&mut request, &gate, origin, &wanted.host);
+        exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
         let wish = Wish::of(&request.method, &request.headers);
         let visit = Visit {

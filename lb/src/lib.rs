@@ -20,7 +20,7 @@
 //! | `policy.rs` `policy/*` | what a route asks of its requests: who may come in, how often, changed how |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
 //! | `outlier.rs` | what traffic teaches about targets: failures, ejection, slow return |
-//! | `access_log.rs` `metrics.rs` `histogram.rs` `meter.rs` | what is written down and counted |
+//! | `told.rs` `access_log.rs` `metrics.rs` `trace.rs` `histogram.rs` `meter.rs` | what is written down and counted |
 
 mod access_log;
 pub mod admin;
@@ -42,6 +42,8 @@ pub mod table;
 mod tcp;
 #[allow(dead_code, unused_imports, reason = "listeners and upstreams ask for it next")]
 mod tls;
+mod told;
+mod trace;
 mod upstream;
 mod worker;
 
@@ -54,6 +56,8 @@ pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
 pub use crate::histogram::{Bounds, Observed};
 pub use crate::kv::{Entry, Kv, KvError, KvFuture};
+pub use crate::told::{BeginError, Untellable};
+pub use crate::trace::BadTraces;
 pub use crate::worker::{ListenError, ReloadError, Reloader, Unclaimable};
 
 /// What the balancer is told, always as whole pictures of now.

@@ -86,7 +86,6 @@ impl Policy {
 
     /// Whether somebody at `client` may come in by the scheme of that name. Schemes that ask another server let nobody
     /// in here: they answer for requests, not for people.
-    #[allow(dead_code, reason = "until the admin server asks for it")]
     pub(crate) async fn login(&self, name: &str, said: Option<&HeaderValue>, client: IpAddr) -> Verdict {
         match self.schemes.get(name) {
             Some(auth::Scheme::Basic(basic)) => basic.check(said, auth::Asker { client, now: now() }).await,

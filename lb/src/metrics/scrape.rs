@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
@@ -31,6 +32,10 @@ impl Collector for Scrape {
             "access_log_dropped_total",
             self.0.access_log.as_ref().map_or(0, AccessLog::dropped),
         );
+        let spans = &self.0.spans;
+        families.number("span_export_failures_total", spans.exports.load(Relaxed));
+        families.number("spans_lost_total", spans.spans.load(Relaxed));
+        families.number("metrics_push_failures_total", self.0.push_failures.get());
         families.number("auth_failures_total", sum(|worker| &worker.auth_failures));
         families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
         families.number("client_gone_total", sum(|worker| &worker.client_gone));

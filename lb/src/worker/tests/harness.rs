@@ -145,6 +145,7 @@ impl Balancer {
             table,
             metrics: metrics.clone(),
             access_log,
+            traces: None,
             registry: Registry::new(),
             outliers: Arc::new(Outliers::new(config.outliers)),
             stores: stores.clone(),
