@@ -6,6 +6,7 @@
 //!
 //! | file | |
 //! | --- | --- |
+//! | `check.rs` | what files would mean, before a start |
 //! | `config.rs` | what the operator can choose, and the text forms of single values |
 //! | `health.rs` | which instances may receive traffic; pure |
 //! | `table.rs` `table/*` | tags → definitions → routes; lookups; pure |
@@ -25,6 +26,7 @@
 mod access_log;
 pub mod admin;
 mod arrival;
+pub mod check;
 pub mod config;
 mod facade;
 mod fetch;

@@ -102,6 +102,12 @@ pub struct Table {
     command_notes: Arc<[Skipped]>,
 }
 
+/// The route commands of a text that are left out, and why.
+pub(crate) fn bad_commands(config: &crate::Config, text: &str) -> Vec<String> {
+    let skipped = command::Commands::parse(config, text).skipped;
+    skipped.into_iter().map(|skipped| skipped.reason).collect()
+}
+
 impl Table {
     /// The route of an HTTP request: `host` as the client sent it (any case, port or not), `path` normalised, `tls`:
     /// whether it came over TLS, which says what port it means where it names none. `None`: unknown, 404.

@@ -14,7 +14,7 @@ mod acceptor;
 mod authorities;
 mod challenges;
 mod demand;
-mod pair;
+pub(crate) mod pair;
 mod policy;
 mod source;
 mod status;

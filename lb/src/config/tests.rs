@@ -165,7 +165,7 @@ fn versions_and_ciphers_are_names_in_any_case_or_numbers() {
     }
     assert!(faults(listeners(":1;cs=main;tlsmin=tls13;tlsmax=tls12")).contains("tlsmin is above tlsmax"));
     let some = r#":1;cs=main;tlsciphers="tls_ecdhe_rsa_with_aes_128_gcm_sha256, 0xC02C,52393, TLS_RSA_WITH_RC4_128_SHA""#;
-    assert_eq!(tls(some).ciphers, [0xc02f, 0xc02c, 0xcca9]);
+    assert_eq!(tls(some).ciphers, [0xc02f, 0xc02c, 0xcca9, 0x0005]);
     assert!(faults(listeners(":1;cs=main;tlsciphers=NULL")).contains("unknown cipher suite NULL"));
     let weak = faults(listeners(":1;cs=main;tlsciphers=TLS_RSA_WITH_AES_128_CBC_SHA"));
     assert!(
