@@ -105,6 +105,7 @@ impl Config {
         let (ready, _) = watch::channel(false);
         let router = Router::new(config.clone(), ready.clone(), registry)?;
         let stores = Stores::build(&config.certs, inputs.kv.as_ref(), router.live())?;
+        registry.register(Box::new(Certificates::new(stores.clone())?))?;
         let workers = Workers::claim(&config, &stores)?;
         let admin_tls = config.ui.as_ref().and_then(|ui| ui.listener.tls.as_ref());
         let admin_tls = admin_tls
@@ -166,8 +167,6 @@ impl Lb {
         let live = self.router.live();
         let swapped = self.router.swapped();
         let told = self.telling.begin(&self.config, &self.registry, live.clone())?;
-        self.registry
-            .register(Box::new(Certificates::new(self.stores.clone())?))?;
 
         // These two outlive the traffic: the table stays true while requests finish.
         let behind = CancellationToken::new();

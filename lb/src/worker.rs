@@ -80,6 +80,7 @@ pub(crate) struct Worker {
     pub stop: CancellationToken,
     /// What TCP connections borrow.
     pub spares: Spares,
+    pub stores: Stores,
     guests: Guests,
     registry: Registry,
     /// What it has seen of targets.
@@ -99,7 +100,7 @@ impl Worker {
     fn new(number: usize, shared: Shared, stop: CancellationToken) -> Self {
         let config = &shared.config;
         let watch = Rc::new(Watch::new(shared.outliers.clone()));
-        let upstream = Upstream::new(Limits::of(config), shared.stores, watch.clone());
+        let upstream = Upstream::new(Limits::of(config), shared.stores.clone(), watch.clone());
         let budget = Budget::new(config.retries.budget, Instant::now());
         Self {
             number,
@@ -113,6 +114,7 @@ impl Worker {
             tracer: shared.traces.map(|traces| traces.tracer()),
             stop,
             spares: Spares::default(),
+            stores: shared.stores,
             guests: Guests::default(),
             registry: shared.registry,
             table: RefCell::new(Cache::new(shared.table)),
