@@ -12,6 +12,8 @@ mod wire;
 
 /// Runs curl and returns what it prints: answers with their heads.
 fn curl(balancer: &Balancer, host: &str, path: &str, more: &[&str]) -> String {
+    // Workers listen a moment after they were started.
+    drop(balancer.connect());
     let out = Command::new("curl")
         .args([
             "--silent",

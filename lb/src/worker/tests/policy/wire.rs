@@ -11,6 +11,7 @@ use crate::worker::tests::h2;
 /// curl to a host over TLS, whoever vouches for it.
 fn curl_tls(balancer: &Balancer, host: &str, more: &[&str]) -> String {
     let port = balancer.addr.port();
+    drop(balancer.connect());
     let out = Command::new("curl")
         .args([
             "--silent",
