@@ -79,7 +79,9 @@ pub(crate) async fn send(
             Uploaded::TooLarge => return Err(Denial::Body.into()),
             Uploaded::No | Uploaded::Begun | Uploaded::Done => {}
         }
-        if !failed.reused && !failed.fault.is_absence() {
+        // While the client's body is on its way the fault may be the client's, which must not bring anybody down.
+        let is_telling = !failed.reused && left.upload.state() != Uploaded::Begun;
+        if is_telling && !failed.fault.is_absence() {
             learn(worker, route, &target, Verdict::Failed);
         }
         let Some(other) = left.next(worker, (route, choice, &target), &failed) else {

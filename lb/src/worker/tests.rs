@@ -4,6 +4,7 @@
 mod harness;
 mod secure;
 
+mod clients;
 mod drain;
 mod failing;
 mod h2;
@@ -15,6 +16,7 @@ mod proxying;
 mod real;
 mod reloading;
 mod retrying;
+mod smuggling;
 mod tcp;
 mod upgrading;
 mod upstreams;

@@ -75,6 +75,24 @@ fn an_instance_whose_gateway_fails_is_passed_over_and_comes_back() {
 }
 
 #[test]
+fn a_client_that_is_slow_on_purpose_brings_no_instance_down() {
+    let servers = [Server::saying("fine"), Server::saying("fine")];
+    let routes = servers
+        .each_ref()
+        .map(|server| routed("web", server.addr, "urlprefix-/ timeout=20ms"));
+    let balancer = Balancer::with(quick, &routes);
+    for _ in 0..10 {
+        let half = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf";
+        assert_eq!(balancer.connect().ask(half).status(), 504);
+    }
+    assert_eq!(balancer.get("a", "/").status(), 200);
+    assert_eq!(balancer.metric("outlier_ejected"), 0);
+    balancer.stop.cancel();
+    until("it has stopped", || balancer.metric("connections") == 0);
+    assert_eq!(balancer.metric("outlier_ejections_total"), 0);
+}
+
+#[test]
 fn errors_of_the_application_are_answers_like_any_other() {
     let (sick, _) = ill("500 Internal Server Error");
     let balancer = Balancer::with(
