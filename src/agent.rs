@@ -41,7 +41,7 @@ struct Plan {
     config: lb::Config,
     inputs: lb::Inputs,
     /// Reads its configuration again.
-    read: reload::Read,
+    again: reload::Source,
     counted: feed::metrics::Metrics,
 }
 
@@ -120,7 +120,7 @@ impl Agent {
         let Plan {
             config,
             inputs,
-            read,
+            again,
             counted,
         } = plan;
         self.stop_limit += config.grace + config.shutdown_wait;
@@ -137,7 +137,7 @@ impl Agent {
             config.node.clone_from(&node);
             config.datacenter.clone_from(&datacenter);
         };
-        let reload = Reload::new(read, balancer.reloader(), Box::new(fill_in), requests, counted);
+        let reload = Reload::new(again, balancer.reloader(), Box::new(fill_in), requests, counted);
         let reload = reload.map_err(|error| BuildError::of("signals", &error))?;
         self.part(Task::Reload, |stop| reload.run(stop));
         let mut admin = None;

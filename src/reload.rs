@@ -24,8 +24,30 @@ pub struct Fresh {
     pub rest: String,
 }
 
-/// Reads the configuration; the error is all that is wrong.
+/// Reads the configuration; the error is all that is wrong. It may block, and must not be called by a task.
 pub type Read = Arc<dyn Fn() -> Result<Fresh, String> + Send + Sync>;
+
+/// How the configuration is read again, and what of it only a restart changes, as it was at the start.
+pub struct Source {
+    /// Reads it.
+    pub read: Read,
+    /// See [`Fresh::rest`].
+    pub rest: String,
+}
+
+impl Source {
+    /// Of `lictor lb`.
+    pub fn of_lb(config: &crate::config::Lb, read: Read) -> Self {
+        let rest = of_lb(config.clone()).rest;
+        Self { read, rest }
+    }
+
+    /// Of the agent.
+    pub fn of_agent(config: &crate::config::Agent, read: Read) -> Self {
+        let rest = of_agent(config.clone()).rest;
+        Self { read, rest }
+    }
+}
 
 /// Reads what `main` has read.
 pub fn from_command_line(args: Vec<String>, env: BTreeMap<String, String>) -> Read {
@@ -60,7 +82,7 @@ pub struct Reload {
     fill_in: Box<dyn Fn(&mut lb::Config) + Send>,
     requests: mpsc::Receiver<Answer>,
     hangups: Signal,
-    rest: Option<String>,
+    rest: String,
     metrics: Metrics,
 }
 
@@ -73,16 +95,15 @@ impl Reload {
     /// # Errors
     /// Signals cannot be listened for.
     pub fn new(
-        read: Read,
+        source: Source,
         balancer: lb::Reloader,
         fill_in: Box<dyn Fn(&mut lb::Config) + Send>,
         requests: mpsc::Receiver<Answer>,
         metrics: Metrics,
     ) -> io::Result<Self> {
         Ok(Self {
-            // As it was read for the start: a file that changed meanwhile counts as changed since.
-            rest: read().ok().map(|fresh| fresh.rest),
-            read,
+            rest: source.rest,
+            read: source.read,
             balancer,
             fill_in,
             requests,
@@ -125,7 +146,7 @@ impl Reload {
             .apply(config)
             .await
             .map_err(|error| error.to_string())?;
-        if self.rest.as_ref().is_some_and(|rest| *rest != fresh.rest) {
+        if self.rest != fresh.rest {
             changed.push(
                 "what does not concern listeners and requests: changes with the next restart only".to_owned(),
             );
@@ -159,7 +180,11 @@ mod tests {
         let balancer = config().build(inputs, &prometheus::Registry::new()).unwrap();
         let (ask, requests) = mpsc::channel(1);
         let (reloader, metrics) = (balancer.reloader(), Metrics::new());
-        let reload = Reload::new(read, reloader, Box::new(|_| {}), requests, metrics).unwrap();
+        let source = Source {
+            read,
+            rest: texts[0].unwrap().to_owned(),
+        };
+        let reload = Reload::new(source, reloader, Box::new(|_| {}), requests, metrics).unwrap();
         *written.lock().unwrap() = texts[1];
         let stop = CancellationToken::new();
         let running = tokio::spawn(balancer.run(stop.clone()));

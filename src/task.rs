@@ -140,12 +140,16 @@ impl Tasks {
     }
 }
 
-/// Resolves at SIGINT or SIGTERM, and says which.
+/// Resolves at SIGINT or SIGTERM, and says which. From then on SIGHUP ends nothing: who reads a configuration again
+/// listens for it as well, and where nobody does, nothing is what it shall do.
 pub async fn stop_signal() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
-    let streams = signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
+    let streams = signal(SignalKind::interrupt()).and_then(|int| {
+        let hangup = signal(SignalKind::hangup())?;
+        Ok((int, signal(SignalKind::terminate())?, hangup))
+    });
     match streams {
-        Ok((mut interrupt, mut terminate)) => tokio::select! {
+        Ok((mut interrupt, mut terminate, _hangup)) => tokio::select! {
             _ = interrupt.recv() => "SIGINT",
             _ = terminate.recv() => "SIGTERM",
         },

@@ -11,6 +11,8 @@ mod compat;
 mod dns;
 /// `docker stop` and `docker kill` under traffic.
 mod drain;
+/// A foreign catalog as the source of routes, its loss and return; files; the balancer as a service.
+mod feed;
 /// Containers come, go and show in the catalog; an engine that is missing or comes late.
 mod registration;
 /// Three hundred containers, a cut event stream and an engine that restarts.

@@ -28,6 +28,7 @@ impl Agent {
     /// # Errors
     /// What cannot be built, with the option that asked for it; the source of routes where it is not there in time.
     pub async fn build_lb(config: config::Lb, read: reload::Read) -> Result<Self, BuildError> {
+        let again = reload::Source::of_lb(&config, read);
         let (registry, mut balancer) = (config.registry, config.lb);
         balancer.node = net::hostname();
         let registered = Registry::new();
@@ -54,7 +55,7 @@ impl Agent {
         let plan = Plan {
             config: balancer,
             inputs,
-            read,
+            again,
             counted: metrics,
         };
         agent.add_balancer(plan, shown, &registered)?;

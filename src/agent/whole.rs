@@ -43,7 +43,7 @@ struct Routing {
     lb: Option<lb::Config>,
     keys: config::registry::Overrides,
     register: config::registry::Register,
-    read: reload::Read,
+    again: reload::Source,
 }
 
 impl Agent {
@@ -52,6 +52,7 @@ impl Agent {
     /// # Errors
     /// The first part that cannot be built, with the option that asked for it.
     pub async fn build(config: config::Agent, read: reload::Read) -> Result<Self, BuildError> {
+        let again = reload::Source::of_agent(&config, read);
         let identity = Arc::new(identity(&config));
         let title = format!(
             "Lictor {} agent: node '{}', datacenter '{}', one server, everything in memory",
@@ -93,7 +94,7 @@ impl Agent {
             lb: config.lb,
             keys: config.overrides,
             register: config.register,
-            read,
+            again,
         };
         agent.balancer(routing, &core, stopped)?;
 
@@ -214,7 +215,7 @@ impl Agent {
         let plan = Plan {
             config: balancer,
             inputs,
-            read: config.read,
+            again: config.again,
             counted: metrics.clone(),
         };
         let shown = Shown {
