@@ -157,10 +157,8 @@ impl Router {
 
     fn take(&mut self, news: News) -> bool {
         let mut lines = Lines::default();
-        let mut matters = false;
-        if let Some(commands) = news.commands {
-            matters |= self.follow(commands);
-        }
+        let commanded = news.commands.is_some_and(|commands| self.follow(commands));
+        let mut matters = commanded;
         for Change { key, part } in news
             .picture
             .map_or_else(Vec::new, |picture| self.changes(picture))
@@ -173,6 +171,13 @@ impl Router {
             lines.came.extend(part.as_ref().and_then(Part::built_in_line));
             self.warn_of(old, part.as_ref());
             matters |= self.builder.put(&key, part);
+        }
+        if commanded {
+            // Asked of what is there now, so it is told with the command and not kept.
+            for command in self.builder.idle_commands() {
+                tracing::warn!(%command, "this route command names no target now");
+                self.gauges.noted_total.inc();
+            }
         }
         if matters {
             let table = self.swap();

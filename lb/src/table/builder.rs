@@ -171,6 +171,19 @@ impl Builder {
         [self.overrides.skipped.clone(), self.overrides.notes.clone()]
     }
 
+    /// Commands of weights that name no target now.
+    #[must_use]
+    pub fn idle_commands(&self) -> Vec<&str> {
+        let tagged = |source: &Source| {
+            self.tagged
+                .get(source)
+                .into_iter()
+                .flat_map(BTreeMap::values)
+                .collect()
+        };
+        self.overrides.idle(tagged)
+    }
+
     /// A route made anew of all who ask for it; `None` when nobody does.
     fn route(&self, source: &Source, place: &Place, before: Option<&Route>) -> Option<Route> {
         let tagged = self.tagged.get(source).into_iter().flat_map(BTreeMap::values);
