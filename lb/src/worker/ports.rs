@@ -295,6 +295,7 @@ impl Ports {
 
     /// Opens a claimed port on every worker.
     async fn open(&mut self, mut claimed: Claimed) -> io::Result<Port> {
+        self.warn_of(&claimed.offer.listener);
         claimed.sockets.iter().try_for_each(listen::listen)?;
         let port = Port {
             id: self.next,
@@ -313,6 +314,15 @@ impl Ports {
         };
         self.crew.tell(order).await;
         Ok(port)
+    }
+
+    /// Of what was surely meant otherwise, though it may be had.
+    fn warn_of(&self, listener: &Listener) {
+        if listener.proxy_header.is_some() && self.config.trusted.is_empty() {
+            // Each connection that this ends is counted.
+            tracing::warn!(addr = %listener.addr, "pxyproto=true, but proxy.trusted names nobody whose PROXY headers \
+                are believed: connections that begin with one are closed");
+        }
     }
 
     fn count(&self) {

@@ -23,7 +23,7 @@ fn of(proto: Proto) -> Listener {
 fn behind_a_proxy(config: &mut Config) {
     config.trusted = vec!["127.0.0.0/8".parse().unwrap()];
     for listener in &mut config.listeners {
-        listener.proxy_header = Some(Duration::from_millis(100));
+        listener.proxy_header = Some(Duration::from_secs(1));
     }
 }
 
