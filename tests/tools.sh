@@ -4,7 +4,7 @@
 set -eu
 
 # <program>:<Debian package>
-programs="curl:curl dig:bind9-dnsutils redis-cli:redis-tools ip:iproute2 unshare:util-linux flock:util-linux cc:gcc htpasswd:apache2-utils"
+programs="curl:curl dig:bind9-dnsutils redis-cli:redis-tools ip:iproute2 unshare:util-linux flock:util-linux cc:gcc htpasswd:apache2-utils openssl:openssl"
 
 missing=
 for pair in $programs; do
