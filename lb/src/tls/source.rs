@@ -68,7 +68,8 @@ pub(super) struct Source {
     look: Look,
     /// What was looked at once at least, with or without success.
     looked: watch::Sender<Looked>,
-    demands: Mutex<Option<mpsc::Receiver<Demand>>>,
+    /// Held by the task that answers them. One that begins anew waits for the one before to end.
+    demands: Option<tokio::sync::Mutex<mpsc::Receiver<Demand>>>,
     /// Where what is ordered is kept.
     shelf: Option<Shelf>,
 }
@@ -181,7 +182,7 @@ impl Source {
                 let (send, receive) = mpsc::channel(MAX_DEMANDS);
                 store.always_strict = true;
                 store.demand = Some(send);
-                demands = Some(receive);
+                demands = Some(tokio::sync::Mutex::new(receive));
             }
             CertKind::Acme(acme) => shelf = Some(acme::shelf(acme, kv).map_err(told)?),
             _ => {}
@@ -191,7 +192,7 @@ impl Source {
             store: Arc::new(store),
             look: Look::default(),
             looked: watch::Sender::default(),
-            demands: Mutex::new(demands),
+            demands,
             shelf,
         };
         source.check_first(provider).map_err(told)?;
@@ -327,15 +328,8 @@ fn start(
     let polled = |what| poll::run(source.clone(), what, context.clone(), end.clone());
     match &source.config.kind {
         CertKind::VaultPki(path) => {
-            let demands = source
-                .demands
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            if let Some(demands) = demands {
-                let pki = pki::Pki::new(source.clone(), path, context);
-                tasks.spawn(pki.run(demands, end.clone()));
-            }
+            let pki = pki::Pki::new(source.clone(), path, context);
+            tasks.spawn(pki.run(end.clone()));
         }
         CertKind::Acme(config) => {
             if let Some(shelf) = source.shelf.clone() {
