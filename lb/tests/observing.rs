@@ -8,6 +8,8 @@
 mod administering;
 #[path = "observing/balancer.rs"]
 mod balancer;
+#[path = "observing/encrypted.rs"]
+mod encrypted;
 #[path = "observing/logging.rs"]
 mod logging;
 #[path = "observing/metrics.rs"]

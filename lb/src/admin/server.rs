@@ -22,6 +22,8 @@ use crate::arrival::TlsFacts;
 const HEAD: Duration = Duration::from_secs(10);
 /// Connections served at once; more wait in the kernel.
 const MOST: usize = 256;
+/// A connection goes on no longer, so that clients who read nothing cannot keep all others out.
+const LIFE: Duration = Duration::from_secs(300);
 /// Largest head of a request.
 const MAX_HEAD: usize = 64 * 1024;
 /// Pause after an accept that failed for want of file descriptors.
@@ -109,6 +111,12 @@ where
         .max_header_size(MAX_HEAD)
         .max_buf_size(2 * MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
-    // A client that breaks off is its own affair.
-    let _ = connection.await;
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // A client that breaks off is its own affair.
+        _ = connection.as_mut() => return,
+        () = tokio::time::sleep(LIFE) => connection.as_mut().graceful_shutdown(),
+    }
+    // One that takes nothing of its answer shall not keep its place.
+    let _ = tokio::time::timeout(HEAD, connection).await;
 }
