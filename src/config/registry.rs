@@ -275,6 +275,11 @@ impl Consul {
         let token = token.or_else(|| read.variable("CONSUL_HTTP_TOKEN"));
         let monitors = read.value("registry.consul.serviceMonitors", values::number_from(i64::MIN));
         let tls = Tls::read(read);
+        if !https && tls != Tls::default() {
+            read.note(
+                "registry.consul.tls.* has no effect: registry.consul.addr does not begin with https://",
+            );
+        }
         Self {
             addr,
             tls: https.then_some(tls),
