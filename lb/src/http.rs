@@ -4,8 +4,10 @@
 //! connections and hand each request over in the form of HTTP/1.1. A request keeps the table it was looked up in,
 //! and its target, until its answer has ended.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Response;
 use hyper::body::Incoming;
@@ -13,6 +15,7 @@ use hyper::ext::Protocol;
 use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
@@ -21,6 +24,7 @@ use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
 use crate::policy::{Gate, Visit};
 use crate::table::{Asker, Options, Redirect, Route, Table};
+use crate::tls::ACME_PATH;
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
 
@@ -36,7 +40,7 @@ mod h1;
 mod h2;
 pub(crate) mod headers;
 mod host;
-mod path;
+pub(crate) mod path;
 mod patience;
 mod reply;
 mod sniff;
@@ -57,18 +61,27 @@ const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of a request.
 const MAX_HEADERS: usize = 128;
 
+/// Time that a client has at the stop for its first request. It connected in good faith, and unlike one that has been
+/// answered before it does not ask again elsewhere when its connection just ends.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
 /// A client's connection, as far as requests care.
 struct Client {
     worker: Rc<Worker>,
     arrival: Arrival,
     peer: Peer,
     tally: Rc<Tally>,
+    /// It has asked something, and when it first does.
+    asked: Cell<bool>,
+    first: Notify,
 }
 
 /// What became of a request that was not refused.
 enum Outcome {
     Answer(Response<Incoming>, Lease, Wish),
     Redirect(StatusCode, HeaderValue),
+    /// What an ACME authority looks for.
+    Proof(Arc<str>),
     Switch(Response<Incoming>, OnUpgrade),
 }
 
@@ -96,8 +109,12 @@ impl Answered {
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: impl Stream, arrival: Arrival) {
     let config = worker.config();
     let patience = Patience::new(&listener, &config.edge, Instant::now());
+    let stopped = async {
+        arrival.stop.cancelled().await;
+        tokio::time::sleep(FIRST_WORD).await;
+    };
     let begun = tokio::select! {
-        () = arrival.stop.cancelled() => None,
+        () = stopped => None,
         begun = begin(stream, &arrival, &patience) => begun,
     };
     let Some((is_h2, stream)) = begun else { return };
@@ -110,6 +127,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
     let client = Rc::new(Client {
         peer: Peer::new(&arrival, trusted, &gate.policy.stamp),
         tally: Rc::default(),
+        asked: Cell::default(),
+        first: Notify::new(),
         arrival,
         worker,
     });
@@ -138,6 +157,22 @@ struct Wanted<'a> {
 }
 
 impl Client {
+    /// A request has come.
+    fn asks(&self) {
+        if !self.asked.replace(true) {
+            self.first.notify_one();
+        }
+    }
+
+    /// Resolves when no further request is wanted: at the stop, or once the first one has come then.
+    async fn stopped(&self) {
+        self.arrival.stop.cancelled().await;
+        if !self.asked.get() {
+            // Late or not, that was its time.
+            let _ = timeout(FIRST_WORD, self.first.notified()).await;
+        }
+    }
+
     /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`.
     async fn answer(&self, admitted: Result<(), Refusal>, parts: Parts, body: Incoming) -> Answered {
         let mut exchange = Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.tally.clone());
@@ -147,7 +182,10 @@ impl Client {
         let is_call = grpc::is_call(parts.version, &parts.headers);
         let version = parts.version;
         let outcome = match admitted {
-            Ok(()) => self.forward(parts, body, &mut exchange).await,
+            Ok(()) => match self.proof(&parts).await {
+                Some(text) => Ok(Outcome::Proof(text)),
+                None => self.forward(parts, body, &mut exchange).await,
+            },
             Err(refusal) => Err(refusal),
         };
         match outcome {
@@ -157,12 +195,23 @@ impl Client {
             Ok(Outcome::Redirect(status, location)) => {
                 Answered::of(self.redirect(status, location, exchange))
             }
+            Ok(Outcome::Proof(text)) => Answered::of(self.prove(&text, exchange)),
             Ok(Outcome::Switch(answer, client)) => switch(answer, client, version, exchange),
             Err(refusal) => Answered {
                 is_last: refusal.ends_connection(),
                 ..Answered::of(self.refuse(&refusal, is_call, exchange))
             },
         }
+    }
+
+    /// What an ACME authority looks for, if that is what is asked for.
+    async fn proof(&self, request: &Parts) -> Option<Arc<str>> {
+        let path = request.uri.path();
+        if !path.starts_with(ACME_PATH) {
+            return None;
+        }
+        let host = host_of(request).ok()?;
+        self.worker.stores.challenges().http(&host, path).await
     }
 
     /// The life of a request: wanted, looked up, prepared, sent.
@@ -187,6 +236,7 @@ impl Client {
             headers: Some(&request.headers),
             random: &rand::random::<u64>,
         };
+        exchange.routed(route);
         let choice = route.choice(&config.strategy, &asker);
         let target = self
             .worker
@@ -197,6 +247,7 @@ impl Client {
         let is_connect = request.extensions.get::<Protocol>().is_some();
         let gate = self.worker.gate();
         let client = self.prepare(&mut request, &gate, origin, &wanted.host);
+        exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
         let wish = Wish::of(&request.method, &request.headers);
         let visit = Visit {

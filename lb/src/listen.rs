@@ -4,10 +4,8 @@
 //! and no accepted one ever changes its core. That option also lets another process of the same user
 //! share a port in silence, so a port is first claimed without it: a taken port is an error, always.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
@@ -115,25 +113,27 @@ pub(crate) async fn accept(listener: &TcpListener, on_error: impl Fn(&io::Error)
     }
 }
 
-/// Connections that wait to be accepted at this moment: closing the listener would reset them.
-pub(crate) async fn waiting(listener: &TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+/// Connections that wait to be accepted at this moment: closing the listener would reset them. The system is asked
+/// itself, since the runtime does not know yet of those that came a moment ago.
+pub(crate) fn waiting(listener: &TcpListener) -> Vec<(TcpStream, SocketAddr)> {
+    let listener = SockRef::from(listener);
     let mut waiting = Vec::new();
-    poll_fn(|cx| {
-        // More than the queue holds have come since.
-        while waiting.len() < BACKLOG as usize {
-            match listener.poll_accept(cx) {
-                Poll::Ready(Ok((stream, addr))) => {
-                    prepare(&stream);
-                    waiting.push((stream, addr));
-                }
-                Poll::Ready(Err(error)) if is_of_one_connection(&error) => {}
-                Poll::Ready(Err(_)) | Poll::Pending => break,
-            }
+    // More than the queue holds have come since.
+    for _ in 0..BACKLOG {
+        match listener.accept() {
+            Ok((socket, addr)) => waiting.extend(taken(socket).ok().zip(addr.as_socket())),
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => break,
         }
-        Poll::Ready(())
-    })
-    .await;
+    }
     waiting
+}
+
+fn taken(socket: Socket) -> io::Result<TcpStream> {
+    socket.set_nonblocking(true)?;
+    let stream = TcpStream::from_std(socket.into())?;
+    prepare(&stream);
+    Ok(stream)
 }
 
 fn prepare(stream: &TcpStream) {

@@ -78,6 +78,7 @@ impl Visit<'_> {
         let table = self.worker.table();
         let Some(route) = self.route(&table).filter(|route| !route.targets.is_empty()) else {
             counts.no_route.add(1);
+            self.decline(&client);
             tracing::debug!(client = %self.arrival.client, addr = %self.arrival.local, key = ?self.key,
                 "no route for a TCP connection");
             return;
@@ -105,6 +106,15 @@ impl Visit<'_> {
             () = tally.meter.silence(self.listener.read_timeout, self.listener.write_timeout) => {
                 tracing::debug!(target = %target.addr, "TCP connection closed after silence");
             }
+        }
+    }
+
+    /// Tells a TLS client why its connection ends, as far as that can be said at once (RFC 6066, section 3).
+    fn decline(&self, client: &Client) {
+        /// A fatal alert: unrecognized_name.
+        const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+        if let (Key::Name(_), Client::Plain(socket)) = (&self.key, client) {
+            socket.say(&ALERT);
         }
     }
 

@@ -40,6 +40,7 @@ use crate::policy::{Gate, Policy};
 use crate::table::{Choice, Route, Table, Target};
 use crate::tcp::Spares;
 use crate::tls::Stores;
+use crate::trace::{Tracer, Traces};
 use crate::upstream::{Limits, Upstream};
 
 pub(crate) use door::bury;
@@ -57,6 +58,7 @@ pub(crate) struct Shared {
     pub table: Arc<ArcSwap<Table>>,
     pub metrics: Arc<Metrics>,
     pub access_log: Option<AccessLog>,
+    pub traces: Option<Traces>,
     /// What `proto=prometheus` shows.
     pub registry: Registry,
     pub stores: Stores,
@@ -73,10 +75,12 @@ pub(crate) struct Worker {
     pub counters: Arc<Counters>,
     pub upstream: Rc<Upstream>,
     pub log: Option<Lines>,
+    pub tracer: Option<Tracer>,
     /// The whole balancer stops.
     pub stop: CancellationToken,
     /// What TCP connections borrow.
     pub spares: Spares,
+    pub stores: Stores,
     guests: Guests,
     registry: Registry,
     /// What it has seen of targets.
@@ -96,7 +100,7 @@ impl Worker {
     fn new(number: usize, shared: Shared, stop: CancellationToken) -> Self {
         let config = &shared.config;
         let watch = Rc::new(Watch::new(shared.outliers.clone()));
-        let upstream = Upstream::new(Limits::of(config), shared.stores, watch.clone());
+        let upstream = Upstream::new(Limits::of(config), shared.stores.clone(), watch.clone());
         let budget = Budget::new(config.retries.budget, Instant::now());
         Self {
             number,
@@ -107,8 +111,10 @@ impl Worker {
             outliers: shared.outliers,
             budget: RefCell::new(budget),
             log: shared.access_log.map(|log| log.lines()),
+            tracer: shared.traces.map(|traces| traces.tracer()),
             stop,
             spares: Spares::default(),
+            stores: shared.stores,
             guests: Guests::default(),
             registry: shared.registry,
             table: RefCell::new(Cache::new(shared.table)),
@@ -185,6 +191,9 @@ impl Worker {
             tick.tick().await;
             if let Some(log) = &self.log {
                 log.flush();
+            }
+            if let Some(tracer) = &self.tracer {
+                tracer.flush();
             }
             let table = self.table();
             let wanted = |authority: &str| table.leads_to(authority);

@@ -47,6 +47,19 @@ impl Socket {
         self.seen.advance(length.min(self.seen.len()));
     }
 
+    /// Last words, which are lost where there is no room for them. What the client has sent meanwhile is read first, since
+    /// closing on unread bytes would take the words back.
+    pub(crate) fn say(&self, words: &[u8]) {
+        let mut unread = [0; 4096];
+        // Who sends without end hears nothing.
+        for _ in 0..16 {
+            if !self.stream.try_read(&mut unread).is_ok_and(|length| length > 0) {
+                break;
+            }
+        }
+        let _ = self.stream.try_write(words);
+    }
+
     /// The connection, and what was read of it.
     pub(crate) fn into_parts(self) -> (TcpStream, BytesMut) {
         (self.stream, self.seen)

@@ -313,12 +313,18 @@ pub(crate) fn path_for<'a>(encoded: &'a str, options: &Options) -> Result<Cow<'a
 /// Path and query for the target.
 pub(crate) fn rewritten(sent: &Uri, path: &str, target: &Target) -> Result<Uri, Refusal> {
     let path = path_for(path, &target.options)?;
-    if path == sent.path()
+    // The query of the destination comes first, as in fabio.
+    let query = match (target.query(), sent.query()) {
+        (Some(own), Some(sent)) if !sent.is_empty() => Some(Cow::Owned(format!("{own}&{sent}"))),
+        (own, sent) => own.or(sent).map(Cow::Borrowed),
+    };
+    if target.query().is_none()
+        && path == sent.path()
         && let Some(unchanged) = sent.path_and_query()
     {
         return Ok(Uri::from(unchanged.clone()));
     }
-    let rewritten = match sent.query() {
+    let rewritten = match query {
         Some(query) => PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{path}?{query}"))),
         None => PathAndQuery::from_maybe_shared(bytes::Bytes::from(path.into_owned())),
     };

@@ -35,7 +35,6 @@ struct Connection {
 
 /// Serves it until either side ends it, it idles too long, or it shall stop and its request is answered.
 pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience: Patience) {
-    let stop = client.arrival.stop.clone();
     let stream = Watched::new(stream);
     let shared = Rc::new(Connection {
         framing: stream.framing(),
@@ -51,6 +50,7 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
+    let mut stopped = std::pin::pin!(client.stopped());
     let mut tick = interval(patience.tick());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining = false;
@@ -58,7 +58,7 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
         tokio::select! {
             // In this order, so that no answer is written after the stop without saying that it is the last.
             biased;
-            () = stop.cancelled(), if !draining => {
+            () = &mut stopped, if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -113,6 +113,7 @@ impl Connection {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        self.client.asks();
         let number = self.begun.replace(self.begun.get() + 1);
         let (parts, body) = request.into_parts();
         let admitted = if self.framing.is_ambiguous(number) {

@@ -87,7 +87,6 @@ struct Connection {
 /// Serves it until either side ends it, it idles too long, it is a flood, or it shall stop and its requests are
 /// answered.
 pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience: Patience) {
-    let stop = client.arrival.stop.clone();
     let stream = Framed::new(stream, Instant::now());
     let shared = Rc::new(Connection {
         frames: stream.frames(),
@@ -103,13 +102,14 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
     let connection = builder(shared.tasks.clone(), client.worker.config().edge.streams)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
+    let mut stopped = std::pin::pin!(client.stopped());
     let mut tick = interval(patience.tick());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining = false;
     loop {
         tokio::select! {
             biased;
-            () = stop.cancelled(), if !draining => {
+            () = &mut stopped, if !draining => {
                 draining = true;
                 connection.as_mut().graceful_shutdown();
             }
@@ -182,6 +182,7 @@ impl Connection {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+        self.client.asks();
         self.begun.set(self.begun.get() + 1);
         let (mut parts, body) = request.into_parts();
         let admitted = as_of_http_1(&mut parts);

@@ -4,7 +4,7 @@
 //! connection. A door that closes takes in whoever has knocked before, and then waits for those inside: without end
 //! where only the listener goes, until `proxy.shutdownwait` is over where the process does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -30,6 +30,8 @@ use crate::{http, listen, tls};
 /// written may leave.
 const FAREWELL: Duration = Duration::from_millis(200);
 
+/// A trouble that lasts is told this often.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// For a handshake that may take as long as it likes.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -46,9 +48,13 @@ impl Door {
     pub(super) async fn run(self: Rc<Self>, worker: Rc<Worker>, tcp: TcpListener) {
         let mut connections = JoinSet::new();
         let counters = worker.counters.clone();
+        let said = Cell::new(None::<Instant>);
         let on_error = |error: &io::Error| {
             counters.doors.accept_errors.add(1);
-            tracing::warn!(%error, "accepting connections fails, trying again");
+            if said.get().is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+                said.set(Some(Instant::now()));
+                tracing::warn!(%error, "accepting connections fails, trying again");
+            }
         };
         loop {
             tokio::select! {
@@ -59,7 +65,7 @@ impl Door {
                 () = self.halt.cancelled() => break,
             }
         }
-        for (stream, peer) in listen::waiting(&tcp).await {
+        for (stream, peer) in listen::waiting(&tcp) {
             connections.spawn_local(self.clone().connection(worker.clone(), stream, peer));
         }
         drop(tcp);

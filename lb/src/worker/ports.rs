@@ -21,6 +21,7 @@ use crate::table::Table;
 use crate::tls::{Acceptor, Alpn, Stores, TlsError};
 
 mod changes;
+mod lasting;
 
 /// A port that is taken may be free again without any route changing.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -294,6 +295,7 @@ impl Ports {
 
     /// Opens a claimed port on every worker.
     async fn open(&mut self, mut claimed: Claimed) -> io::Result<Port> {
+        self.warn_of(&claimed.offer.listener);
         claimed.sockets.iter().try_for_each(listen::listen)?;
         let port = Port {
             id: self.next,
@@ -314,6 +316,15 @@ impl Ports {
         Ok(port)
     }
 
+    /// Of what was surely meant otherwise, though it may be had.
+    fn warn_of(&self, listener: &Listener) {
+        if listener.proxy_header.is_some() && self.config.trusted.is_empty() {
+            // Each connection that this ends is counted.
+            tracing::warn!(addr = %listener.addr, "pxyproto=true, but proxy.trusted names nobody whose PROXY headers \
+                are believed: connections that begin with one are closed");
+        }
+    }
+
     fn count(&self) {
         let open = self.fixed.len() + self.dynamic.len();
         self.shared.metrics.ports.open.set(open as u64);
@@ -325,7 +336,9 @@ impl Ports {
         let Some(Offer { listener, .. }) = self.following.first() else {
             return std::future::pending().await;
         };
-        let Some(looked) = self.looked else { return };
+        let Some(looked) = self.looked else {
+            return swapped.mark_unchanged();
+        };
         let pause = listener.refresh.unwrap_or_default();
         sleep_until(looked + pause).await;
         let again = looked + AGAIN.max(pause);

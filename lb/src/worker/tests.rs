@@ -2,14 +2,18 @@
 //! read by hand.
 
 mod harness;
+mod secure;
 
 mod clients;
 mod drain;
 mod failing;
 mod h2;
 mod hostile;
+mod listening;
 mod policy;
+mod proof;
 mod proxying;
+mod real;
 mod reloading;
 mod retrying;
 mod smuggling;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::lasting;
 use super::{Claimed, ListenError, Offer, Port, Ports, ReloadError};
 use crate::config::{Config, Listener};
 use crate::policy::Policy;
@@ -42,6 +43,7 @@ impl Ports {
         self.adopt(policy);
         self.put_in_place(next.places, &mut lines).await;
         self.follow_with(next.following).await;
+        lines.extend(lasting::lines(&self.shared.config, &config));
         Ok(lines)
     }
 

@@ -1,5 +1,6 @@
 //! Ports, stops, table changes and panics: who is served to the end, and who is not served any more.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::channel;
@@ -59,6 +60,79 @@ fn what_outlasts_the_shutdown_wait_is_cut() {
     assert!(start.elapsed() < DEADLINE / 2);
     assert!(client.answer().is_none());
     assert_eq!(balancer.metric("client_gone_total"), 1);
+}
+
+#[test]
+fn a_stop_ends_at_once_where_nothing_is_open_and_cuts_tcp_at_the_deadline() {
+    let server = Server::speaking(|mut stream, _| {
+        let mut one = [0];
+        while stream.read_exact(&mut one).is_ok() && stream.write_all(&one).is_ok() {}
+    });
+    let on_tcp = |wait: Duration| {
+        move |config: &mut crate::Config| {
+            config.listeners = vec![Listener::tcp("127.0.0.1:0".parse().unwrap())];
+            config.shutdown_wait = wait;
+        }
+    };
+    let routed_to = |balancer: &Balancer| {
+        let tag = format!("urlprefix-:{} proto=tcp", balancer.addr.port());
+        [routed("db", server.addr, tag)]
+    };
+    let mut balancer = Balancer::with(on_tcp(DEADLINE), &[]);
+    balancer.route(&routed_to(&balancer));
+    let mut client = balancer.connect();
+    client.write("x");
+    assert_eq!(client.read(1), "x");
+    drop(client);
+    until("it has left", || balancer.metric("tcp_connections") == 0);
+    let start = Instant::now();
+    balancer.end();
+    assert!(start.elapsed() < DEADLINE / 4);
+
+    let mut balancer = Balancer::with(on_tcp(Duration::from_millis(500)), &[]);
+    balancer.route(&routed_to(&balancer));
+    let mut client = balancer.connect();
+    client.write("x");
+    assert_eq!(client.read(1), "x");
+    let start = Instant::now();
+    balancer.stop.cancel();
+    until("the port is closed", || {
+        TcpStream::connect(balancer.addr).is_err()
+    });
+    client.write("y");
+    assert_eq!(client.read(1), "y", "until the deadline it goes on");
+    balancer.end();
+    assert!((DEADLINE / 40..DEADLINE / 2).contains(&start.elapsed()));
+    assert_eq!(client.rest(), "");
+}
+
+#[test]
+fn an_answer_that_is_written_leaves_even_without_a_shutdown_wait() {
+    let (server, answer) = patient();
+    let none = |config: &mut crate::Config| config.shutdown_wait = Duration::ZERO;
+    let mut balancer = Balancer::with(none, &[routed("web", server.addr, "urlprefix-/")]);
+    let mut client = balancer.connect();
+    client.write(GET);
+    until("the request is running", || server.seen().len() == 1);
+    answer.send(()).unwrap();
+    balancer.end();
+    assert_eq!(client.answer().unwrap().body, "finished");
+}
+
+#[test]
+fn a_client_that_came_just_before_the_stop_is_answered() {
+    let server = Server::saying("x");
+    let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    let mut clients: Vec<Client> = (0..20).map(|_| balancer.connect()).collect();
+    balancer.stop.cancel();
+    for client in &mut clients {
+        let answer = client.ask(GET);
+        assert_eq!(
+            (answer.status(), answer.header("connection")),
+            (200, vec!["close"])
+        );
+    }
+    balancer.end();
 }
 
 #[test]

@@ -101,7 +101,6 @@ pub(super) struct Balancer {
     /// Of the first listener.
     pub addr: SocketAddr,
     /// Of all that have one.
-    #[allow(dead_code, reason = "tests of several listeners are to come")]
     pub bound: Vec<SocketAddr>,
     pub reloader: Reloader,
     pub stop: CancellationToken,
@@ -146,9 +145,10 @@ impl Balancer {
             table,
             metrics: metrics.clone(),
             access_log,
+            traces: None,
             registry: Registry::new(),
-            stores,
             outliers: Arc::new(Outliers::new(config.outliers)),
+            stores: stores.clone(),
             policy: Arc::new(Policy::new(&config).unwrap()),
             no_route: no_route.subscribe(),
         };
@@ -171,9 +171,17 @@ impl Balancer {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(workers.run(shared, swapped, stop))
+            runtime.block_on(async {
+                tokio::spawn(stores.run(stop.clone()));
+                workers.run(shared, swapped, stop).await
+            })
         }));
         balancer
+    }
+
+    /// Replaces the route commands.
+    pub fn command(&mut self, commands: &str) {
+        self.router.command(commands.into());
     }
 
     /// Replaces the table.
@@ -329,17 +337,22 @@ fn read_message(reader: &mut BufReader<TcpStream>, has_body: bool) -> Option<Ans
 /// A client that writes what it likes.
 pub(super) struct Client(BufReader<TcpStream>);
 
+/// A connection; the listener may be opening just now.
+pub(super) fn dial(addr: SocketAddr) -> TcpStream {
+    let connected = || TcpStream::connect_timeout(&addr, DEADLINE).ok();
+    let mut stream = connected();
+    until("connecting", || {
+        stream = stream.take().or_else(connected);
+        stream.is_some()
+    });
+    let stream = stream.unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
 impl Client {
     pub fn to(addr: SocketAddr) -> Self {
-        let connected = || TcpStream::connect_timeout(&addr, DEADLINE).ok();
-        let mut stream = connected();
-        until("connecting", || {
-            stream = stream.take().or_else(connected);
-            stream.is_some()
-        });
-        let stream = stream.unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        Self(BufReader::new(stream))
+        Self(BufReader::new(dial(addr)))
     }
 
     pub fn write(&mut self, bytes: &str) {
