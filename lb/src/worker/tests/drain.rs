@@ -125,8 +125,10 @@ fn a_client_that_came_just_before_the_stop_is_answered() {
     let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
     let mut clients: Vec<Client> = (0..20).map(|_| balancer.connect()).collect();
     balancer.stop.cancel();
+    // All at once: each has only a moment.
+    clients.iter_mut().for_each(|client| client.write(GET));
     for client in &mut clients {
-        let answer = client.ask(GET);
+        let answer = client.answer().expect("an answer");
         assert_eq!(
             (answer.status(), answer.header("connection")),
             (200, vec!["close"])
