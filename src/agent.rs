@@ -12,13 +12,15 @@ use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use catalog::Picture;
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+use crate::feed;
+use crate::feed::presence::{self, Presence};
 use crate::net;
+use crate::reload::{self, Reload};
 use crate::task::{self, Died, Task, Tasks};
 
 /// How long stopping may take beyond what the balancer needs to drain.
@@ -32,6 +34,24 @@ pub struct Agent {
     notes: Vec<String>,
     parts: Vec<Part>,
     stop_limit: Duration,
+}
+
+/// What the balancer is made of.
+struct Plan {
+    config: lb::Config,
+    inputs: lb::Inputs,
+    /// Reads its configuration again.
+    again: reload::Source,
+    counted: feed::metrics::Metrics,
+}
+
+/// How and where the balancer shows itself.
+struct Shown {
+    register: config::registry::Register,
+    registry: presence::Registry,
+    /// An address others reach this host at.
+    host: IpAddr,
+    metrics: feed::metrics::Metrics,
 }
 
 /// Starts one task.
@@ -89,21 +109,64 @@ impl Agent {
         }
     }
 
-    /// Adds the balancer, which every kind of agent but a lone registrator may have.
+    /// Adds the balancer, which every kind of agent but a lone registrator may have, and its entries in a catalog, which
+    /// go before it does.
     fn add_balancer(
         &mut self,
-        config: lb::Config,
-        instances: watch::Receiver<Picture>,
+        plan: Plan,
+        shown: Option<Shown>,
         metrics: &Registry,
     ) -> Result<(), BuildError> {
+        let Plan {
+            config,
+            inputs,
+            again,
+            counted,
+        } = plan;
         self.stop_limit += config.grace + config.shutdown_wait;
-        let balancer = config.build(lb::Inputs::of(instances), metrics);
+        let admin_over_tls = config.ui.as_ref().is_some_and(|ui| ui.listener.tls.is_some());
+        let (node, datacenter) = (config.node.clone(), config.datacenter.clone());
+        let (ask, requests) = mpsc::channel(1);
+        let inputs = lb::Inputs {
+            reload: Some(ask),
+            ..inputs
+        };
+        let balancer = config.build(inputs, metrics);
         let balancer = balancer.map_err(|error| BuildError::of("balancer", &error))?;
+        let fill_in = move |config: &mut lb::Config| {
+            config.node.clone_from(&node);
+            config.datacenter.clone_from(&datacenter);
+        };
+        let reload = Reload::new(again, balancer.reloader(), Box::new(fill_in), requests, counted);
+        let reload = reload.map_err(|error| BuildError::of("signals", &error))?;
+        self.part(Task::Reload, |stop| reload.run(stop));
+        let mut admin = None;
         for lb::Bound { what, addr } in balancer.bound() {
             match what {
-                "ui" => self.bound(what, addr),
+                "ui" => {
+                    admin = Some(addr);
+                    self.bound(what, addr);
+                }
                 proto => self.bound("proxy", format_args!("{addr} ({proto})")),
             }
+        }
+        match (shown, admin) {
+            (Some(shown), Some(admin)) => {
+                let known = presence::Balancer {
+                    admin: (admin, admin_over_tls),
+                    host: (shown.host, net::hostname()),
+                    names: balancer.names(),
+                    ready: balancer.ready(),
+                };
+                let presence = Presence::new(shown.register, known, shown.registry, shown.metrics);
+                self.part(Task::Presence, |stop| presence.run(stop));
+            }
+            // It could not be checked.
+            (Some(shown), None) if shown.register.enabled => {
+                self.notes
+                    .push("the balancer is not registered: it has no admin server (ui.addr)".to_owned());
+            }
+            _ => {}
         }
         self.part(Task::Balancer, |stop| balancer.run(stop));
         Ok(())

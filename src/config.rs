@@ -66,11 +66,9 @@ pub struct Agent {
     /// The balancer; `None`: switched off.
     pub lb: Option<lb::Config>,
     /// What the key-value store holds for the balancer.
-    #[allow(dead_code, reason = "read by whoever feeds the balancer")]
     pub overrides: Overrides,
-    /// The balancer as a service; `None`: it is none.
-    #[allow(dead_code, reason = "read by whoever feeds the balancer")]
-    pub register: Option<Register>,
+    /// The balancer as a service.
+    pub register: Register,
     /// The registrator; `None`: switched off.
     pub registrator: Option<Containers>,
     /// What the user should hear at start: options without effect, and why.

@@ -5,18 +5,25 @@
 //! the catalog of this host's containers that exist but do not run: it answers 503 for them, where
 //! the catalog, which lists what runs, has nothing to say.
 
+mod kv;
+
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use catalog::check::{CONTAINER_PREFIX, CheckSpec, Definition};
 use catalog::service::META_PORT;
-use catalog::{Check, Instance, InstanceKey, Picture, Registration, Service, ServiceSpec, Status};
+use catalog::{
+    Check, Index, Instance, InstanceKey, Picture, Registration, Service, ServiceSpec, State, Status,
+};
 use imbl::ordmap::DiffItem;
 use registrator::registry::{Error, Registry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::kv::StoreKv;
+use crate::config::registry::Overrides;
+use crate::feed::{self, Outs, texts};
 use crate::identity::Identity;
 use crate::leader::CONSUL_SERVICE;
 use crate::local::Local;
@@ -105,7 +112,10 @@ pub type Stopped = watch::Receiver<Arc<[Registration]>>;
 pub struct Feed {
     store: Store,
     stopped: Stopped,
-    out: watch::Sender<Picture>,
+    outs: Outs,
+    keys: Overrides,
+    /// Indexes of what was last told of the keys.
+    told: (Index, Index),
     projection: Projection,
     /// What `resting` was made from.
     last_rest: Arc<[Registration]>,
@@ -115,29 +125,36 @@ pub struct Feed {
 
 impl Feed {
     /// Follows `store` and `stopped`. Routable is what has a tag that starts with `tag_prefix`, or
-    /// the container port that the registrator noted.
+    /// the container port that the registrator noted; `keys` are where people write to the balancer.
     pub fn new(
         store: Store,
         stopped: Stopped,
         identity: Arc<Identity>,
         tag_prefix: String,
-    ) -> (Self, watch::Receiver<Picture>) {
-        let (out, pictures) = watch::channel(Picture::new());
+        keys: Overrides,
+    ) -> (Self, lb::Inputs) {
+        let (outs, inputs) = Outs::new();
         let projection = Projection {
             tag_prefix,
             seen: Picture::new(),
             routable: Picture::new(),
         };
+        let inputs = lb::Inputs {
+            kv: Some(Arc::new(StoreKv::new(store.clone()))),
+            ..inputs
+        };
         let feed = Self {
             store,
             stopped,
-            out,
+            outs,
+            keys,
+            told: (0, 0),
             projection,
             last_rest: [].into(),
             resting: Picture::new(),
             identity,
         };
-        (feed, pictures)
+        (feed, inputs)
     }
 
     /// Publishes a picture at every change, until `stop`.
@@ -152,21 +169,40 @@ impl Feed {
                 () = stop.cancelled() => return Ok(()),
             }
             let state = states.borrow_and_update().clone();
-            self.look(state.picture());
+            self.look(&state);
         }
     }
 
     /// Publishes what there is to be seen now, if it differs from what was seen last.
-    fn look(&mut self, picture: &Picture) {
+    fn look(&mut self, state: &State) {
         self.rest();
-        self.projection.advance(picture);
+        self.read_keys(state);
+        self.projection.advance(state.picture());
         // Of an id that runs and rests, say a container made anew under its old name, the first counts.
         let shown = self.projection.routable.clone().union(self.resting.clone());
-        self.out.send_if_modified(|last| {
+        self.outs.instances.send_if_modified(|last| {
             let changed = !same(last, &shown);
             *last = shown;
             changed
         });
+        self.outs
+            .known
+            .send_if_modified(|known| !std::mem::replace(known, true));
+    }
+
+    /// Reads again what people wrote, where its index has moved.
+    fn read_keys(&mut self, state: &State) {
+        let commands = state.kv_under(&self.keys.routes);
+        let page = state.kv_under(&self.keys.no_route);
+        let told = std::mem::replace(&mut self.told, (commands.index, page.index));
+        if told.0 != commands.index {
+            let text = texts::commands(&self.keys.routes, entries(&commands.rows));
+            feed::tell(&self.outs.overrides, text);
+        }
+        if told.1 != page.index {
+            let text = texts::page(&self.keys.no_route, entries(&page.rows));
+            feed::tell(&self.outs.no_route, text);
+        }
     }
 
     /// Renews the instances of containers at rest, if the registrator has looked again.
@@ -224,8 +260,13 @@ impl Projection {
             .tags
             .iter()
             .any(|tag| tag.trim_start().starts_with(&self.tag_prefix));
-        tagged || spec.meta.contains_key(META_PORT)
+        // What stands beside a service to speak TLS for it repeats the service's tags, and is not the service.
+        spec.kind.is_empty() && (tagged || spec.meta.contains_key(META_PORT))
     }
+}
+
+fn entries(rows: &[Arc<catalog::kv::Entry>]) -> impl Iterator<Item = (&str, &[u8])> {
+    rows.iter().map(|entry| (&*entry.key, &*entry.value))
 }
 
 /// Whether two pictures show the very same instances.

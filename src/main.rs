@@ -15,6 +15,8 @@
 //! | `http.rs` | the table of endpoints; one file a family below it |
 //! | `dns.rs` | sockets; the pure answer below it |
 //! | `embed.rs` | the in-process halves of both doors |
+//! | `reload.rs` | the configuration, read again |
+//! | `feed.rs` | other sources of routes; the balancer in a catalog |
 //! | `fetch.rs` | one GET, for configuration behind a URL |
 //! | `identity.rs` `net.rs` `limits.rs` `telemetry.rs` | who we are, where others reach us, what we may have, logs |
 
@@ -24,6 +26,7 @@ mod cli;
 mod config;
 mod dns;
 mod embed;
+mod feed;
 mod fetch;
 mod http;
 mod identity;
@@ -31,6 +34,7 @@ mod leader;
 mod limits;
 mod local;
 mod net;
+mod reload;
 mod store;
 mod sync;
 mod task;
@@ -54,8 +58,9 @@ fn main() -> ExitCode {
     // A variable that is not text configures nothing.
     let env = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let outcome = match cli::parse(&args, &env.collect(), &config::machine::Here) {
-        Ok(invocation) => run(invocation),
+    let env = env.collect();
+    let outcome = match cli::parse(&args, &env, &config::machine::Here) {
+        Ok(invocation) => run(invocation, reload::from_command_line(args, env)),
         Err(Usage {
             text,
             code,
@@ -81,7 +86,7 @@ fn main() -> ExitCode {
     ExitCode::from(outcome.code)
 }
 
-fn run(invocation: Invocation) -> Outcome {
+fn run(invocation: Invocation, read: reload::Read) -> Outcome {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("cannot start threads: {error}")),
@@ -95,11 +100,11 @@ fn run(invocation: Invocation) -> Outcome {
             Invocation::Client(call) => cli::client::run(*call).await,
             Invocation::Agent(config) => {
                 telemetry::start(config.log_level);
-                serve(Agent::build(*config).await).await
+                serve(Agent::build(*config, read).await).await
             }
             Invocation::Lb(config) => {
                 telemetry::start(config.log_level);
-                serve(Agent::build_lb(*config)).await
+                serve(Agent::build_lb(*config, read).await).await
             }
             Invocation::Registrator(config) => {
                 telemetry::start(config.log_level);

@@ -13,6 +13,10 @@ use tokio_util::sync::CancellationToken;
 /// Every task of the process. The order is that of stopping: traffic first, truth last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
+    /// Requests to read the configuration again.
+    Reload,
+    /// The balancer's own entries in a catalog.
+    Presence,
     /// Listeners, routing table and connections of the balancer.
     Balancer,
     /// Pictures of the catalog on their way to the balancer.
@@ -34,6 +38,8 @@ pub enum Task {
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Reload => "reload",
+            Self::Presence => "presence",
             Self::Balancer => "balancer",
             Self::Feed => "feed",
             Self::Registrator => "registrator",
@@ -134,12 +140,16 @@ impl Tasks {
     }
 }
 
-/// Resolves at SIGINT or SIGTERM, and says which.
+/// Resolves at SIGINT or SIGTERM, and says which. From then on SIGHUP ends nothing: who reads a configuration again
+/// listens for it as well, and where nobody does, nothing is what it shall do.
 pub async fn stop_signal() -> &'static str {
     use tokio::signal::unix::{SignalKind, signal};
-    let streams = signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
+    let streams = signal(SignalKind::interrupt()).and_then(|int| {
+        let hangup = signal(SignalKind::hangup())?;
+        Ok((int, signal(SignalKind::terminate())?, hangup))
+    });
     match streams {
-        Ok((mut interrupt, mut terminate)) => tokio::select! {
+        Ok((mut interrupt, mut terminate, _hangup)) => tokio::select! {
             _ = interrupt.recv() => "SIGINT",
             _ = terminate.recv() => "SIGTERM",
         },

@@ -7,6 +7,7 @@ mod agent;
 mod cut;
 mod engine;
 pub(crate) mod http;
+pub(crate) mod mixed;
 mod own_engine;
 mod traffic;
 

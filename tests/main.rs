@@ -11,11 +11,15 @@ mod compat;
 mod dns;
 /// `docker stop` and `docker kill` under traffic.
 mod drain;
+/// A foreign catalog as the source of routes, its loss and return; files; the balancer as a service.
+mod feed;
 /// Containers come, go and show in the catalog; an engine that is missing or comes late.
 mod registration;
 /// Three hundred containers, a cut event stream and an engine that restarts.
 mod restart;
 /// Bad input of every kind gets its clear error and harms nobody else.
 mod robustness;
+/// Every instance replaced, ten times, under mixed load.
+mod rolling;
 /// Host names and tags lead to containers.
 mod routing;

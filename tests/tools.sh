@@ -4,7 +4,7 @@
 set -eu
 
 # <program>:<Debian package>
-programs="curl:curl dig:bind9-dnsutils redis-cli:redis-tools redis-server:redis-server haproxy:haproxy openssl:openssl ip:iproute2 unshare:util-linux flock:util-linux cc:gcc htpasswd:apache2-utils"
+programs="curl:curl dig:bind9-dnsutils redis-cli:redis-tools redis-server:redis-server haproxy:haproxy openssl:openssl ip:iproute2 unshare:util-linux flock:util-linux cc:gcc htpasswd:apache2-utils h2load:nghttp2-client wrk:wrk"
 
 missing=
 for pair in $programs; do

@@ -37,10 +37,11 @@ pub struct Stepper {
 }
 
 impl Stepper {
-    /// Index to ask with; 0 asks for an answer at once.
+    /// Index to ask with; 0 asks for an answer at once. That is what a failure is followed by: the server may have begun
+    /// anew, and would hold a question after an index that it reaches who knows when.
     #[must_use]
     pub fn index(&self) -> Index {
-        self.index
+        if self.failures > 0 { 0 } else { self.index }
     }
 
     /// Questions without an answer since the last one that had one.
@@ -51,7 +52,7 @@ impl Stepper {
 
     /// An answer came with `index` after `took`.
     pub fn answered(&mut self, index: Index, took: Duration) -> Step {
-        self.failures = 0;
+        let after_failure = std::mem::take(&mut self.failures) > 0;
         // 0 would mean "answer at once" and make us spin; no change ever has that index.
         let index = index.max(1);
         let before = std::mem::replace(&mut self.index, index);
@@ -64,7 +65,7 @@ impl Stepper {
             };
         }
         let changed = index > before;
-        let pause = if changed || took >= HELD {
+        let pause = if changed || after_failure || took >= HELD {
             Duration::ZERO
         } else {
             WALK
@@ -73,7 +74,7 @@ impl Stepper {
     }
 
     /// There was no answer. `dice` in 0..1 spreads the pauses of many clients: between half of the
-    /// pause and all of it. The index is kept, so a mere loss of connection is not news.
+    /// pause and all of it. The index is remembered, so a mere loss of connection is not news.
     pub fn failed(&mut self, dice: f64) -> Duration {
         let doublings = self.failures.min(16);
         self.failures += 1;
@@ -195,8 +196,13 @@ mod tests {
         stepper.answered(5, LONG);
         let pauses: Vec<_> = (0..9).map(|_| stepper.failed(1.0).as_millis()).collect();
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 10000, 10000, 10000]);
-        assert_eq!(stepper.index(), 5);
-        stepper.answered(5, LONG);
+        // The same index as before is no news, a lower one is.
+        assert_eq!(stepper.index(), 0);
+        let step = stepper.answered(5, Duration::ZERO);
+        assert_eq!(
+            (step.changed, step.pause, stepper.index()),
+            (false, Duration::ZERO, 5)
+        );
         assert_eq!(stepper.failed(0.0), Duration::from_millis(125));
     }
 }

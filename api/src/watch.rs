@@ -14,7 +14,7 @@
 //! Both answers are long and change by a row at a time, so their texts are compared and only rows that differ are read
 //! (`rows.rs`). Services are read through `health/service`, which shows an instance and its checks at one moment:
 //! joining them from two answers would let a new instance pass for one without checks. A service that cannot be read
-//! keeps what was known of it. Owns the picture it publishes; the consumer decides what is fit for traffic.
+//! keeps what was known of it, and so does, for a while, a catalog that has lost its memory. Owns the picture it publishes; the consumer decides what is fit for traffic.
 
 mod painter;
 mod rows;
@@ -49,6 +49,9 @@ pub struct Config {
     pub sweep_gap: Duration,
     /// At most this long.
     pub slow_sweep: Duration,
+    /// What is missing after the catalog itself began anew is kept this long: it holds nothing yet because nobody has
+    /// registered again, not because nobody is there.
+    pub keep_over_restart: Duration,
     /// Questions under way at the same time, beside the two that are held; at least 1.
     pub parallel: usize,
 }
@@ -67,6 +70,7 @@ impl Config {
             keep: Arc::new(|_| true),
             sweep_gap: Duration::from_millis(500),
             slow_sweep: Duration::from_secs(60),
+            keep_over_restart: Duration::from_secs(90),
             parallel: 8,
         }
     }
@@ -98,8 +102,8 @@ pub async fn watch(
         config.every,
         |query: Query| async move { client.health_state_text(&query).await },
         |answer| {
-            let taken = take(Question::Checks, answer, &told, |_, body| {
-                lock(&heard).checks(body)
+            let taken = take(Question::Checks, answer, &told, |index, body| {
+                lock(&heard).checks(index, body)
             });
             rang.notify_one();
             taken

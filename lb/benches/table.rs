@@ -18,7 +18,7 @@ const INSTANCES: usize = 2;
 const CHANGES: usize = 51;
 
 fn main() {
-    for services in [100, 1_000, 10_000] {
+    for services in [100, 1_000, 5_000, 10_000] {
         let picture: Picture = (0..services)
             .flat_map(|n| (0..INSTANCES).map(move |i| entry(n, i, 80)))
             .collect();

@@ -141,7 +141,7 @@ pub struct Config {
     pub outliers: Outliers,
     /// TCP keep-alive probes to targets are this far apart (`proxy.keepalivetimeout`); `None`: the system's.
     pub keep_alive: Option<Duration>,
-    /// How long a gRPC connection to a target that left goes on (`proxy.grpcshutdowntimeout`).
+    /// How long an unused connection of HTTP/2 to a target that left stays open (`proxy.grpcshutdowntimeout`).
     pub grpc_shutdown: Duration,
     /// Time for a target to send its response headers; `None` waits for ever.
     pub response_header_timeout: Option<Duration>,

@@ -4,22 +4,24 @@
 //! then do the workers listen. Stopping goes the other way: readiness is withdrawn, a pause lets those
 //! who watch it look elsewhere, workers finish their requests, then router and admin end.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::access_log::{AccessLog, BadFormat, Format, Sink};
 use crate::admin::{Admin, View};
-use crate::config::{self, LogTarget};
-use crate::metrics::{Metrics, Scrape};
+use crate::metrics::Certificates;
+use crate::outlier::Outliers;
 use crate::policy::{BadPolicy, Policy};
 use crate::router::Router;
-use crate::tls::{Stores, TlsError};
+use crate::tls::{Acceptor, Alpn, Stores, TlsError};
+use crate::told::{BeginError, Telling, Untellable};
 use crate::worker::{ListenError, Reloader, Shared, Workers};
 use crate::{Config, Inputs};
 
@@ -49,20 +51,12 @@ pub enum BuildError {
         /// Why not.
         source: io::Error,
     },
-    /// The pattern of the access log is none.
-    #[error("log.access.format: {0}")]
-    AccessLog(#[from] BadFormat),
+    /// Access log, metrics or traces cannot be had so.
+    #[error(transparent)]
+    Told(#[from] Untellable),
     /// What is asked of requests cannot be asked.
     #[error(transparent)]
     Policy(#[from] BadPolicy),
-    /// The access log cannot be written where it was asked for.
-    #[error("log.access.target: {target}: {source}")]
-    AccessLogTarget {
-        /// Where it was to go.
-        target: String,
-        /// Why not.
-        source: io::Error,
-    },
     /// Another balancer counts into the same registry.
     #[error("metrics of the balancer: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -74,15 +68,12 @@ pub enum RunError {
     /// A worker could not start or go on.
     #[error("a worker of the balancer: {0}")]
     Worker(io::Error),
-    /// The thread that writes the access log could not start.
-    #[error("access log: {0}")]
-    AccessLog(io::Error),
     /// The admin server could not start.
     #[error("admin server of the balancer: {0}")]
     Admin(io::Error),
-    /// Counters could not be registered.
-    #[error("metrics of the balancer: {0}")]
-    Metrics(#[from] prometheus::Error),
+    /// Access log, metrics or traces could not begin.
+    #[error(transparent)]
+    Told(#[from] BeginError),
     /// The router or the admin server has died of a fault of ours.
     #[error("a task of the balancer: {0}")]
     Task(JoinError),
@@ -94,9 +85,11 @@ pub struct Lb {
     config: Arc<Config>,
     inputs: Inputs,
     registry: Registry,
-    access_log: Option<(Format, Sink)>,
+    telling: Telling,
     workers: Workers,
     admin: Option<Admin>,
+    /// What it shakes hands with, where it speaks TLS.
+    admin_tls: Option<Acceptor>,
     router: Router,
     stores: Stores,
     ready: watch::Sender<bool>,
@@ -107,25 +100,27 @@ impl Config {
     /// Claims every port and starts nothing.
     pub fn build(self, inputs: Inputs, registry: &Registry) -> Result<Lb, BuildError> {
         let config = Arc::new(self);
-        let access_log = config
-            .access_log
-            .as_ref()
-            .map(|log| access_log(log, &config.node))
-            .transpose()?;
+        let telling = Telling::of(&config)?;
         let policy = Arc::new(Policy::new(&config)?);
         let (ready, _) = watch::channel(false);
         let router = Router::new(config.clone(), ready.clone(), registry)?;
         let stores = Stores::build(&config.certs, inputs.kv.as_ref(), router.live())?;
+        registry.register(Box::new(Certificates::new(stores.clone())?))?;
         let workers = Workers::claim(&config, &stores)?;
+        let admin_tls = config.ui.as_ref().and_then(|ui| ui.listener.tls.as_ref());
+        let admin_tls = admin_tls
+            .map(|tls| stores.acceptor(tls, Alpn::Http1))
+            .transpose()?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
         let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
         Ok(Lb {
             config,
             inputs,
             registry: registry.clone(),
-            access_log,
+            telling,
             workers,
             admin,
+            admin_tls,
             router,
             stores,
             ready,
@@ -155,6 +150,12 @@ impl Lb {
         self.ready.subscribe()
     }
 
+    /// Names that routes wish the balancer to be registered under (`register=`), as long as they are in the table.
+    #[must_use]
+    pub fn names(&self) -> watch::Receiver<Arc<BTreeSet<String>>> {
+        self.router.names()
+    }
+
     /// For whoever may have another configuration while it runs.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
@@ -165,10 +166,7 @@ impl Lb {
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         let live = self.router.live();
         let swapped = self.router.swapped();
-        let start = |(format, sink)| AccessLog::start(format, sink).map_err(RunError::AccessLog);
-        let access_log = self.access_log.map(start).transpose()?;
-        let metrics = Arc::new(Metrics::new(&self.config, live.clone(), access_log.clone()));
-        self.registry.register(Box::new(Scrape(metrics.clone())))?;
+        let told = self.telling.begin(&self.config, &self.registry, live.clone())?;
 
         // These two outlive the traffic: the table stays true while requests finish.
         let behind = CancellationToken::new();
@@ -176,22 +174,27 @@ impl Lb {
         let mut tasks = JoinSet::new();
         if let Some(admin) = self.admin {
             let view = View {
-                config: self.config.clone(),
-                live: live.clone(),
-                ready: self.ready.subscribe(),
-                registry: self.registry.clone(),
+                kv: self.inputs.kv,
+                reload: self.inputs.reload,
+                acceptor: self.admin_tls,
+                stores: Some(self.stores.clone()),
+                policy: Some(self.policy.clone()),
+                ..View::new(
+                    self.config.clone(),
+                    live.clone(),
+                    self.ready.subscribe(),
+                    self.registry.clone(),
+                )
             };
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
-        let looks = self.policy.clone().run(metrics.of_a_worker(), behind.clone());
+        let looks = self
+            .policy
+            .clone()
+            .run(told.metrics.of_a_worker(), behind.clone());
         tasks.spawn(unfailing(looks));
         tasks.spawn(unfailing(self.stores.clone().run(behind.clone())));
-        let to_file = |log: &config::AccessLog| matches!(log.target, LogTarget::File { .. });
-        let to_file = self.config.access_log.as_ref().is_some_and(to_file);
-        if let Some(log) = access_log.clone().filter(|_| to_file) {
-            tasks.spawn(async { log.reopen_when_told().await.map_err(RunError::AccessLog) });
-        }
         let run = self
             .router
             .run(self.inputs.instances, self.inputs.overrides, behind.clone());
@@ -200,10 +203,12 @@ impl Lb {
         let shared = Shared {
             config: self.config.clone(),
             table: live,
-            metrics,
-            access_log,
+            metrics: told.metrics.clone(),
+            access_log: told.access_log.clone(),
+            traces: told.traces.clone(),
             registry: self.registry,
             stores: self.stores,
+            outliers: Arc::new(Outliers::new(self.config.outliers)),
             policy: self.policy,
             no_route: self.inputs.no_route,
         };
@@ -220,25 +225,16 @@ impl Lb {
             () = stop.cancelled() => {}
         }
         self.ready.send_replace(false);
-        tokio::select! {
-            ended = &mut traffic => return ended,
-            () = tokio::time::sleep(self.config.grace) => halt.cancel(),
-        }
-        traffic.await
+        let ended = tokio::select! {
+            ended = &mut traffic => ended,
+            () = tokio::time::sleep(self.config.grace) => {
+                halt.cancel();
+                traffic.await
+            }
+        };
+        told.finish().await;
+        ended
     }
-}
-
-fn access_log(log: &config::AccessLog, node: &str) -> Result<(Format, Sink), BuildError> {
-    let format = Format::parse(&log.format)?;
-    let sink = Sink::open(&log.target, node).map_err(|source| BuildError::AccessLogTarget {
-        target: match &log.target {
-            LogTarget::Stdout => "stdout".to_owned(),
-            LogTarget::File { path, .. } => format!("file:{}", path.display()),
-            LogTarget::Syslog(place) => place.clone(),
-        },
-        source,
-    })?;
-    Ok((format, sink))
 }
 
 /// The router, from when its source is known. A sender that is gone leaves the source unknown for good.
@@ -259,6 +255,9 @@ async fn unfailing(task: impl Future<Output = ()>) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Time that certificate sources have to be read once, before listeners open.
+const CERTIFICATES: Duration = Duration::from_secs(5);
+
 /// The workers, from the first table on.
 async fn traffic(
     workers: Workers,
@@ -270,6 +269,11 @@ async fn traffic(
         () = halt.cancelled() => return Ok(()),
         // The sender lives as long as the balancer runs.
         _ = first_table.wait_for(|ready| *ready) => {}
+    }
+    // A place that does not answer is not waited for: other listeners may do without it.
+    tokio::select! {
+        () = halt.cancelled() => return Ok(()),
+        _ = tokio::time::timeout(CERTIFICATES, shared.stores.settled()) => {}
     }
     workers.run(shared, swapped, halt).await.map_err(RunError::Worker)
 }

@@ -24,11 +24,13 @@ use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
 use crate::policy::{Gate, Visit};
 use crate::table::{Asker, Options, Redirect, Route, Table};
+use crate::tls::ACME_PATH;
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
 
 mod attempt;
 pub(crate) mod body;
+pub(crate) mod budget;
 mod error;
 mod exchange;
 mod frames;
@@ -38,7 +40,7 @@ mod h1;
 mod h2;
 pub(crate) mod headers;
 mod host;
-mod path;
+pub(crate) mod path;
 mod patience;
 mod reply;
 mod sniff;
@@ -78,6 +80,8 @@ struct Client {
 enum Outcome {
     Answer(Response<Incoming>, Lease, Wish),
     Redirect(StatusCode, HeaderValue),
+    /// What an ACME authority looks for.
+    Proof(Arc<str>),
     Switch(Response<Incoming>, OnUpgrade),
 }
 
@@ -178,7 +182,10 @@ impl Client {
         let is_call = grpc::is_call(parts.version, &parts.headers);
         let version = parts.version;
         let outcome = match admitted {
-            Ok(()) => self.forward(parts, body, &mut exchange).await,
+            Ok(()) => match self.proof(&parts).await {
+                Some(text) => Ok(Outcome::Proof(text)),
+                None => self.forward(parts, body, &mut exchange).await,
+            },
             Err(refusal) => Err(refusal),
         };
         match outcome {
@@ -188,12 +195,23 @@ impl Client {
             Ok(Outcome::Redirect(status, location)) => {
                 Answered::of(self.redirect(status, location, exchange))
             }
+            Ok(Outcome::Proof(text)) => Answered::of(self.prove(&text, exchange)),
             Ok(Outcome::Switch(answer, client)) => switch(answer, client, version, exchange),
             Err(refusal) => Answered {
                 is_last: refusal.ends_connection(),
                 ..Answered::of(self.refuse(&refusal, is_call, exchange))
             },
         }
+    }
+
+    /// What an ACME authority looks for, if that is what is asked for.
+    async fn proof(&self, request: &Parts) -> Option<Arc<str>> {
+        let path = request.uri.path();
+        if !path.starts_with(ACME_PATH) {
+            return None;
+        }
+        let host = host_of(request).ok()?;
+        self.worker.stores.challenges().http(&host, path).await
     }
 
     /// The life of a request: wanted, looked up, prepared, sent.
@@ -218,6 +236,7 @@ impl Client {
             headers: Some(&request.headers),
             random: &rand::random::<u64>,
         };
+        exchange.routed(route);
         let choice = route.choice(&config.strategy, &asker);
         let target = self
             .worker
@@ -228,6 +247,7 @@ impl Client {
         let is_connect = request.extensions.get::<Protocol>().is_some();
         let gate = self.worker.gate();
         let client = self.prepare(&mut request, &gate, origin, &wanted.host);
+        exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
         let wish = Wish::of(&request.method, &request.headers);
         let visit = Visit {

@@ -6,6 +6,7 @@
 //!
 //! | file | |
 //! | --- | --- |
+//! | `check.rs` | what files would mean, before a start |
 //! | `config.rs` | what the operator can choose, and the text forms of single values |
 //! | `health.rs` | which instances may receive traffic; pure |
 //! | `table.rs` `table/*` | tags → definitions → routes; lookups; pure |
@@ -19,11 +20,13 @@
 //! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `policy.rs` `policy/*` | what a route asks of its requests: who may come in, how often, changed how |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
-//! | `access_log.rs` `metrics.rs` `histogram.rs` `meter.rs` | what is written down and counted |
+//! | `outlier.rs` | what traffic teaches about targets: failures, ejection, slow return |
+//! | `told.rs` `access_log.rs` `metrics.rs` `trace.rs` `histogram.rs` `meter.rs` | what is written down and counted |
 
 mod access_log;
 pub mod admin;
 mod arrival;
+pub mod check;
 pub mod config;
 mod facade;
 mod fetch;
@@ -34,12 +37,15 @@ mod kv;
 mod listen;
 mod meter;
 pub mod metrics;
+mod outlier;
 mod policy;
 pub mod router;
 pub mod table;
 mod tcp;
 #[allow(dead_code, unused_imports, reason = "listeners and upstreams ask for it next")]
 mod tls;
+mod told;
+mod trace;
 mod upstream;
 mod worker;
 
@@ -51,7 +57,9 @@ pub use crate::access_log::{FIELDS as ACCESS_LOG_FIELDS, JSON_KEYS as ACCESS_LOG
 pub use crate::config::Config;
 pub use crate::facade::{Bound, BuildError, Lb, RunError};
 pub use crate::histogram::{Bounds, Observed};
-pub use crate::kv::{Entry, Kv, KvError};
+pub use crate::kv::{Entry, Kv, KvError, KvFuture};
+pub use crate::told::{BeginError, Untellable};
+pub use crate::trace::BadTraces;
 pub use crate::worker::{ListenError, ReloadError, Reloader, Unclaimable};
 
 /// What the balancer is told, always as whole pictures of now.

@@ -12,14 +12,26 @@ use crate::access_log::AccessLog;
 use crate::config::Config;
 use crate::histogram::Bounds;
 use crate::table::Table;
+use crate::trace::Lost;
 
+mod certificates;
 mod counters;
 mod doors;
+mod fabio;
+mod naming;
+pub(crate) mod page;
+pub(crate) mod push;
 mod scrape;
+mod template;
 
+pub(crate) use certificates::Certificates;
 pub(crate) use counters::{Count, Counters, ServiceCounters};
 use doors::Ports;
+pub(crate) use fabio::FabioScrape;
+pub use fabio::{FABIO, FabioRow, Group};
+pub(crate) use naming::Naming;
 pub(crate) use scrape::Scrape;
+pub use template::BadTemplate;
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,13 +98,37 @@ pub const METRICS: &[Row] = &[
         "lictor_lb_auth_failures_total",
         Kind::Counter,
         &[],
-        "Looks at htpasswd files and questions to authorization servers that failed.",
+        "What is wrong with htpasswd files (bad lines, plain passwords, gone), unknown schemes, authorization servers without an answer.",
     ),
     row(
         "lictor_lb_bad_requests_total",
         Kind::Counter,
         &[],
         "Requests refused for what they are: host, path, framing, body, method.",
+    ),
+    row(
+        "lictor_lb_certificate_end_seconds",
+        Kind::Gauge,
+        &["source", "entry"],
+        "When a certificate expires, seconds since 1970.",
+    ),
+    row(
+        "lictor_lb_certificate_failures_total",
+        Kind::Counter,
+        &["source"],
+        "Looks at a certificate source that failed, entries that were left out, certificates that expired.",
+    ),
+    row(
+        "lictor_lb_certificate_updates_total",
+        Kind::Counter,
+        &["source"],
+        "Changes of the certificates or authorities of a source.",
+    ),
+    row(
+        "lictor_lb_certificates",
+        Kind::Gauge,
+        &["source"],
+        "Certificates of a source.",
     ),
     row(
         "lictor_lb_client_gone_total",
@@ -168,6 +204,12 @@ pub const METRICS: &[Row] = &[
     ),
     row("lictor_lb_listeners", Kind::Gauge, &[], "Addresses listened on."),
     row(
+        "lictor_lb_metrics_push_failures_total",
+        Kind::Counter,
+        &[],
+        "Sendings of metrics that failed; what they held is lost.",
+    ),
+    row(
         "lictor_lb_noted_tags",
         Kind::Gauge,
         &[],
@@ -184,6 +226,18 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Requests that no route wants.",
+    ),
+    row(
+        "lictor_lb_outlier_ejected",
+        Kind::Gauge,
+        &[],
+        "Targets that are passed over because they fail.",
+    ),
+    row(
+        "lictor_lb_outlier_ejections_total",
+        Kind::Counter,
+        &[],
+        "Times that a target was found to fail and passed over.",
     ),
     row(
         "lictor_lb_panics_total",
@@ -208,6 +262,12 @@ pub const METRICS: &[Row] = &[
         Kind::Histogram,
         &["service"],
         "Time from the head of a request to the end of its answer.",
+    ),
+    row(
+        "lictor_lb_retries_refused_total",
+        Kind::Counter,
+        &[],
+        "Requests that might have been sent again and were not, for want of budget.",
     ),
     row(
         "lictor_lb_retries_total",
@@ -262,6 +322,18 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Tags that were found to make no route.",
+    ),
+    row(
+        "lictor_lb_span_export_failures_total",
+        Kind::Counter,
+        &[],
+        "Batches of spans that the collector did not take.",
+    ),
+    row(
+        "lictor_lb_spans_lost_total",
+        Kind::Counter,
+        &[],
+        "Spans that no collector has seen: of such batches, and those without room.",
     ),
     row(
         "lictor_lb_table_swaps_total",
@@ -370,6 +442,11 @@ pub(crate) struct Metrics {
     bounds: Bounds,
     /// `metrics.prometheus.buckets`, in order.
     buckets: Vec<f64>,
+    /// fabio's metrics that these listeners have.
+    fabio: Vec<&'static FabioRow>,
+    /// Sendings of [`push`] that failed.
+    push_failures: Count,
+    spans: Arc<Lost>,
     /// Written by the owner of the listeners.
     pub(crate) ports: Ports,
     apart: OnceLock<Arc<Counters>>,
@@ -387,9 +464,17 @@ impl Metrics {
             access_log,
             bounds: Bounds::of(&config.metrics),
             buckets,
+            fabio: fabio::rows(config),
+            push_failures: Count::default(),
+            spans: Arc::default(),
             ports: Ports::default(),
             apart: OnceLock::new(),
         }
+    }
+
+    /// Shows what traces lose.
+    pub(crate) fn with_spans(self, spans: Arc<Lost>) -> Self {
+        Self { spans, ..self }
     }
 
     /// Counters of what no worker does, written by one task at a time.

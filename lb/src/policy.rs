@@ -24,9 +24,12 @@ pub(crate) mod origin;
 pub(crate) mod page;
 pub(crate) mod rewrite;
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
 
+use hyper::http::HeaderValue;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -34,7 +37,11 @@ use crate::http::headers::{BadStamp, Stamp};
 use crate::metrics::Counters;
 
 pub use auth::BadScheme;
+pub(crate) use auth::Verdict;
 pub(crate) use gate::{Denial, Gate, Visit, same_gate};
+
+/// How often it is asked which files are due to be looked at.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why the balancer cannot do what was chosen.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +54,11 @@ pub enum BadPolicy {
     Header(#[from] BadStamp),
 }
 
-/// What all workers share.
+/// What all workers share, for one configuration.
 #[derive(Debug)]
 pub(crate) struct Policy {
     pub stamp: Stamp,
     schemes: auth::Schemes,
-    began: Instant,
 }
 
 impl Policy {
@@ -61,18 +67,35 @@ impl Policy {
         Ok(Self {
             stamp: Stamp::new(&config.headers)?,
             schemes: auth::Schemes::new(&config.auth)?,
-            began: Instant::now(),
         })
     }
 
-    /// Keeps looking at those files until `stop`.
+    /// Keeps looking at those files until `stop`, and counts what is wrong with them.
     pub(crate) async fn run(self: Arc<Self>, counters: Arc<Counters>, stop: CancellationToken) {
-        self.schemes
-            .refresh(&stop, || counters.auth_failures.add(1))
-            .await;
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            self.schemes.look(now()).await;
+            counters.auth_failures.add(self.schemes.faults());
+        }
     }
 
-    fn now(&self) -> limit::Now {
-        limit::Now(self.began.elapsed())
+    /// Whether somebody at `client` may come in by the scheme of that name. Schemes that ask another server let nobody
+    /// in here: they answer for requests, not for people.
+    pub(crate) async fn login(&self, name: &str, said: Option<&HeaderValue>, client: IpAddr) -> Verdict {
+        match self.schemes.get(name) {
+            Some(auth::Scheme::Basic(basic)) => basic.check(said, auth::Asker { client, now: now() }).await,
+            _ => Verdict::Unauthorized(auth::challenge(name)),
+        }
     }
+}
+
+/// Time as limits count it: from a moment that is the same for all configurations, since limits outlive them.
+fn now() -> limit::Now {
+    static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    limit::Now(BEGAN.elapsed())
 }

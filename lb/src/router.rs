@@ -32,6 +32,7 @@ pub struct Router {
     config: Arc<Config>,
     live: Live,
     swapped: watch::Sender<()>,
+    names: watch::Sender<Arc<BTreeSet<String>>>,
     ready: watch::Sender<bool>,
     picture: Picture,
     commands: Arc<str>,
@@ -64,6 +65,7 @@ impl Router {
         Ok(Self {
             live: Live::default(),
             swapped: watch::Sender::new(()),
+            names: watch::Sender::default(),
             ready,
             picture: Picture::new(),
             commands: Arc::default(),
@@ -78,6 +80,12 @@ impl Router {
     #[must_use]
     pub fn live(&self) -> Live {
         self.live.clone()
+    }
+
+    /// Names that routes of the current table wish the balancer to be registered under.
+    #[must_use]
+    pub fn names(&self) -> watch::Receiver<Arc<BTreeSet<String>>> {
+        self.names.subscribe()
     }
 
     /// Changes with every table that takes effect.
@@ -149,10 +157,8 @@ impl Router {
 
     fn take(&mut self, news: News) -> bool {
         let mut lines = Lines::default();
-        let mut matters = false;
-        if let Some(commands) = news.commands {
-            matters |= self.follow(commands);
-        }
+        let commanded = news.commands.is_some_and(|commands| self.follow(commands));
+        let mut matters = commanded;
         for Change { key, part } in news
             .picture
             .map_or_else(Vec::new, |picture| self.changes(picture))
@@ -165,6 +171,13 @@ impl Router {
             lines.came.extend(part.as_ref().and_then(Part::built_in_line));
             self.warn_of(old, part.as_ref());
             matters |= self.builder.put(&key, part);
+        }
+        if commanded {
+            // Asked of what is there now, so it is told with the command and not kept.
+            for command in self.builder.idle_commands() {
+                tracing::warn!(%command, "this route command names no target now");
+                self.gauges.noted_total.inc();
+            }
         }
         if matters {
             let table = self.swap();
@@ -229,13 +242,21 @@ impl Router {
 
     fn swap(&mut self) -> Arc<Table> {
         let table = Arc::new(self.builder.build());
-        self.gauges.routes.set(count(table.routes().count()));
+        self.gauges.routes.set(count(table.size()));
         let [commands, _] = self.builder.complaints();
         self.gauges.skipped_commands.set(count(commands.len()));
         let tags = table.skipped().count() - commands.len();
         self.gauges.skipped.set(count(tags));
         self.gauges.noted.set(count(table.notes().count()));
         self.gauges.swaps.inc();
+        let names: BTreeSet<String> = table.aliases().iter().map(ToString::to_string).collect();
+        self.names.send_if_modified(|last| {
+            let differ = **last != names;
+            if differ {
+                *last = Arc::new(names);
+            }
+            differ
+        });
         self.live.store(table.clone());
         self.swapped.send_replace(());
         table

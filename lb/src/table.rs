@@ -10,6 +10,7 @@ mod balance;
 mod builder;
 mod census;
 mod command;
+mod explain;
 pub mod glob;
 mod load;
 mod matching;
@@ -19,6 +20,7 @@ mod overrides;
 pub mod part;
 mod paths;
 mod pick;
+mod radix;
 pub mod redirect;
 pub mod route;
 pub mod stats;
@@ -35,6 +37,7 @@ use imbl::{HashMap, OrdMap};
 
 pub use asker::{Asker, Choice};
 pub use builder::{Builder, Difference};
+pub use explain::{Ask, Behind, Choosable, Explained, Tried, Unchoosable};
 pub use load::{Load, UnderWay};
 pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
@@ -87,6 +90,8 @@ pub struct Table {
     tcp: OrdMap<Port, Arc<Route>>,
     /// What tags ask for, by host and path.
     tagged: OrdMap<Arc<str>, Routes>,
+    /// How many those are.
+    count: usize,
     /// Authorities of its targets.
     targets: Census,
     /// Names of `register=`.
@@ -95,6 +100,12 @@ pub struct Table {
     notes: OrdMap<InstanceKey, Arc<[Skipped]>>,
     bad_commands: Arc<[Skipped]>,
     command_notes: Arc<[Skipped]>,
+}
+
+/// The route commands of a text that are left out, and why.
+pub(crate) fn bad_commands(config: &crate::Config, text: &str) -> Vec<String> {
+    let skipped = command::Commands::parse(config, text).skipped;
+    skipped.into_iter().map(|skipped| skipped.reason).collect()
 }
 
 impl Table {
@@ -114,7 +125,7 @@ impl Table {
         tls: bool,
         accept: impl Fn(&Route) -> bool,
     ) -> Option<&Arc<Route>> {
-        let wanted = Wanted::new(host, if tls { HTTPS_PORT } else { HTTP_PORT });
+        let wanted = Wanted::new(host, default_port(tls));
         self.hosts
             .named(&wanted, path, &accept)
             .or_else(|| self.names.find(&wanted.name).filter(|route| accept(route)))
@@ -179,6 +190,12 @@ impl Table {
         tagged.chain(self.names.routes())
     }
 
+    /// How many those are.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.count + self.names.routes().len()
+    }
+
     /// Whether it has a target at this authority.
     #[must_use]
     pub fn leads_to(&self, authority: &str) -> bool {
@@ -202,6 +219,10 @@ impl Table {
         let tags = self.notes.values().flat_map(|notes| &**notes);
         tags.chain(&*self.command_notes)
     }
+}
+
+fn default_port(tls: bool) -> u16 {
+    if tls { HTTPS_PORT } else { HTTP_PORT }
 }
 
 /// As imbl's own `alter`, but in place, so that nothing is copied while nobody shares the map.

@@ -14,7 +14,7 @@ mod acceptor;
 mod authorities;
 mod challenges;
 mod demand;
-mod pair;
+pub(crate) mod pair;
 mod policy;
 mod source;
 mod status;
@@ -23,7 +23,7 @@ mod table;
 mod upstream;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
@@ -32,7 +32,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use acceptor::{Acceptor, Refused};
-pub(crate) use challenges::Challenges;
+pub(crate) use challenges::{ACME_PATH, Challenges};
 pub(crate) use policy::{Alpn, BadPolicy};
 pub use status::{CertStatus, SourceStatus};
 pub(crate) use upstream::NoClient;
@@ -85,6 +85,9 @@ struct Shared {
     upstreams: Upstreams,
     context: Context,
     kv: Option<Arc<dyn Kv>>,
+    /// Sources that the last change let go. If it is taken back, they go on with what they have: the listeners that
+    /// were there before hold on to them.
+    retired: Mutex<Vec<Arc<Source>>>,
 }
 
 impl Stores {
@@ -114,6 +117,7 @@ impl Stores {
             upstreams: Upstreams::new(provider.clone()),
             context: Context::new(provider.clone(), live, env, challenges),
             kv: kv.cloned(),
+            retired: Mutex::default(),
             provider,
         }));
         stores.reconfigure(sources)?;
@@ -124,9 +128,16 @@ impl Stores {
     /// An error changes nothing.
     pub(crate) fn reconfigure(&self, sources: &[CertSource]) -> Result<(), TlsError> {
         let known = self.0.wanted.borrow().clone();
+        let retired = self
+            .0
+            .retired
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let mut next = Vec::new();
         for config in sources {
-            let same = known.iter().find(|source| source.config == *config);
+            let mut all = known.iter().chain(&retired);
+            let same = all.find(|source| source.config == *config);
             next.push(match same {
                 Some(source) => source.clone(),
                 None => Arc::new(Source::build(config, &self.0.provider, self.0.kv.as_ref())?),
@@ -137,6 +148,10 @@ impl Stores {
             .iter()
             .map(|source| (source.config.name.clone(), source.store.clone()));
         self.0.stores.store(Arc::new(named.collect()));
+        let gone = known
+            .into_iter()
+            .filter(|source| !next.iter().any(|other| Arc::ptr_eq(source, other)));
+        *self.0.retired.lock().unwrap_or_else(PoisonError::into_inner) = gone.collect();
         self.0.wanted.send_replace(next);
         Ok(())
     }

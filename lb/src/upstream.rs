@@ -1,30 +1,38 @@
-//! Connections to servers, of one worker: dialled, reused, given back; and what refused lately.
+//! Connections to servers, of one worker: dialled, reused, given back.
 //!
-//! This file sends one request to one authority. Whether another may be tried is decided in
-//! `http/attempt.rs`, which is why a failure hands the request back when none of it was sent.
+//! This file sends one request one way. Whether another may be tried is decided in `http/attempt.rs`, which is why a
+//! failure hands the request back when none of it was sent. Connections of HTTP/1.1 carry one request at a time and
+//! wait in `pool.rs` in between; those of HTTP/2 are shared in `streams.rs`.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::io;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::{TrySendError, http2};
+use hyper::http::{Uri, Version, header};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::config::Config;
 use crate::http::body::{RequestBody, Upload, Uploaded};
+use crate::outlier::Watch;
+use crate::tls::Stores;
 
+mod dial;
+mod fault;
 mod pool;
+mod streams;
+mod way;
 
+pub(crate) use fault::{Fault, Unanswered};
 use pool::Pool;
-
-/// How long a worker passes over an authority that refused a connection, when there are others.
-const AVOIDED: Duration = Duration::from_secs(1);
+use streams::{Stream, Streams};
+pub(crate) use way::Way;
 
 /// A connection used this short a time ago is hardly being closed by a server that tires of idle ones.
 const YOUNG: Duration = Duration::from_secs(1);
@@ -41,7 +49,7 @@ pub(crate) enum Reuse {
 }
 
 /// Limits of the connections to servers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// For the connect.
     pub dial: Duration,
@@ -49,151 +57,173 @@ pub(crate) struct Limits {
     pub header: Option<Duration>,
     /// An unused connection is closed after that long.
     pub idle: Duration,
-    /// Unused connections kept per authority.
+    /// Unused connections kept per way.
     pub max_idle: usize,
+    /// TCP's keep-alive probes are this far apart.
+    pub probes: Option<Duration>,
+    /// An unused connection of HTTP/2 to a target that left is closed after that long.
+    pub grace: Duration,
 }
 
-/// What went wrong with a server.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    #[error("connecting fails: {0}")]
-    Dial(#[source] io::Error),
-    #[error("no connection in time")]
-    DialTimeout,
-    #[error("no answer in time")]
-    HeaderTimeout,
-    /// The connection broke before an answer, or the answer is not HTTP.
-    #[error("no valid answer: {0}")]
-    Answer(#[source] hyper::Error),
-    #[error("it switched protocols unasked")]
-    Switched,
-    /// In words that would mean the opposite to the client.
-    #[error("it declined an upgrade")]
-    Declined,
-}
-
-impl Fault {
-    /// Nobody listens there now, as far as one attempt can tell.
-    fn is_dial(&self) -> bool {
-        matches!(self, Self::Dial(_) | Self::DialTimeout)
-    }
-
-    /// It said so at once, which cost next to nothing.
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Dial(error) if error.kind() == io::ErrorKind::ConnectionRefused)
-    }
-
-    /// It took too long, whatever it was.
-    pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self, Self::DialTimeout | Self::HeaderTimeout)
-    }
-
-    /// Another attempt may fare better: there was no sign of an answer.
-    pub(crate) fn is_passing(&self) -> bool {
-        match self {
-            Self::Answer(error) => !error.is_parse(),
-            fault => fault.is_dial(),
+impl Limits {
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            dial: config.dial_timeout,
+            header: config.response_header_timeout,
+            idle: config.idle_conn_timeout,
+            max_idle: config.max_idle_per_target,
+            probes: config.keep_alive,
+            grace: config.grpc_shutdown,
         }
     }
 }
 
-/// A request that got no answer.
-#[derive(Debug)]
-pub(crate) struct Unanswered {
-    pub fault: Fault,
-    /// The whole request, when none of it left: it may be sent elsewhere whatever it is.
-    pub unsent: Option<Request<RequestBody>>,
-    /// It went out on a connection that had been idle, which says little about the server.
-    pub reused: bool,
+/// Limits of one request, where its route has its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub dial: Option<Duration>,
+    pub header: Option<Duration>,
 }
 
-/// A connection in use. Dropping it closes the connection.
-pub(crate) struct Lease {
-    sender: SendRequest<RequestBody>,
-    authority: Arc<str>,
-    upstream: Rc<Upstream>,
+/// A connection, or a stream of one, in use. Dropping it closes the connection, or resets the stream.
+pub(crate) struct Lease(Held);
+
+enum Held {
+    Whole {
+        sender: SendRequest<RequestBody>,
+        way: Way,
+        upstream: Rc<Upstream>,
+    },
+    Stream {
+        _stream: Stream,
+    },
 }
 
 impl Lease {
     /// The answer has been read to its end.
     pub(crate) fn give_back(self) {
-        self.upstream.pool.put(self.authority, self.sender);
+        if let Held::Whole {
+            sender,
+            way,
+            upstream,
+        } = self.0
+        {
+            upstream.pool.put(way, sender, upstream.limits.get().max_idle);
+        }
     }
 }
 
 /// See the module.
 pub(crate) struct Upstream {
     pool: Rc<Pool<RequestBody>>,
-    avoided: RefCell<HashMap<Arc<str>, Instant>>,
-    limits: Limits,
+    streams: Rc<Streams>,
+    limits: Cell<Limits>,
+    stores: Stores,
+    watch: Rc<Watch>,
     http: http1::Builder,
 }
 
+type Sent = Result<(Response<Incoming>, Lease), Box<Unanswered>>;
+
 impl Upstream {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, stores: Stores, watch: Rc<Watch>) -> Self {
         let mut http = http1::Builder::new();
         http.max_headers(256);
         Self {
-            pool: Rc::new(Pool::new(limits.max_idle, limits.idle)),
-            avoided: RefCell::default(),
-            limits,
+            pool: Rc::default(),
+            streams: Rc::default(),
+            limits: Cell::new(limits),
+            stores,
+            watch,
             http,
         }
     }
 
-    /// Sends `request` to `authority` and waits for the head of the answer.
+    /// Takes over other limits, for what begins from now on.
+    pub(crate) fn configure(&self, limits: Limits) {
+        self.limits.set(limits);
+    }
+
+    /// Sends `request` and waits for the head of the answer.
     pub(crate) async fn send(
         self: &Rc<Self>,
-        authority: &Arc<str>,
+        way: &Way,
         request: Request<RequestBody>,
         upload: &Upload,
-        reuse: Reuse,
-    ) -> Result<(Response<Incoming>, Lease), Box<Unanswered>> {
-        let idle = match reuse {
-            Reuse::Any => self.pool.take(authority, self.limits.idle),
-            Reuse::Young => self.pool.take(authority, YOUNG.min(self.limits.idle)),
-            Reuse::No => None,
-        };
-        let (sender, reused) = match idle {
-            Some(sender) => (sender, true),
-            None => match self.open(authority).await {
-                Ok(sender) => (sender, false),
-                Err(fault) => {
-                    return Err(Box::new(Unanswered {
-                        fault,
-                        unsent: Some(request),
-                        reused: false,
-                    }));
-                }
-            },
-        };
-        let mut lease = Lease {
-            sender,
-            authority: authority.clone(),
-            upstream: self.clone(),
-        };
-        let answer = lease.sender.try_send_request(request);
-        match self.in_time(answer, upload).await {
-            Some(Ok(answer)) => Ok((answer, lease)),
-            Some(Err(mut error)) => {
-                let unsent = error.take_message();
-                Err(Box::new(Unanswered {
-                    fault: Fault::Answer(error.into_error()),
-                    unsent,
-                    reused,
-                }))
-            }
-            None => Err(Box::new(Unanswered {
-                fault: Fault::HeaderTimeout,
-                unsent: None,
-                reused,
-            })),
+        (reuse, times): (Reuse, Times),
+    ) -> Sent {
+        if way.h2 {
+            self.send_stream(way, request, upload, times).await
+        } else {
+            self.send_whole(way, request, upload, (reuse, times)).await
         }
     }
 
+    async fn send_whole(
+        self: &Rc<Self>,
+        way: &Way,
+        request: Request<RequestBody>,
+        upload: &Upload,
+        (reuse, times): (Reuse, Times),
+    ) -> Sent {
+        let idle = match reuse {
+            Reuse::Any => self.pool.take(way, self.limits.get().idle),
+            Reuse::Young => self.pool.take(way, YOUNG.min(self.limits.get().idle)),
+            Reuse::No => None,
+        };
+        let (mut sender, reused) = match idle {
+            Some(sender) => (sender, true),
+            None => match self.open(way, times).await {
+                Ok(sender) => (sender, false),
+                Err(fault) => return Err(unsent(fault, request, false)),
+            },
+        };
+        let answer = sender.try_send_request(request);
+        let answered = self.in_time(answer, upload, times).await;
+        let held = Held::Whole {
+            sender,
+            way: way.clone(),
+            upstream: self.clone(),
+        };
+        outcome(answered, Lease(held), reused)
+    }
+
+    async fn send_stream(
+        self: &Rc<Self>,
+        way: &Way,
+        request: Request<RequestBody>,
+        upload: &Upload,
+        times: Times,
+    ) -> Sent {
+        let Some(request) = as_of_http_2(way, request) else {
+            return Err(Box::new(Unanswered {
+                fault: Fault::Host,
+                unsent: None,
+                reused: false,
+            }));
+        };
+        let mut reused = true;
+        let stream = loop {
+            if let Some(stream) = self.streams.take(way) {
+                break stream;
+            }
+            reused = false;
+            let (upstream, to) = (self.clone(), way.clone());
+            let dial = async move { upstream.dial_way(&to, times).await };
+            let limit = times.dial.unwrap_or(self.limits.get().dial);
+            if let Err(fault) = self.streams.opened(way, limit, dial).await {
+                return Err(unsent(fault, request, false));
+            }
+        };
+        let mut sender: http2::SendRequest<RequestBody> = stream.sender();
+        let answer = sender.try_send_request(request);
+        let answered = self.in_time(answer, upload, times).await;
+        outcome(answered, Lease(Held::Stream { _stream: stream }), reused)
+    }
+
     /// `None` when the server took too long. Time runs only while it is the server we wait for.
-    async fn in_time<T>(&self, answer: impl Future<Output = T>, upload: &Upload) -> Option<T> {
-        let Some(limit) = self.limits.header else {
+    async fn in_time<T>(&self, answer: impl Future<Output = T>, upload: &Upload, times: Times) -> Option<T> {
+        let Some(limit) = times.header.or(self.limits.get().header) else {
             return Some(answer.await);
         };
         let mut answer = std::pin::pin!(answer);
@@ -207,13 +237,9 @@ impl Upstream {
         }
     }
 
-    async fn open(&self, authority: &Arc<str>) -> Result<SendRequest<RequestBody>, Fault> {
-        let stream = self.dial(authority).await?;
-        let (sender, connection) = self
-            .http
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(Fault::Answer)?;
+    async fn open(&self, way: &Way, times: Times) -> Result<SendRequest<RequestBody>, Fault> {
+        let stream = self.dial_way(way, times).await?;
+        let (sender, connection) = self.http.handshake(TokioIo::new(stream)).await?;
         tokio::task::spawn_local(async move {
             // Whoever waits for an answer is told; without anybody it is just an idle connection's end.
             if let Err(error) = connection.with_upgrades().await {
@@ -223,45 +249,83 @@ impl Upstream {
         Ok(sender)
     }
 
-    /// A plain connection to `authority`, remembering who refuses.
+    async fn dial_way(&self, way: &Way, times: Times) -> Result<dial::Connected, Fault> {
+        let limit = times.dial.unwrap_or(self.limits.get().dial);
+        let dialled = dial::open(way, &self.stores, limit, self.limits.get().probes).await;
+        self.learn(&way.authority, dialled)
+    }
+
+    /// A plain connection to `authority`.
     pub(crate) async fn dial(&self, authority: &Arc<str>) -> Result<TcpStream, Fault> {
-        let dialled = match timeout(self.limits.dial, TcpStream::connect(&**authority)).await {
-            Ok(Ok(stream)) => stream.set_nodelay(true).map(|()| stream).map_err(Fault::Dial),
-            Ok(Err(error)) => Err(Fault::Dial(error)),
-            Err(_) => Err(Fault::DialTimeout),
-        };
-        match &dialled {
-            Err(fault) if fault.is_dial() => {
-                self.avoided
-                    .borrow_mut()
-                    .insert(authority.clone(), Instant::now() + AVOIDED);
-            }
-            _ if !self.avoided.borrow().is_empty() => {
-                self.avoided.borrow_mut().remove(authority);
-            }
-            _ => {}
+        let dialled = timeout(
+            self.limits.get().dial,
+            dial::connect(authority, self.limits.get().probes),
+        )
+        .await;
+        self.learn(authority, dialled.unwrap_or(Err(Fault::DialTimeout)))
+    }
+
+    /// Remembers who is not there.
+    fn learn<T>(&self, authority: &Arc<str>, dialled: Result<T, Fault>) -> Result<T, Fault> {
+        if let Err(fault) = &dialled
+            && fault.is_absence()
+        {
+            self.watch.absent(authority);
         }
         dialled
     }
 
-    /// Did it refuse a connection a moment ago?
-    pub(crate) fn is_avoided(&self, authority: &str) -> bool {
-        let avoided = self.avoided.borrow();
-        !avoided.is_empty()
-            && avoided
-                .get(authority)
-                .is_some_and(|until| Instant::now() < *until)
-    }
-
-    /// Idle connections now.
+    /// Idle connections of HTTP/1.1, and all of HTTP/2, now.
     pub(crate) fn idle(&self) -> usize {
-        self.pool.len()
+        self.pool.len() + self.streams.len()
     }
 
     /// Closes what has aged and what leads to no `wanted` authority.
     pub(crate) fn sweep(&self, wanted: impl Fn(&str) -> bool) {
-        self.pool.sweep(wanted);
-        let now = Instant::now();
-        self.avoided.borrow_mut().retain(|_, until| now < *until);
+        self.pool.sweep(&wanted, self.limits.get().idle);
+        self.streams
+            .sweep(&wanted, self.limits.get().idle, self.limits.get().grace);
+    }
+}
+
+/// The request with the address where HTTP/2 has it.
+fn as_of_http_2(way: &Way, mut request: Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let host = request.headers_mut().remove(header::HOST)?;
+    let mut uri = std::mem::take(request.uri_mut()).into_parts();
+    uri.scheme = way.scheme().parse().ok();
+    uri.authority = Some(host.as_bytes().try_into().ok()?);
+    *request.uri_mut() = Uri::from_parts(uri).ok()?;
+    *request.version_mut() = Version::HTTP_2;
+    Some(request)
+}
+
+fn unsent(fault: Fault, request: Request<RequestBody>, reused: bool) -> Box<Unanswered> {
+    Box::new(Unanswered {
+        fault,
+        unsent: Some(request),
+        reused,
+    })
+}
+
+fn outcome(
+    answered: Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    lease: Lease,
+    reused: bool,
+) -> Sent {
+    match answered {
+        Some(Ok(answer)) => Ok((answer, lease)),
+        Some(Err(mut error)) => {
+            let unsent = error.take_message();
+            Err(Box::new(Unanswered {
+                fault: error.into_error().into(),
+                unsent,
+                reused,
+            }))
+        }
+        None => Err(Box::new(Unanswered {
+            fault: Fault::HeaderTimeout,
+            unsent: None,
+            reused,
+        })),
     }
 }

@@ -23,7 +23,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use prometheus::Registry;
@@ -33,11 +33,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Lines};
 use crate::config::Config;
+use crate::http::budget::Budget;
 use crate::metrics::{Counters, Metrics, ServiceCounters};
+use crate::outlier::{Outliers, Watch};
 use crate::policy::{Gate, Policy};
 use crate::table::{Choice, Route, Table, Target};
 use crate::tcp::Spares;
 use crate::tls::Stores;
+use crate::trace::{Tracer, Traces};
 use crate::upstream::{Limits, Upstream};
 
 pub(crate) use door::bury;
@@ -55,9 +58,11 @@ pub(crate) struct Shared {
     pub table: Arc<ArcSwap<Table>>,
     pub metrics: Arc<Metrics>,
     pub access_log: Option<AccessLog>,
+    pub traces: Option<Traces>,
     /// What `proto=prometheus` shows.
     pub registry: Registry,
     pub stores: Stores,
+    pub outliers: Arc<Outliers>,
     pub policy: Arc<Policy>,
     /// HTML for requests that no route wants; empty: none.
     pub no_route: watch::Receiver<Arc<str>>,
@@ -70,15 +75,19 @@ pub(crate) struct Worker {
     pub counters: Arc<Counters>,
     pub upstream: Rc<Upstream>,
     pub log: Option<Lines>,
+    pub tracer: Option<Tracer>,
     /// The whole balancer stops.
     pub stop: CancellationToken,
     /// What TCP connections borrow.
     pub spares: Spares,
+    pub stores: Stores,
     guests: Guests,
     registry: Registry,
-    /// Certificates, those for targets among them.
-    #[allow(dead_code, reason = "read once targets are spoken to over TLS")]
-    pub stores: Stores,
+    /// What it has seen of targets.
+    pub watch: Rc<Watch>,
+    outliers: Arc<Outliers>,
+    /// For requests that are sent again.
+    pub budget: RefCell<Budget>,
     /// This worker's own copy, so that no core waits for another's reference count.
     config: RefCell<Rc<Config>>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
@@ -90,23 +99,24 @@ pub(crate) struct Worker {
 impl Worker {
     fn new(number: usize, shared: Shared, stop: CancellationToken) -> Self {
         let config = &shared.config;
-        let limits = Limits {
-            dial: config.dial_timeout,
-            header: config.response_header_timeout,
-            idle: config.idle_conn_timeout,
-            max_idle: config.max_idle_per_target,
-        };
+        let watch = Rc::new(Watch::new(shared.outliers.clone()));
+        let upstream = Upstream::new(Limits::of(config), shared.stores.clone(), watch.clone());
+        let budget = Budget::new(config.retries.budget, Instant::now());
         Self {
             number,
             services: RefCell::default(),
             counters: shared.metrics.of_a_worker(),
-            upstream: Rc::new(Upstream::new(limits)),
+            upstream: Rc::new(upstream),
+            watch,
+            outliers: shared.outliers,
+            budget: RefCell::new(budget),
             log: shared.access_log.map(|log| log.lines()),
+            tracer: shared.traces.map(|traces| traces.tracer()),
             stop,
             spares: Spares::default(),
+            stores: shared.stores,
             guests: Guests::default(),
             registry: shared.registry,
-            stores: shared.stores,
             table: RefCell::new(Cache::new(shared.table)),
             config: RefCell::new(Rc::new((*shared.config).clone())),
             gate: RefCell::new(Rc::new(Gate::new(shared.policy))),
@@ -122,6 +132,8 @@ impl Worker {
     /// Takes over another configuration, for what begins from now on.
     fn configure(&self, config: &Config, policy: Arc<Policy>) {
         self.config.replace(Rc::new(config.clone()));
+        self.upstream.configure(Limits::of(config));
+        self.budget.borrow_mut().set_share(config.retries.budget);
         self.gate.replace(Rc::new(Gate::new(policy)));
     }
 
@@ -152,15 +164,20 @@ impl Worker {
         }
     }
 
-    /// The next target: not one that was tried, and one that refused lately only when nothing else is left.
+    /// The next target: not one that was tried, and one that is passed over only when nothing else is left.
     pub(crate) fn pick<'a>(
         &self,
         route: &'a Route,
         choice: Choice,
         tried: &[Arc<Target>],
     ) -> Option<&'a Arc<Target>> {
+        if self.watch.is_quiet() {
+            return route.pick(choice, tried);
+        }
+        let (number, now) = (choice.number(), Instant::now());
         let fresh = |target: &Arc<Target>| {
-            !self.upstream.is_avoided(&target.addr) && !tried.iter().any(|tried| Arc::ptr_eq(tried, target))
+            !tried.iter().any(|tried| Arc::ptr_eq(tried, target))
+                && self.watch.admits(&target.addr, number, now)
         };
         route
             .pick_where(choice, fresh)
@@ -175,9 +192,28 @@ impl Worker {
             if let Some(log) = &self.log {
                 log.flush();
             }
+            if let Some(tracer) = &self.tracer {
+                tracer.flush();
+            }
             let table = self.table();
-            self.upstream.sweep(|authority| table.leads_to(authority));
+            let wanted = |authority: &str| table.leads_to(authority);
+            self.upstream.sweep(wanted);
+            self.tend_outliers(wanted);
             self.counters.upstream_idle.set(self.upstream.idle() as u64);
+        }
+    }
+}
+
+impl Worker {
+    fn tend_outliers(&self, wanted: impl Fn(&str) -> bool) {
+        let now = Instant::now();
+        self.watch.forget(&wanted);
+        self.counters.ejections.add(self.watch.take_ejections());
+        self.budget.borrow_mut().turn(now);
+        // One speaks for all.
+        if self.number == 0 {
+            self.outliers.tend(&self.config().outliers, wanted, now);
+            self.counters.ejected.set(self.outliers.ejected(now) as u64);
         }
     }
 }

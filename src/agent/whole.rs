@@ -11,16 +11,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, BuildError, registrator_config};
+use super::{Agent, BuildError, Plan, Shown, registrator_config};
 use crate::check::{Checks, Event};
 use crate::config;
 use crate::embed::{Door, Feed, Stopped};
+use crate::feed::{self, presence};
 use crate::identity::Identity;
 use crate::local::Local;
 use crate::store::Store;
 use crate::sync::Sync;
 use crate::task::Task;
-use crate::{dns, http, leader, net};
+use crate::{dns, http, leader, net, reload};
 
 /// From one whole comparison of local table and catalog to the next (Consul's figure for small
 /// clusters).
@@ -37,12 +38,21 @@ struct Core {
     metrics: Registry,
 }
 
+/// What concerns the balancer.
+struct Routing {
+    lb: Option<lb::Config>,
+    keys: config::registry::Overrides,
+    register: config::registry::Register,
+    again: reload::Source,
+}
+
 impl Agent {
     /// Builds every part that `config` switches on. Everything that listens is bound; nothing runs.
     ///
     /// # Errors
     /// The first part that cannot be built, with the option that asked for it.
-    pub async fn build(config: config::Agent) -> Result<Self, BuildError> {
+    pub async fn build(config: config::Agent, read: reload::Read) -> Result<Self, BuildError> {
+        let again = reload::Source::of_agent(&config, read);
         let identity = Arc::new(identity(&config));
         let title = format!(
             "Lictor {} agent: node '{}', datacenter '{}', one server, everything in memory",
@@ -80,7 +90,13 @@ impl Agent {
         let stopped = registrator
             .as_ref()
             .map_or_else(no_stopped, registrator::Registrator::stopped);
-        agent.balancer(config.lb, &core, stopped)?;
+        let routing = Routing {
+            lb: config.lb,
+            keys: config.overrides,
+            register: config.register,
+            again,
+        };
+        agent.balancer(routing, &core, stopped)?;
 
         if let Some(registrator) = registrator {
             agent.part(Task::Registrator, |stop| registrator.run(stop));
@@ -180,21 +196,35 @@ impl Agent {
         Ok(Some(registrator))
     }
 
-    fn balancer(
-        &mut self,
-        config: Option<lb::Config>,
-        core: &Core,
-        stopped: Stopped,
-    ) -> Result<(), BuildError> {
-        let Some(mut config) = config else { return Ok(()) };
-        config.node = core.identity.node.to_string();
-        let (feed, instances) = Feed::new(
+    fn balancer(&mut self, config: Routing, core: &Core, stopped: Stopped) -> Result<(), BuildError> {
+        let Some(mut balancer) = config.lb else {
+            return Ok(());
+        };
+        balancer.node = core.identity.node.to_string();
+        let (feed, inputs) = Feed::new(
             core.store.clone(),
             stopped,
             core.identity.clone(),
-            config.tag_prefix.clone(),
+            balancer.tag_prefix.clone(),
+            config.keys,
         );
-        self.add_balancer(config, instances, &core.metrics)?;
+        let metrics = feed::metrics::Metrics::new();
+        metrics
+            .register(&core.metrics)
+            .map_err(|error| BuildError::of("balancer", &error))?;
+        let plan = Plan {
+            config: balancer,
+            inputs,
+            again: config.again,
+            counted: metrics.clone(),
+        };
+        let shown = Shown {
+            register: config.register,
+            registry: presence::Registry::Own(core.local.clone()),
+            host: core.identity.advertise,
+            metrics,
+        };
+        self.add_balancer(plan, Some(shown), &core.metrics)?;
         self.part(Task::Feed, |stop| feed.run(stop));
         Ok(())
     }

@@ -13,8 +13,11 @@ use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 use std::io;
 
+use proptest::prelude::*;
+
 use super::{Invocation, Stream, Usage, parse};
 use crate::config::machine::{Fetched, Machine};
+use crate::config::options::{self, Command, Kind, Row};
 use crate::config::raw::Environment;
 use crate::config::sockaddr::Interface;
 use crate::config::{Agent, Containers, Lb, Registrator};
@@ -220,6 +223,39 @@ fn differences(invocation: &Invocation) -> String {
         let _ = writeln!(text, "  {line}");
     }
     text
+}
+
+proptest! {
+    /// Every option with any value: read or refused, in one go, and the same each time.
+    #[test]
+    fn no_command_line_of_known_options_panics(
+        picks in prop::collection::vec((0..1000usize, value()), 0..6),
+        agent in any::<bool>(),
+    ) {
+        let command = if agent { Command::Agent } else { Command::Lb };
+        let rows: Vec<&Row> = options::of(command).filter(|row| row.kind != Kind::Tree).collect();
+        let mut line = vec!["lictor".to_owned(), command.name().to_owned()];
+        for (pick, value) in picks {
+            line.push(format!("-{}={value}", rows[pick % rows.len()].flag(command)));
+        }
+        let answer = |line: &[String]| match parse(line, &Environment::new(), &Desk::default()) {
+            Ok(invocation) => values(&invocation).join("\n"),
+            Err(usage) => usage.text,
+        };
+        prop_assert_eq!(answer(&line), answer(&line));
+    }
+}
+
+/// What people write, and what they should not.
+fn value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -~]{0,16}",
+        "[0-9]{0,20}(s|ms|h|m|k|G)?",
+        "(:[0-9]{1,6}|[a-z.]{1,8}:80)(;(proto|cs|rt|tlsmin|pxyproto|refresh|x)=[a-z0-9+-]{0,8}){0,3}",
+        "(cs|name)=[a-z]{0,3};type=[a-z-]{0,9};(cert|file|endpoint)=[!-~]{0,12}",
+        "\\{\\{ ?(GetPrivateIP|GetAllInterfaces)( \\| [a-z]{1,7} \"[a-z0-9/.]{0,8}\"){0,2} ?\\}?\\}?",
+        "https?://[!-~]{0,12}",
+    ]
 }
 
 macro_rules! fields {

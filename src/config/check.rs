@@ -1,5 +1,5 @@
-//! What `-cfg-check` looks at beyond the configuration itself: that the files it names can be read. A start would find
-//! them one after the other.
+//! What `-cfg-check` looks at beyond the configuration itself: that the files it names can be read, and mean something. A
+//! start would tell of them one after the other, or later.
 
 use lb::config::{AuthKind, CertKind};
 
@@ -7,21 +7,62 @@ use super::fault::Fault;
 use super::machine::Machine;
 use super::registry::{Backend, NoRoute, Registry};
 
-/// A fault for every file that is needed and cannot be read.
+/// A fault for every file that is needed and cannot be read, or not understood.
 pub fn files(lb: &lb::Config, registry: Option<&Registry>, machine: &dyn Machine) -> Vec<Fault> {
     let mut named = of_balancer(lb);
     named.extend(registry.into_iter().flat_map(of_registry));
     let mut faults = Vec::new();
+    let mut fault = |path: &str, why: String| {
+        let path = path.to_owned();
+        let fault = Fault::File { path, why };
+        if !faults.contains(&fault) {
+            faults.push(fault);
+        }
+    };
     for (path, option) in named {
         if let Err(error) = machine.read(&path) {
-            let fault = Fault::File {
-                path,
-                why: format!("cannot be read: {error} ({option})"),
-            };
-            if !faults.contains(&fault) {
-                faults.push(fault);
+            fault(&path, format!("cannot be read: {error} ({option})"));
+        }
+    }
+    for source in &lb.certs {
+        let CertKind::File { cert, key } = &source.kind else {
+            continue;
+        };
+        if let (Ok(chain), Ok(secret)) = (machine.read(cert), machine.read(key))
+            && let Some(why) = lb::check::certificate(chain.as_bytes(), secret.as_bytes())
+        {
+            fault(cert, format!("{why} (proxy.cs, source {:?})", &*source.name));
+        }
+    }
+    for scheme in &lb.auth {
+        let AuthKind::Basic { file, .. } = &scheme.kind else {
+            continue;
+        };
+        for why in machine
+            .read(file)
+            .iter()
+            .flat_map(|text| lb::check::htpasswd(text.as_bytes()))
+        {
+            fault(file, why);
+        }
+    }
+    match registry {
+        Some(registry) if registry.backend == Backend::Static => {
+            for why in lb::check::commands(lb, &registry.fixed.routes) {
+                fault("registry.static.routes", why);
             }
         }
+        Some(registry) if registry.backend == Backend::File => {
+            let path = &registry.file.path;
+            for why in machine
+                .read(path)
+                .iter()
+                .flat_map(|text| lb::check::commands(lb, text))
+            {
+                fault(path, why);
+            }
+        }
+        _ => {}
     }
     faults
 }

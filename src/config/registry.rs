@@ -21,6 +21,8 @@ pub struct Registry {
     pub timeout: Duration,
     /// `registry.retry`: pause between two attempts until then.
     pub retry: Duration,
+    /// `registry.snapshot`: file with the last good routes; `None`: none is kept.
+    pub snapshot: Option<String>,
     /// `registry.static.*`.
     pub fixed: Fixed,
     /// `registry.file.*`.
@@ -124,8 +126,8 @@ pub struct Consul {
     pub poll: Option<Duration>,
     /// `registry.consul.requireConsistent`, `.allowStale`.
     pub consistency: Consistency,
-    /// How the balancer registers itself; `None`: not at all.
-    pub register: Option<Register>,
+    /// How the balancer registers itself.
+    pub register: Register,
 }
 
 /// How fresh answers have to be.
@@ -164,6 +166,8 @@ pub struct Overrides {
 /// The balancer as a service (`registry.consul.register.*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Register {
+    /// `.enabled`: under its own name; the names that routes wish for (`register=`) are registered in any case.
+    pub enabled: bool,
     /// `.addr`: where others reach its admin port; `None`: at this host's address.
     pub ip: Option<IpAddr>,
     /// `.addr`; `None`: the port that the admin server got.
@@ -194,6 +198,7 @@ impl Registry {
             backend,
             timeout: read.value("registry.timeout", values::duration),
             retry: read.value("registry.retry", values::pause),
+            snapshot: read.optional("registry.snapshot", values::text),
             fixed: Fixed::read(read),
             file: File {
                 path: read.value("registry.file.path", values::text),
@@ -270,6 +275,11 @@ impl Consul {
         let token = token.or_else(|| read.variable("CONSUL_HTTP_TOKEN"));
         let monitors = read.value("registry.consul.serviceMonitors", values::number_from(i64::MIN));
         let tls = Tls::read(read);
+        if !https && tls != Tls::default() {
+            read.note(
+                "registry.consul.tls.* has no effect: registry.consul.addr does not begin with https://",
+            );
+        }
         Self {
             addr,
             tls: https.then_some(tls),
@@ -338,15 +348,16 @@ impl Overrides {
 
 impl Register {
     /// Of `lictor lb` and of the agent.
-    pub(super) fn read(read: &mut Reader) -> Option<Self> {
-        let wanted = read.value("registry.consul.register.enabled", values::boolean);
+    pub(super) fn read(read: &mut Reader) -> Self {
+        let enabled = read.value("registry.consul.register.enabled", values::boolean);
         let interfaces = read.interfaces();
         let addr = read.meant("registry.consul.register.addr", |text| match text {
             "" => Ok(None),
             text => own_address(text, &interfaces).map(Some),
         });
         let (ip, port) = addr.flatten().unwrap_or_default();
-        let register = Self {
+        Self {
+            enabled,
             ip,
             port,
             name: read.value("registry.consul.register.name", values::filled),
@@ -354,8 +365,7 @@ impl Register {
             interval: read.value("registry.consul.register.checkInterval", values::pause),
             timeout: read.value("registry.consul.register.checkTimeout", values::pause),
             skip_verify: read.value("registry.consul.register.checkTLSSkipVerify", values::boolean),
-        };
-        wanted.then_some(register)
+        }
     }
 }
 

@@ -221,7 +221,7 @@ fn consul(registry: &Registry, read: &Reader, lb: &lb::Config) -> Value {
     let consul = &registry.consul;
     let tls = consul.tls.clone().unwrap_or_default();
     let (cert, key) = tls.pair.unwrap_or_default();
-    let register = consul.register.as_ref();
+    let register = &consul.register;
     let admin = lb.ui.as_ref().map(|ui| &ui.listener);
     json!({
         "Addr": consul.addr,
@@ -245,14 +245,14 @@ fn consul(registry: &Registry, read: &Reader, lb: &lb::Config) -> Value {
             "CAPath": tls.ca_path.unwrap_or_default(),
             "InsecureSkipVerify": tls.skip_verify,
         },
-        "ServiceTags": register.map(|register| register.tags.clone()).filter(|tags| !tags.is_empty()),
+        "ServiceTags": (!register.tags.is_empty()).then_some(&register.tags),
         "ServiceStatus": lb.accepted.iter().map(|status| status.as_str()).collect::<Vec<_>>(),
-        "CheckInterval": register.map_or(0, |register| nanos(register.interval)),
-        "CheckTimeout": register.map_or(0, |register| nanos(register.timeout)),
+        "CheckInterval": nanos(register.interval),
+        "CheckTimeout": nanos(register.timeout),
         "ServiceMonitors": consul.monitors,
         "PollInterval": some_nanos(consul.poll),
-        "Register": register.is_some(),
-        "CheckTLSSkipVerify": register.is_some_and(|register| register.skip_verify),
+        "Register": register.enabled,
+        "CheckTLSSkipVerify": register.skip_verify,
         "RequireConsistent": consul.consistency == Consistency::Consistent,
         "AllowStale": consul.consistency == Consistency::Stale,
     })

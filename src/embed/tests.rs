@@ -26,7 +26,12 @@ impl World {
         let store = Store::new(CancellationToken::new());
         let (stopped, at_rest) = watch::channel(Arc::from([]));
         let identity = Arc::new(Identity::example());
-        let (feed, pictures) = Feed::new(store.clone(), at_rest, identity, "urlprefix-".to_owned());
+        let keys = Overrides {
+            routes: "fabio/config".to_owned(),
+            no_route: "fabio/noroute.html".to_owned(),
+        };
+        let (feed, inputs) = Feed::new(store.clone(), at_rest, identity, "urlprefix-".to_owned(), keys);
+        let pictures = inputs.instances.clone();
         Self {
             store,
             stopped,
@@ -65,7 +70,7 @@ impl World {
 
     /// Looks; says whether the balancer would notice.
     fn look(&mut self) -> bool {
-        self.feed.look(self.store.read().picture());
+        self.feed.look(&self.store.read());
         let changed = self.pictures.has_changed().unwrap();
         self.pictures.mark_unchanged();
         changed

@@ -14,12 +14,38 @@ Generated from the tables in the code; `REWRITE=1 cargo test docs` writes it ane
 
 type Row = (&'static str, &'static str, &'static [&'static str], &'static str);
 
+const FABIO: &str = "
+## fabio's names
+
+What `metrics.target` sends anywhere; with `prometheus` in it, also found beside the above, below a namespace of its
+own. How names are made is in [observability.md](observability.md#metrics). A row exists where one of its listeners
+does.
+
+| Metric | Kind | Labels | Listeners | Meaning |
+|---|---|---|---|---|
+";
+
+fn fabio(page: &mut String) {
+    page.push_str(FABIO);
+    for row in lb::metrics::FABIO {
+        let labels: Vec<_> = row.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind) = (row.name, row.kind.as_str());
+        let (labels, listeners) = (labels.join(" "), row.group.listeners());
+        let _ = writeln!(
+            page,
+            "| `{name}` | {kind} | {labels} | {listeners} | {} |",
+            row.help
+        );
+    }
+}
+
 fn page() -> String {
     let of_lb = lb::metrics::METRICS
         .iter()
         .map(|row| (row.name, row.kind.as_str(), row.labels, row.help));
-    let parts: [(&str, Vec<Row>); 5] = [
+    let parts: [(&str, Vec<Row>); 6] = [
         ("Balancer", of_lb.collect()),
+        ("Source of routes", crate::feed::metrics::METRICS.to_vec()),
         ("Registrator", registrator::metrics::METRICS.to_vec()),
         ("Checks", crate::check::metrics::METRICS.to_vec()),
         ("DNS", crate::dns::metrics::METRICS.to_vec()),
@@ -36,6 +62,7 @@ fn page() -> String {
             let _ = writeln!(page, "| `{name}` | {kind} | {} | {help} |", labels.join(" "));
         }
     }
+    fabio(&mut page);
     page
 }
 

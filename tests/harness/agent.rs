@@ -323,6 +323,13 @@ fn collect(from: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> std::
 }
 
 impl Agent {
+    /// Asks it to read its configuration again.
+    pub(crate) fn hangup(&self) {
+        let _ = Command::new("kill")
+            .args(["-HUP", &self.process.child.id().to_string()])
+            .status();
+    }
+
     /// Ends the process at once, as a power cut would.
     pub(crate) fn kill(mut self) {
         let _ = self.process.child.kill();

@@ -25,6 +25,13 @@ pub(crate) fn put(server: SocketAddr, path: &str, body: &Value) -> Request {
     request
 }
 
+/// A body that is no JSON.
+pub(crate) fn put_text(server: SocketAddr, path: &str, body: &str) -> Request {
+    let mut request = Request::new("PUT", server, path);
+    body.clone_into(&mut request.body);
+    request
+}
+
 #[derive(Clone)]
 pub(crate) struct Request {
     server: SocketAddr,
@@ -56,7 +63,7 @@ impl Request {
             "{} {} HTTP/1.1\r\nHost: {}\r\n",
             self.method, self.path, self.host
         );
-        if !self.body.is_empty() {
+        if !self.body.is_empty() || self.method == "PUT" {
             text.push_str(&format!("Content-Length: {}\r\n", self.body.len()));
         }
         text.push_str("Connection: close\r\n\r\n");

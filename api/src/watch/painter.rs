@@ -49,6 +49,10 @@ pub(super) struct Painter<'a> {
     /// Paces the reading again of what could not be read.
     failures: Stepper,
     retry_at: Option<Instant>,
+    /// Until then nothing is taken out of the picture: the catalog began anew.
+    hold_until: Option<Instant>,
+    /// What is only in the picture because of that.
+    held: BTreeSet<InstanceKey>,
     published: bool,
 }
 
@@ -68,6 +72,8 @@ impl<'a> Painter<'a> {
             soon_at: now,
             failures: Stepper::default(),
             retry_at: None,
+            hold_until: None,
+            held: BTreeSet::new(),
             published: false,
         }
     }
@@ -80,6 +86,10 @@ impl<'a> Painter<'a> {
             return;
         }
         let heard = ears.take();
+        if heard.restarted {
+            tracing::info!("the catalog began anew; what it does not know any more is kept for a while");
+            self.hold_until = Some(now + self.config.keep_over_restart);
+        }
         self.stale.extend(heard.services);
         self.node_checks.extend(heard.node_checks);
         if let Some(index) = heard.changed_at {
@@ -93,8 +103,8 @@ impl<'a> Painter<'a> {
 
     /// When there is something to do even if nothing is heard.
     pub(super) fn next_look(&self) -> Instant {
-        let next = self.next_sweep();
-        self.retry_at.map_or(next, |retry| retry.min(next))
+        let moments = [self.retry_at, self.hold_until].into_iter().flatten();
+        moments.fold(self.next_sweep(), Instant::min)
     }
 
     fn next_sweep(&self) -> Instant {
@@ -116,6 +126,12 @@ impl<'a> Painter<'a> {
             return;
         }
         let before = self.picture.clone();
+        if self.hold_until.is_some_and(|until| Instant::now() >= until) {
+            self.hold_until = None;
+            for key in std::mem::take(&mut self.held) {
+                self.picture.remove(&key);
+            }
+        }
         for check in std::mem::take(&mut self.node_checks) {
             self.take_over(&check);
         }
@@ -219,7 +235,12 @@ impl<'a> Painter<'a> {
             .map(|(key, instance)| (key.clone(), instance.clone()))
             .collect();
         for (key, old) in known {
-            match rows.remove(&key) {
+            let found = rows.remove(&key);
+            if found.is_some() {
+                self.held.remove(&key);
+            }
+            match found {
+                None if self.hold_until.is_some() => drop(self.held.insert(key)),
                 None => drop(self.picture.remove(&key)),
                 Some(new) if new == *old => {}
                 Some(new) => drop(self.picture.insert(key, Arc::new(new))),

@@ -39,6 +39,11 @@ impl Rows {
         }
     }
 
+    /// How many rows the last answer had.
+    pub(super) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
     /// Takes over the next answer, a JSON array or object; `null` is an empty one. `None`: it is neither, and the old one
     /// stays.
     pub(super) fn advance(&mut self, body: Bytes) -> Option<Change> {

@@ -184,6 +184,35 @@ async fn an_index_that_goes_backwards_is_followed() {
 }
 
 #[tokio::test]
+async fn a_catalog_that_lost_its_memory_costs_no_route_until_it_had_time_to_be_told_again() {
+    let consul = Consul::start().await;
+    consul.change(|catalog| {
+        catalog.index = 1000;
+        catalog.service("web", "w1", 80);
+        catalog.service("db", "d1", 90);
+        catalog.service("old", "o1", 70);
+    });
+    let hold = Duration::from_millis(1500);
+    let mut watching = Watching::start(&consul, |config| config.keep_over_restart = hold);
+    watching.until(&[("w1", 80), ("d1", 90), ("o1", 70)]).await;
+    let restarted = std::time::Instant::now();
+    consul.change(|catalog| {
+        catalog.index = 10;
+        catalog.remove("w1");
+        catalog.remove("d1");
+        catalog.remove("o1");
+    });
+    consul.change(|catalog| catalog.service("web", "w1", 81));
+    watching.until(&[("w1", 81), ("d1", 90), ("o1", 70)]).await;
+    consul.change(|catalog| catalog.service("db", "d1", 90));
+    watching.until(&[("w1", 81), ("d1", 90)]).await;
+    assert!(restarted.elapsed() >= hold);
+    // From then on gone is gone.
+    consul.change(|catalog| catalog.remove("w1"));
+    watching.until(&[("d1", 90)]).await;
+}
+
+#[tokio::test]
 async fn a_server_that_hangs_is_left_and_asked_anew() {
     let consul = Consul::start().await;
     consul.change(|catalog| catalog.service("web", "w1", 80));

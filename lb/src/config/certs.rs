@@ -63,7 +63,8 @@ pub struct Acme {
     /// `hosts`: further names, wanted even without a route; and of the names in the table only those that end so,
     /// where one begins with a dot.
     pub hosts: Vec<String>,
-    /// `prefix`: where account and certificates are kept in the KV store.
+    /// `prefix`: where account and certificates are kept in the KV store, or in which folder where it begins with a
+    /// slash.
     pub prefix: String,
 }
 
@@ -214,7 +215,7 @@ fn draft(item: &Item) -> Result<Draft, BadValue> {
             "email" => draft.email = some(value),
             "ca" => draft.trust = some(value),
             "hosts" => draft.hosts = super::words(value).map(str::to_ascii_lowercase).collect(),
-            "prefix" => draft.prefix = some(value.trim_matches('/')),
+            "prefix" => draft.prefix = some(value.trim_end_matches('/')),
             _ => {
                 let problem = format!("proxy.cs: unknown option '{key}'");
                 let right = match key.as_str() {

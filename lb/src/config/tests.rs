@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catalog::Status;
-use proptest::proptest;
+use proptest::{collection, prop_assert_eq, proptest};
 
 use super::*;
 
@@ -165,7 +165,7 @@ fn versions_and_ciphers_are_names_in_any_case_or_numbers() {
     }
     assert!(faults(listeners(":1;cs=main;tlsmin=tls13;tlsmax=tls12")).contains("tlsmin is above tlsmax"));
     let some = r#":1;cs=main;tlsciphers="tls_ecdhe_rsa_with_aes_128_gcm_sha256, 0xC02C,52393, TLS_RSA_WITH_RC4_128_SHA""#;
-    assert_eq!(tls(some).ciphers, [0xc02f, 0xc02c, 0xcca9]);
+    assert_eq!(tls(some).ciphers, [0xc02f, 0xc02c, 0xcca9, 0x0005]);
     assert!(faults(listeners(":1;cs=main;tlsciphers=NULL")).contains("unknown cipher suite NULL"));
     let weak = faults(listeners(":1;cs=main;tlsciphers=TLS_RSA_WITH_AES_128_CBC_SHA"));
     assert!(
@@ -379,6 +379,18 @@ fn networks_contain_their_addresses_also_when_mapped() {
 }
 
 proptest! {
+    #[test]
+    fn a_list_that_was_quoted_is_read_as_it_was_meant(
+        items in collection::vec(collection::vec(("[a-z]{1,6}", "[ -~]{0,12}"), 1..4), 0..4)
+    ) {
+        let pair = |(key, value): &(String, String)| {
+            format!("{key} = \"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+        };
+        let written = items.iter().map(|item| item.iter().map(pair).collect::<Vec<_>>().join(";"));
+        let text = written.collect::<Vec<_>>().join(" , ");
+        prop_assert_eq!(kv_list(&text).unwrap(), items);
+    }
+
     #[test]
     fn any_text_is_read_or_refused_without_a_panic(text in ".{0,80}") {
         let _ = listeners(&text);

@@ -100,13 +100,12 @@ fn version(key: &str, text: &str) -> Result<u16, BadValue> {
         })
 }
 
-/// `tlsciphers`: names or numbers, separated by commas. Suites that Go speaks and we do not are passed over, but one at
-/// least must be left.
+/// `tlsciphers`: names or numbers, separated by commas. One at least must be spoken here; the
+/// others are left out later, and that is said.
 pub(super) fn ciphers(text: &str) -> Result<Vec<u16>, BadValue> {
     let mut numbers = Vec::new();
-    let mut named_any = false;
+    let mut usable = false;
     for word in words(text) {
-        named_any = true;
         let suite = SUITES.iter().find(|suite| suite.name.eq_ignore_ascii_case(word));
         let number = suite
             .map(|suite| suite.number)
@@ -117,12 +116,12 @@ pub(super) fn ciphers(text: &str) -> Result<Vec<u16>, BadValue> {
                     "for example TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, or its number 0xc02f",
                 )
             })?;
-        let usable = SUITES.iter().any(|suite| suite.number == number && suite.spoken);
-        if usable && !numbers.contains(&number) {
+        usable |= SUITES.iter().any(|suite| suite.number == number && suite.spoken);
+        if !numbers.contains(&number) {
             numbers.push(number);
         }
     }
-    if named_any && numbers.is_empty() {
+    if !numbers.is_empty() && !usable {
         let strong: Vec<&str> = SUITES[3..9].iter().map(|suite| suite.name).collect();
         return Err(BadValue::new(
             format!("proxy.addr: tlsciphers={text} names no cipher suite that is spoken here"),

@@ -1,15 +1,17 @@
 //! Which target gets a request, and when another one may get it instead.
 //!
 //! A request is sent again only when that cannot do a thing twice: when none of it was sent, or when it has
-//! no body, its method is idempotent and no answer began. A body that has begun to flow is gone.
+//! no body, its method is idempotent and no answer began. A body that has begun to flow is gone. An answer is never
+//! reason to ask again, whatever its status: the server has done what it did.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
 use hyper::http::uri::PathAndQuery;
-use hyper::http::{HeaderMap, HeaderValue, Method, Uri, header};
+use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use hyper::{Request, Response};
+use tokio::time::{Instant, timeout_at};
 
 use crate::http::body::{RequestBody, Upload, Uploaded};
 use crate::http::error::Refusal;
@@ -18,11 +20,8 @@ use crate::http::path::{BadPath, Path};
 use crate::http::{headers, path};
 use crate::policy::{Denial, rewrite, same_gate};
 use crate::table::{Choice, HostHeader, Options, Route, Target};
-use crate::upstream::{Lease, Reuse, Unanswered};
+use crate::upstream::{Fault, Lease, Reuse, Times, Unanswered, Way};
 use crate::worker::Worker;
-
-/// Targets that one request may be sent to, not counting those that refuse at once.
-const ATTEMPTS: usize = 3;
 
 /// A request ready for any target of its route.
 pub(crate) struct Call {
@@ -44,76 +43,168 @@ impl Call {
     }
 }
 
-/// Sends `call` to `target`, or where that fails and it may, to others of `route`.
+/// Sends `call` to `target`, or where that fails and it may, to others of `route`. All of it takes no longer than the
+/// route allows.
 pub(crate) async fn send(
     worker: &Worker,
     (route, choice, mut target): (&Route, Choice, Arc<Target>),
     call: Call,
     exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
-    let repeatable = call.is_repeatable();
-    let Call {
-        method,
-        uri,
-        path,
-        headers,
-        body,
-        upload,
-    } = call;
-    let client = Own::of(&headers);
-    let mut next = Some((headers, body));
-    let mut tried = Vec::new();
-    let mut attempts = 0;
-    let mut reuse = if repeatable { Reuse::Any } else { Reuse::Young };
+    let deadline = target.options.timeouts.total.map(|total| Instant::now() + total);
+    let mut left = Left::of(call, target.options.retries, worker);
+    worker.budget.borrow_mut().request();
     loop {
-        let Some((mut headers, body)) = next.take() else {
+        let Some((way, request)) = left.request_to(&target)? else {
             return Err(Refusal::Unavailable);
         };
-        if repeatable {
-            next = Some((headers.clone(), RequestBody::Empty));
-        }
-        // Rules of one target are not for the next.
-        let pristine = (!target.options.request_headers.is_empty()).then(|| headers.clone());
-        address(&mut headers, &target, &client);
-        let mut request = Request::new(body);
-        *request.method_mut() = method.clone();
-        *request.uri_mut() = rewritten(&uri, &path, &target)?;
-        *request.headers_mut() = headers;
-        exchange.sent(&target, request.uri(), &upload);
-        let failed = match worker.upstream.send(&target.addr, request, &upload, reuse).await {
-            Ok(answer) => return Ok(answer),
+        exchange.sent(&target, request.uri(), &left.upload);
+        let times = Times {
+            dial: target.options.timeouts.dial,
+            header: target.options.timeouts.header,
+        };
+        let sending = worker
+            .upstream
+            .send(&way, request, &left.upload, (left.reuse, times));
+        let failed = match in_time(sending, deadline).await {
+            Ok(answer) => {
+                learn(worker, route, &target, Verdict::of(&answer.0));
+                return Ok(answer);
+            }
             Err(failed) => *failed,
         };
-        match upload.state() {
+        match left.upload.state() {
             Uploaded::Malformed => return Err(Refusal::Body),
             Uploaded::CutShort => return Err(Refusal::CutShort),
             Uploaded::TooLarge => return Err(Denial::Body.into()),
             Uploaded::No | Uploaded::Begun | Uploaded::Done => {}
         }
-        let Unanswered {
-            fault,
-            unsent,
-            reused,
-        } = failed;
-        if let Some(request) = unsent {
-            let (parts, body) = request.into_parts();
-            next = Some((pristine.unwrap_or(parts.headers), body));
+        // While the client's body is on its way the fault may be the client's, which must not bring anybody down.
+        let is_telling = !failed.reused && left.upload.state() != Uploaded::Begun;
+        if is_telling && !failed.fault.is_absence() {
+            learn(worker, route, &target, Verdict::Failed);
         }
-        if reused {
-            reuse = Reuse::No;
-        }
-        tried.push(target.clone());
-        attempts += usize::from(!fault.is_refusal());
-        // A connection that had been idle says little about its server: a new one to the same will do.
-        let other = next_target(worker, (route, choice, &target), &mut tried)
-            .or_else(|| reused.then(|| target.clone()));
-        let Some(other) = other.filter(|_| fault.is_passing() && next.is_some() && attempts < ATTEMPTS)
-        else {
-            return Err(failure(worker, &target, fault));
+        let Some(other) = left.next(worker, (route, choice, &target), &failed) else {
+            return Err(failure(worker, &target, failed.fault));
         };
+        let fault = failed.fault;
         tracing::debug!(target = %target.addr, next = %other.addr, %fault, "request goes to another target");
         worker.counters.retries.add(1);
         target = other;
+        left.take_back(failed.unsent);
+    }
+}
+
+async fn in_time<T>(
+    sending: impl Future<Output = Result<T, Box<Unanswered>>>,
+    deadline: Option<Instant>,
+) -> Result<T, Box<Unanswered>> {
+    let Some(deadline) = deadline else {
+        return sending.await;
+    };
+    timeout_at(deadline, sending).await.unwrap_or_else(|_| {
+        Err(Box::new(Unanswered {
+            fault: Fault::TotalTimeout,
+            unsent: None,
+            reused: false,
+        }))
+    })
+}
+
+/// What is left of a call that may not have been answered yet.
+struct Left {
+    method: Method,
+    uri: Uri,
+    path: String,
+    upload: Upload,
+    /// What the client itself said.
+    client: Own,
+    is_upgrade: bool,
+    repeatable: bool,
+    /// For the next attempt; `None`: it is gone.
+    next: Option<(HeaderMap, RequestBody)>,
+    /// The headers before the rules of a target: those are not for the next.
+    pristine: Option<HeaderMap>,
+    tried: Vec<Arc<Target>>,
+    /// Attempts but those that were refused at once, and most of them.
+    attempts: (usize, usize),
+    reuse: Reuse,
+}
+
+impl Left {
+    fn of(call: Call, retries: Option<u8>, worker: &Worker) -> Self {
+        let repeatable = call.is_repeatable();
+        let most = retries.map_or(worker.config().retries.attempts.into(), |retries| {
+            usize::from(retries) + 1
+        });
+        Self {
+            client: Own::of(&call.headers),
+            is_upgrade: call.headers.contains_key(header::UPGRADE),
+            repeatable,
+            method: call.method,
+            uri: call.uri,
+            path: call.path,
+            upload: call.upload,
+            next: Some((call.headers, call.body)),
+            pristine: None,
+            tried: Vec::new(),
+            attempts: (0, most),
+            reuse: if repeatable { Reuse::Any } else { Reuse::Young },
+        }
+    }
+
+    /// The request as `target` gets it; `None`: it is gone.
+    fn request_to(&mut self, target: &Target) -> Result<Option<(Way, Request<RequestBody>)>, Refusal> {
+        let Some((mut headers, body)) = self.next.take() else {
+            return Ok(None);
+        };
+        if self.repeatable {
+            self.next = Some((headers.clone(), RequestBody::Empty));
+        }
+        self.pristine = (!target.options.request_headers.is_empty()).then(|| headers.clone());
+        address(&mut headers, target, &self.client);
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = rewritten(&self.uri, &self.path, target)?;
+        *request.headers_mut() = headers;
+        Ok(Some((Way::to(target, self.is_upgrade), request)))
+    }
+
+    /// Where to try next; `None`: nowhere.
+    fn next(
+        &mut self,
+        worker: &Worker,
+        (route, choice, target): (&Route, Choice, &Arc<Target>),
+        failed: &Unanswered,
+    ) -> Option<Arc<Target>> {
+        if failed.reused {
+            self.reuse = Reuse::No;
+        }
+        self.tried.push(target.clone());
+        self.attempts.0 += usize::from(!failed.fault.is_refusal());
+        let may = failed.fault.is_passing()
+            && (self.next.is_some() || failed.unsent.is_some())
+            && self.attempts.0 < self.attempts.1;
+        if !may {
+            return None;
+        }
+        // A connection that had been idle says little about its server: a new one to the same will do.
+        let other = next_target(worker, (route, choice, target), &mut self.tried)
+            .or_else(|| failed.reused.then(|| target.clone()))?;
+        // Who refuses at once has had no work of it, so trying elsewhere adds none.
+        let is_paid =
+            failed.fault.is_refusal() || worker.budget.borrow_mut().retry(Instant::now().into_std());
+        if !is_paid {
+            worker.counters.retries_refused.add(1);
+        }
+        is_paid.then_some(other)
+    }
+
+    fn take_back(&mut self, unsent: Option<Request<RequestBody>>) {
+        if let Some(request) = unsent {
+            let (parts, body) = request.into_parts();
+            self.next = Some((self.pristine.take().unwrap_or(parts.headers), body));
+        }
     }
 }
 
@@ -132,7 +223,38 @@ fn next_target(
     }
 }
 
-fn failure(worker: &Worker, target: &Target, fault: crate::upstream::Fault) -> Refusal {
+/// What an attempt says about its target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Served,
+    Failed,
+}
+
+impl Verdict {
+    /// A gateway's statuses say that there is nobody behind it; 500 is an answer like any other.
+    fn of(answer: &Response<Incoming>) -> Self {
+        match answer.status() {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Self::Failed
+            }
+            _ => Self::Served,
+        }
+    }
+}
+
+fn learn(worker: &Worker, route: &Route, target: &Target, verdict: Verdict) {
+    match verdict {
+        Verdict::Served => worker.watch.succeeded(&target.addr),
+        Verdict::Failed => {
+            let targets = route.targets.iter().map(|target| &*target.addr);
+            worker
+                .watch
+                .failed(&target.addr, targets, Instant::now().into_std());
+        }
+    }
+}
+
+fn failure(worker: &Worker, target: &Target, fault: Fault) -> Refusal {
     worker.counters.upstream_failures.add(1);
     if fault.is_timeout() {
         worker.counters.upstream_timeouts.add(1);
@@ -191,12 +313,18 @@ pub(crate) fn path_for<'a>(encoded: &'a str, options: &Options) -> Result<Cow<'a
 /// Path and query for the target.
 pub(crate) fn rewritten(sent: &Uri, path: &str, target: &Target) -> Result<Uri, Refusal> {
     let path = path_for(path, &target.options)?;
-    if path == sent.path()
+    // The query of the destination comes first, as in fabio.
+    let query = match (target.query(), sent.query()) {
+        (Some(own), Some(sent)) if !sent.is_empty() => Some(Cow::Owned(format!("{own}&{sent}"))),
+        (own, sent) => own.or(sent).map(Cow::Borrowed),
+    };
+    if target.query().is_none()
+        && path == sent.path()
         && let Some(unchanged) = sent.path_and_query()
     {
         return Ok(Uri::from(unchanged.clone()));
     }
-    let rewritten = match sent.query() {
+    let rewritten = match query {
         Some(query) => PathAndQuery::from_maybe_shared(bytes::Bytes::from(format!("{path}?{query}"))),
         None => PathAndQuery::from_maybe_shared(bytes::Bytes::from(path.into_owned())),
     };

@@ -263,7 +263,9 @@ impl AnswerBody {
     }
 
     fn finish(&mut self) {
-        let end = match (self.broken, self.is_end_stream()) {
+        // A client of HTTP/1.1 has all of a body whose length it knows, even if trailers would follow.
+        let is_whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
+        let end = match (self.broken, is_whole) {
             (true, _) => End::ServerGone,
             (false, true) => End::Complete,
             (false, false) => End::ClientGone,

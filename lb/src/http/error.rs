@@ -57,10 +57,8 @@ impl Refusal {
             Self::NoRoute => StatusCode::from_u16(no_route).unwrap_or(StatusCode::NOT_FOUND),
             Self::Denied(denial) => denial.status(),
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Upstream(Fault::DialTimeout | Fault::HeaderTimeout) => StatusCode::GATEWAY_TIMEOUT,
-            Self::Upstream(Fault::Dial(_) | Fault::Answer(_) | Fault::Switched | Fault::Declined) => {
-                StatusCode::BAD_GATEWAY
-            }
+            Self::Upstream(fault) if fault.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
+            Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Rewrite(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -70,9 +68,12 @@ impl Refusal {
         match self {
             Self::Upstream(Fault::Dial(_)) => Bytes::from_static(b"upstream refused the connection\n"),
             Self::Upstream(Fault::DialTimeout) => Bytes::from_static(b"upstream did not accept in time\n"),
-            Self::Upstream(Fault::HeaderTimeout) => Bytes::from_static(b"upstream did not answer in time\n"),
+            Self::Upstream(Fault::Tls(_)) => Bytes::from_static(b"upstream cannot be trusted\n"),
+            Self::Upstream(Fault::HeaderTimeout | Fault::TotalTimeout) => {
+                Bytes::from_static(b"upstream did not answer in time\n")
+            }
             Self::Upstream(Fault::Declined) => Bytes::from_static(b"upstream declined the upgrade\n"),
-            Self::Upstream(Fault::Answer(_) | Fault::Switched) => {
+            Self::Upstream(Fault::Answer(_) | Fault::Switched | Fault::Host | Fault::Tongue) => {
                 Bytes::from_static(b"upstream gave no valid answer\n")
             }
             Self::Rewrite(_) => Bytes::from_static(b"internal error\n"),

@@ -16,7 +16,8 @@ use crate::http::body::Upload;
 use crate::meter::Meter;
 use crate::policy::limit::InFlight;
 use crate::policy::page;
-use crate::table::{Options, Served, Target, UnderWay};
+use crate::table::{Options, Route, Served, Target, UnderWay};
+use crate::trace::{Active, Ending, trace_of};
 use crate::worker::Worker;
 
 /// Status in log and metrics of a client that left before its answer was complete.
@@ -80,14 +81,21 @@ pub(crate) struct Exchange {
     /// Its place among those under way on its route.
     in_flight: Option<InFlight>,
     tally: Rc<Tally>,
-    /// The log line in the making, when there is a log.
+    /// The log line in the making, when there is a log or a trace.
     record: Option<Box<Record>>,
+    /// When it is recorded.
+    trace: Option<Box<Active>>,
 }
 
 impl Exchange {
     /// `request` is as the client sent it, `tally` its connection's.
     pub(crate) fn begin(worker: Rc<Worker>, remote: SocketAddr, request: &Parts, tally: Rc<Tally>) -> Self {
-        let record = worker.log.as_ref().map(|_| {
+        let trace = worker
+            .tracer
+            .as_ref()
+            .and_then(|tracer| tracer.begin(&request.headers));
+        let wanted = worker.log.is_some() || trace.is_some();
+        let record = wanted.then(|| {
             Box::new(Record {
                 remote,
                 method: request.method.clone(),
@@ -101,7 +109,10 @@ impl Exchange {
                 bytes: 0,
                 ended: SystemTime::UNIX_EPOCH,
                 took: std::time::Duration::ZERO,
-                trace: None,
+                trace: match &trace {
+                    Some(trace) => Some(trace.trace),
+                    None => trace_of(&request.headers),
+                },
             })
         });
         let mut exchange = Self {
@@ -120,6 +131,7 @@ impl Exchange {
             tally,
             in_flight: None,
             record,
+            trace,
         };
         exchange.headers(&request.headers);
         exchange
@@ -176,6 +188,9 @@ impl Exchange {
         self.target = Some(target.clone());
         self.under_way = Some(target.load.enter(self.worker.number));
         self.upload = Some(upload.clone());
+        if let Some(trace) = &mut self.trace {
+            trace.sent();
+        }
         if let Some(record) = &mut self.record {
             record.upstream = Some(Upstreamed {
                 service: target.service.clone(),
@@ -187,6 +202,20 @@ impl Exchange {
                 authority: target.addr.clone(),
                 uri: uri.clone(),
             });
+        }
+    }
+
+    /// This is its route.
+    pub(crate) fn routed(&mut self, route: &Route) {
+        if let Some(trace) = &mut self.trace {
+            trace.routed(route);
+        }
+    }
+
+    /// Tells targets which trace it belongs to.
+    pub(crate) fn propagate(&self, headers: &mut HeaderMap) {
+        if let Some(trace) = &self.trace {
+            trace.inject(headers);
         }
     }
 
@@ -239,7 +268,14 @@ impl Drop for Exchange {
         let counters = &self.worker.counters;
         match self.end {
             End::Complete => {}
-            End::ServerGone => counters.upstream_failures.add(1),
+            End::ServerGone => {
+                counters.upstream_failures.add(1);
+                if let Some(target) = &self.target {
+                    // Its route is not known here, and so is not how many others it has: that is looked at when
+                    // the next attempt fails.
+                    self.worker.watch.broke_off(&target.addr);
+                }
+            }
             End::ClientGone => {
                 counters.client_gone.add(1);
                 self.status = CLIENT_GONE;
@@ -259,15 +295,29 @@ impl Drop for Exchange {
             target.stats.record(self.worker.number, served);
             self.worker.service(&target.service).count(self.status, took);
         }
-        if let Some(said) = self.call {
-            counters.grpc_call(said.unwrap_or_else(|| grpc_status(self.status)), took);
+        let grpc = self
+            .call
+            .map(|said| said.unwrap_or_else(|| grpc_status(self.status)));
+        if let Some(status) = grpc {
+            counters.grpc_call(status, took);
         }
-        if let (Some(mut record), Some(log)) = (self.record.take(), &self.worker.log) {
-            record.status = self.status;
-            record.bytes = self.bytes;
-            record.ended = SystemTime::now();
-            record.took = took;
+        let Some(mut record) = self.record.take() else {
+            return;
+        };
+        record.status = self.status;
+        record.bytes = self.bytes;
+        record.ended = SystemTime::now();
+        record.took = took;
+        if let Some(log) = &self.worker.log {
             log.write(&record);
+        }
+        if let (Some(trace), Some(tracer)) = (self.trace.take(), &self.worker.tracer) {
+            let ending = Ending {
+                record: *record,
+                broken: self.end == End::ServerGone,
+                grpc,
+            };
+            tracer.end(*trace, ending);
         }
     }
 }

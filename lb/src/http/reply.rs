@@ -42,6 +42,13 @@ impl Client {
         Response::from_parts(parts, if compress { body.compressed() } else { body })
     }
 
+    /// Shown to an ACME authority, which then vouches for the host (RFC 8555, 8.3).
+    pub(super) fn prove(&self, proof: &str, exchange: Exchange) -> Response<AnswerBody> {
+        let mut answer = text(StatusCode::OK, proof.to_owned().into(), exchange);
+        answer.headers_mut().insert(header::CONTENT_TYPE, PLAIN);
+        answer
+    }
+
     pub(super) fn redirect(
         &self,
         status: StatusCode,

@@ -74,6 +74,9 @@ pub(crate) struct Counters {
     pub http2_floods: Count,
     pub client_gone: Count,
     pub retries: Count,
+    pub retries_refused: Count,
+    pub ejections: Count,
+    pub ejected: Count,
     pub upstream_failures: Count,
     pub upstream_timeouts: Count,
     pub upstream_idle: Count,
@@ -173,6 +176,9 @@ impl Counters {
             http2_floods: Count::default(),
             client_gone: Count::default(),
             retries: Count::default(),
+            retries_refused: Count::default(),
+            ejections: Count::default(),
+            ejected: Count::default(),
             upstream_failures: Count::default(),
             upstream_timeouts: Count::default(),
             upstream_idle: Count::default(),
@@ -243,29 +249,58 @@ impl ServiceCounters {
     }
 }
 
-const FIRST_CODE: u16 = 100;
 /// hyper lets servers invent codes up to 999; those have no place in a metric.
-const CODES: usize = 500;
+const CLASSES: usize = 5;
+/// The codes of one class.
+type Class<T> = Box<[OnceLock<Box<T>>; 100]>;
 
-/// Something for each HTTP status, made when it is first needed.
+/// Something for each HTTP status, made when it is first needed: most services know few of them.
 #[derive(Debug)]
-pub(crate) struct Codes<T>(Box<[OnceLock<Box<T>>]>);
+pub(crate) struct Codes<T>([OnceLock<Class<T>>; CLASSES]);
 
 impl<T> Default for Codes<T> {
     fn default() -> Self {
-        Self((0..CODES).map(|_| OnceLock::new()).collect())
+        Self([const { OnceLock::new() }; CLASSES])
     }
 }
 
 impl<T> Codes<T> {
     fn of(&self, status: u16, new: impl FnOnce() -> T) -> Option<&T> {
-        let at = usize::from(status.checked_sub(FIRST_CODE)?);
-        Some(self.0.get(at)?.get_or_init(|| Box::new(new())))
+        let (class, code) = (
+            usize::from(status / 100).checked_sub(1)?,
+            usize::from(status % 100),
+        );
+        let class = self
+            .0
+            .get(class)?
+            .get_or_init(|| Box::new([const { OnceLock::new() }; 100]));
+        Some(class[code].get_or_init(|| Box::new(new())))
     }
 
     /// Those that were needed.
     pub(crate) fn seen(&self) -> impl Iterator<Item = (u16, &T)> {
-        let all = self.0.iter().zip(FIRST_CODE..);
-        all.filter_map(|(seen, code)| Some((code, &**seen.get()?)))
+        let classes = self.0.iter().zip(1_u16..);
+        let codes = classes.filter_map(|(codes, class)| Some((codes.get()?.iter(), class)));
+        codes.flat_map(|(codes, class)| {
+            let codes = codes.zip(class * 100..);
+            codes.filter_map(|(seen, code)| Some((code, &**seen.get()?)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_http_are_counted_and_invented_ones_are_not() {
+        let codes: Codes<Count> = Codes::default();
+        for status in [0, 99, 100, 200, 204, 204, 499, 503, 599, 600, 999] {
+            if let Some(count) = codes.of(status, Count::default) {
+                count.add(1);
+            }
+        }
+        let seen: Vec<_> = codes.seen().map(|(code, count)| (code, count.get())).collect();
+        assert_eq!(seen, [(100, 1), (200, 1), (204, 2), (499, 1), (503, 1), (599, 1)]);
     }
 }

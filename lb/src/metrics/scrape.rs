@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
@@ -31,6 +32,10 @@ impl Collector for Scrape {
             "access_log_dropped_total",
             self.0.access_log.as_ref().map_or(0, AccessLog::dropped),
         );
+        let spans = &self.0.spans;
+        families.number("span_export_failures_total", spans.exports.load(Relaxed));
+        families.number("spans_lost_total", spans.spans.load(Relaxed));
+        families.number("metrics_push_failures_total", self.0.push_failures.get());
         families.number("auth_failures_total", sum(|worker| &worker.auth_failures));
         families.number("bad_requests_total", sum(|worker| &worker.bad_requests));
         families.number("client_gone_total", sum(|worker| &worker.client_gone));
@@ -38,6 +43,9 @@ impl Collector for Scrape {
         families.number("http2_floods_total", sum(|worker| &worker.http2_floods));
         families.number("notfound_total", sum(|worker| &worker.not_found));
         families.number("panics_total", sum(|worker| &worker.panics));
+        families.number("outlier_ejected", sum(|worker| &worker.ejected));
+        families.number("outlier_ejections_total", sum(|worker| &worker.ejections));
+        families.number("retries_refused_total", sum(|worker| &worker.retries_refused));
         families.number("retries_total", sum(|worker| &worker.retries));
         families.number("tcp_conn_total", sum(|worker| &worker.tcp_accepted));
         families.number("tcp_connections", open(|worker| worker.tcp_connections.get()));
@@ -164,19 +172,19 @@ fn routes(table: &Table, families: &mut Families<'_>) {
     }
 }
 
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(u64),
     Times(&'a Observed),
 }
 
 /// Metrics by name, without the prefix.
-struct Families<'a> {
+pub(super) struct Families<'a> {
     buckets: &'a [f64],
     named: BTreeMap<&'static str, Vec<Metric>>,
 }
 
 impl<'a> Families<'a> {
-    fn new(buckets: &'a [f64]) -> Self {
+    pub(super) fn new(buckets: &'a [f64]) -> Self {
         Self {
             buckets,
             named: BTreeMap::new(),
@@ -212,7 +220,7 @@ impl<'a> Families<'a> {
         self.add(name, &[], Value::Number(count));
     }
 
-    fn add(&mut self, name: &'static str, labels: &[&str], value: Value<'_>) {
+    pub(super) fn add(&mut self, name: &'static str, labels: &[&str], value: Value<'_>) {
         let Some(row) = named(name) else { return };
         let mut metric = Metric::from_label(
             row.labels
@@ -237,7 +245,7 @@ impl<'a> Families<'a> {
         self.named.entry(name).or_default().push(metric);
     }
 
-    fn done(self) -> Vec<MetricFamily> {
+    pub(super) fn done(self) -> Vec<MetricFamily> {
         let family = |(name, metrics)| {
             let row = named(name)?;
             let mut family = MetricFamily::default();

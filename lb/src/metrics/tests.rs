@@ -29,6 +29,11 @@ fn every_row_is_collected_with_its_help_and_nothing_else() {
     counters.redirected(302);
     counters.grpc_call(0, took);
     registry.register(Box::new(Scrape(metrics))).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let stores = crate::tls::tests::harness::one_certificate(folder.path());
+    registry
+        .register(Box::new(Certificates::new(stores).unwrap()))
+        .unwrap();
     let families = registry.gather();
     let collected: Vec<_> = families
         .iter()

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::http::HeaderValue;
 use rustls::ClientConfig;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{AuthKind, AuthScheme};
 use crate::policy::limit::Now;
@@ -51,6 +51,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Schemes {
     by_name: BTreeMap<Arc<str>, Scheme>,
     unknown: Mutex<BTreeSet<Box<str>>>,
+    faults: AtomicU64,
     /// Whom other servers are verified by, where one of them speaks TLS.
     trusted: Option<ClientConfig>,
 }
@@ -88,6 +89,7 @@ impl Schemes {
             trusted: trusted.transpose()?,
             by_name,
             unknown: Mutex::default(),
+            faults: AtomicU64::default(),
         })
     }
 
@@ -105,6 +107,7 @@ impl Schemes {
             let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
             if unknown.len() < SAID && !unknown.contains(name) {
                 unknown.insert(name.into());
+                self.faults.fetch_add(1, Relaxed);
                 tracing::error!(
                     auth = name,
                     "a route wants a scheme that proxy.auth does not name: nobody is let in"
@@ -114,40 +117,22 @@ impl Schemes {
         scheme
     }
 
-    /// Keeps looking at files until `stop`. `failed` is called for each look that went wrong.
-    pub(crate) async fn refresh(&self, stop: &CancellationToken, failed: impl Fn()) {
-        let files: Vec<&Basic> = self
-            .by_name
-            .values()
-            .filter_map(|scheme| match scheme {
-                Scheme::Basic(basic) if basic.refresh().is_some() => Some(basic),
-                _ => None,
-            })
-            .collect();
-        let mut due: Vec<tokio::time::Instant> = files.iter().map(|_| tokio::time::Instant::now()).collect();
-        loop {
-            let now = tokio::time::Instant::now();
-            for (file, due) in files.iter().zip(&mut due) {
-                if *due > now {
-                    continue;
-                }
-                *due = now
-                    + file
-                        .refresh()
-                        .unwrap_or(Duration::MAX / 4)
-                        .max(Duration::from_secs(1));
-                if !file.look().await {
-                    failed();
-                }
-            }
-            let Some(next) = due.iter().min() else {
-                return stop.cancelled().await;
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep_until(*next) => {}
+    /// Looks at the files that are due.
+    pub(crate) async fn look(&self, now: Now) {
+        for scheme in self.by_name.values() {
+            if let Scheme::Basic(basic) = scheme {
+                basic.look_when_due(now).await;
             }
         }
+    }
+
+    /// What went wrong, and was said in the log, since this was asked last.
+    pub(crate) fn faults(&self) -> u64 {
+        let files = self.by_name.values().map(|scheme| match scheme {
+            Scheme::Basic(basic) => basic.faults(),
+            Scheme::External(_) => 0,
+        });
+        files.sum::<u64>() + self.faults.swap(0, Relaxed)
     }
 }
 

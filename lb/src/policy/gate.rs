@@ -12,7 +12,7 @@ use super::auth::external::Word;
 use super::auth::{Asker, Asking, Scheme, Verdict, challenge};
 use super::limit::{InFlight, retry_after};
 use super::origin::Origin;
-use super::{Policy, access};
+use super::{Policy, access, now};
 use crate::metrics::Counters;
 use crate::table::{Options, Route};
 
@@ -100,9 +100,7 @@ impl Gate {
         let client = visit.origin.or(visit.peer);
         if let Some(rate) = &options.limits.rate {
             let limits = &visit.route.limits;
-            limits
-                .take(rate, client, self.policy.now())
-                .map_err(Denial::Rate)?;
+            limits.take(rate, client, now()).map_err(Denial::Rate)?;
         }
         // Before a password is verified for a request that is refused anyway.
         let body = options.limits.body.or(visit.body);
@@ -110,7 +108,8 @@ impl Gate {
             return Err(Denial::Body);
         }
         if let Some(name) = options.auth.as_deref() {
-            self.authorize(name, client, &mut visit).await?;
+            // Apart, so that requests without it do not carry its weight.
+            Box::pin(self.authorize(name, client, &mut visit)).await?;
         }
         let room = |most| visit.route.limits.enter(most).ok_or(Denial::InFlight);
         Ok(Admitted {
@@ -123,7 +122,7 @@ impl Gate {
         match self.policy.schemes.get(name) {
             None => Err(Denial::Unauthorized(challenge(name))),
             Some(Scheme::Basic(basic)) => {
-                let now = self.policy.now();
+                let now = now();
                 let said = visit.headers.get(header::AUTHORIZATION);
                 match basic.check(said, Asker { client, now }).await {
                     Verdict::In => {

@@ -15,7 +15,7 @@ mod clients;
 
 pub(crate) use clients::Clients;
 
-/// Time since the balancer began.
+/// Time since some moment in the past, the same for all that is compared with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Now(pub Duration);
 

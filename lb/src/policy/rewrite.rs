@@ -72,11 +72,11 @@ const PATH: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 
-/// An encoded path after `rewrite=`: the pattern sees it decoded, every place that fits is replaced, and the outcome is
-/// encoded anew. A path that does not fit stays as it was sent, byte by byte. The outcome may hold dot segments.
+/// An encoded path after `rewrite=`: the pattern sees it decoded, the first place that fits is replaced, and the outcome
+/// is encoded anew. A path that does not fit stays as it was sent, byte by byte. The outcome may hold dot segments.
 pub(crate) fn path<'a>(encoded: &'a str, rewrite: &Rewrite) -> Cow<'a, str> {
     let decoded = percent_decode_str(encoded).decode_utf8_lossy();
-    match rewrite.pattern.replace_all(&decoded, &*rewrite.with) {
+    match rewrite.pattern.replace(&decoded, &*rewrite.with) {
         // Also where it fits and replaces nothing by nothing.
         same if same == decoded => Cow::Borrowed(encoded),
         changed => {
@@ -167,7 +167,7 @@ mod tests {
             ("^/v1", "", "/v1/x%2Fy%3Fz", "/x/y%3Fz"),
             ("^/v1", "", "/v1", "/"),
             ("^/v1/", "", "/v1/x", "/x"),
-            ("o", "0", "/foo/oo", "/f00/00"),
+            ("o", "0", "/foo/oo", "/f0o/oo"),
             ("^/x", "/y?z=1#%", "/x", "/y%3Fz=1%23%25"),
             ("^/(?P<name>[^/]+)/", "/${name}s/", "/user/7", "/users/7"),
             ("^/none", "/", "/%61%2Fb", "/%61%2Fb"),

@@ -34,6 +34,19 @@ pub enum Choice {
     Same(u64),
 }
 
+impl Choice {
+    /// What it is made of, whatever it means.
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::Random(number)
+            | Self::Turn(number)
+            | Self::LeastOfTwo(number)
+            | Self::Least(number)
+            | Self::Same(number) => number,
+        }
+    }
+}
+
 impl Asker<'_> {
     /// How this request chooses; `turn` is asked only where it is used. Who lacks what would make it stick to a target
     /// gets any.

@@ -171,6 +171,19 @@ impl Builder {
         [self.overrides.skipped.clone(), self.overrides.notes.clone()]
     }
 
+    /// Commands of weights that name no target now.
+    #[must_use]
+    pub fn idle_commands(&self) -> Vec<&str> {
+        let tagged = |source: &Source| {
+            self.tagged
+                .get(source)
+                .into_iter()
+                .flat_map(BTreeMap::values)
+                .collect()
+        };
+        self.overrides.idle(tagged)
+    }
+
     /// A route made anew of all who ask for it; `None` when nobody does.
     fn route(&self, source: &Source, place: &Place, before: Option<&Route>) -> Option<Route> {
         let tagged = self.tagged.get(source).into_iter().flat_map(BTreeMap::values);
@@ -186,7 +199,6 @@ impl Builder {
 
     /// The table of all parts.
     pub fn build(&mut self) -> Table {
-        let mut hosts = BTreeSet::new();
         for source in std::mem::take(&mut self.changed) {
             let place = Place::of(&source);
             let before = self.table.route(&place).cloned();
@@ -196,7 +208,9 @@ impl Builder {
             }
             match source {
                 Source::Tcp(ip, port) => self.table.set_tcp((ip, port), route.clone()),
-                Source::Http { .. } | Source::Sni(_) => _ = hosts.insert(place.host.clone()),
+                Source::Http { .. } | Source::Sni(_) => {
+                    self.table.hosts.set(&self.config, &place, route.clone());
+                }
             }
             self.table.set(&place, route.clone());
             let aliases = &mut self.table.aliases;
@@ -205,10 +219,6 @@ impl Builder {
             let gone = before.iter().flat_map(|route| route.aliases());
             gone.for_each(|alias| _ = aliases.leave(alias));
             self.differences.push(Difference { before, now: route });
-        }
-        for host in hosts {
-            let routes = self.table.tagged.get(&host);
-            self.table.hosts.set(&self.config, &host, routes);
         }
         for head in self.named.take_changed() {
             let before = self.table.names.route(&head).cloned();
@@ -226,10 +236,12 @@ impl Table {
 
     fn set(&mut self, place: &Place, route: Option<Arc<Route>>) {
         let routes = self.tagged.entry(place.host.clone()).or_default();
-        match route {
+        let is = usize::from(route.is_some());
+        let known = match route {
             Some(route) => routes.insert(place.spot(), route),
             None => routes.remove(&place.spot()),
         };
+        self.count = self.count + is - usize::from(known.is_some());
         if routes.is_empty() {
             self.tagged.remove(&place.host);
         }

@@ -23,8 +23,8 @@ pub(super) enum Command {
     Add(Source, Candidate),
     /// These targets are none any more.
     Del(Filter),
-    /// These targets share this weight.
-    Weight(Filter, f64),
+    /// These targets share this weight; and the line, for where there are none.
+    Weight(Filter, f64, Box<str>),
 }
 
 /// Which targets are meant: those of which all that is given is true.
@@ -119,7 +119,7 @@ fn command(config: &Config, line: &str) -> Result<(Command, Vec<String>), BadCom
         Some("del") => Ok((Command::Del(del(config, &mut words)?), Vec::new())),
         Some("weight") => {
             let (filter, weight) = weight(config, &mut words)?;
-            Ok((Command::Weight(filter, weight), Vec::new()))
+            Ok((Command::Weight(filter, weight, shorten(line).into()), Vec::new()))
         }
         _ => Err(BadCommand::Route),
     }
@@ -351,16 +351,11 @@ impl Filter {
 
     /// Whether a target is meant whose source is.
     pub(super) fn takes(&self, candidate: &Candidate) -> bool {
-        // A slash at the end of a destination without a path means nothing.
-        let bare = |url: &str| url.trim_end_matches('/').to_owned();
         self.service
             .as_ref()
             .is_none_or(|service| *service == candidate.part.service)
             && self.tags.iter().all(|tag| candidate.options.tags.contains(tag))
-            && self
-                .dst
-                .as_ref()
-                .is_none_or(|dst| bare(dst) == bare(&candidate.url()))
+            && self.dst.as_ref().is_none_or(|dst| candidate.leads_to(dst))
     }
 }
 

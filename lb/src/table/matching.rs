@@ -13,10 +13,11 @@ use std::sync::Arc;
 
 use imbl::HashMap;
 
+use super::alter;
+use super::explain::Candidate;
 use super::glob::Glob;
 use super::paths::Paths;
-use super::route::Route;
-use super::{Routes, alter};
+use super::route::{Kind, Place, Route};
 use crate::config::{Config, Matcher};
 
 /// Longest host name that DNS knows; a longer one is nobody's.
@@ -94,20 +95,20 @@ struct Site {
 /// The routes of one host and port.
 #[derive(Clone, Debug, Default)]
 struct Slot {
-    http: Option<Arc<Paths>>,
+    http: Option<Paths>,
     /// TLS that asks for this name is passed through.
     sni: Option<Arc<Route>>,
 }
 
 impl Hosts {
-    /// Puts the routes of one host into their place. Hosts are lower case; patterns have been compiled before.
-    pub(super) fn set(&mut self, config: &Config, host: &str, routes: Option<&Routes>) {
-        let slot = routes
-            .map(|routes| Slot::new(config.matcher, routes))
-            .unwrap_or_default();
-        let (name, port) = split_port(host);
+    /// Puts a route into its place; `None`: it is gone. Hosts are lower case; patterns have been compiled before.
+    pub(super) fn set(&mut self, config: &Config, place: &Place, route: Option<Arc<Route>>) {
+        let (name, port) = split_port(&place.host);
         let port = port.and_then(|port| port.parse().ok());
-        let with = |site: Option<Site>| site.unwrap_or_default().with(port, slot);
+        let with = |site: Option<Site>| {
+            site.unwrap_or_default()
+                .with(port, |slot| slot.set(config.matcher, place, route))
+        };
         if name.is_empty() {
             self.every = with(self.every.take());
         } else if config.glob_disabled || !is_pattern(name) {
@@ -171,6 +172,57 @@ impl Hosts {
     /// Whether a host that names something fits.
     pub(super) fn names(&self, name: &str) -> bool {
         self.sites(name).next().is_some()
+    }
+
+    /// Those of `hosts` that fit a name, whatever the port, in the order in which they are tried.
+    pub(super) fn candidates<'a>(
+        &self,
+        wanted: &Wanted<'_>,
+        hosts: impl Iterator<Item = &'a Arc<str>>,
+    ) -> Vec<Candidate> {
+        let asked = &*wanted.name;
+        let candidate = |host: &Arc<str>| {
+            let (name, _) = split_port(host);
+            let (class, fits) = match name {
+                "" => (0, !host.starts_with(':')),
+                _ if self.exact.contains_key(name) => (3, name == asked),
+                "*" => (1, true),
+                _ => (
+                    2,
+                    !asked.is_empty() && Glob::parse(name).is_ok_and(|glob| glob.matches(asked)),
+                ),
+            };
+            fits.then(|| Candidate {
+                host: host.clone(),
+                class,
+                rank: rank(name),
+            })
+        };
+        let mut candidates: Vec<Candidate> = hosts.filter_map(candidate).collect();
+        // Of one name, that for a port comes first.
+        let key = |one: &Candidate| (one.class, one.rank.clone(), split_port(&one.host).1.is_some());
+        candidates.sort_by_key(|one| std::cmp::Reverse(key(one)));
+        candidates
+    }
+
+    /// The route of a path under exactly this host.
+    pub(super) fn route_of(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+        let (name, port) = split_port(host);
+        let pattern = || {
+            let group = self.patterns.get(domain(name))?;
+            let rank = rank(name);
+            Some(&group.iter().find(|pattern| pattern.rank == rank)?.site)
+        };
+        let site = match name {
+            "" => self.every.as_ref(),
+            "*" if self.star.is_some() => self.star.as_ref(),
+            _ => self.exact.get(name).or_else(pattern),
+        }?;
+        let slot = match port.and_then(|port| port.parse::<u16>().ok()) {
+            None => &site.any_port,
+            Some(port) => &site.ported.iter().find(|(own, _)| *own == port)?.1,
+        };
+        slot.http.as_ref()?.find(path)
     }
 
     /// The first route accepted among the hosts that name something.
@@ -238,16 +290,14 @@ fn domain(pattern: &str) -> &str {
 }
 
 impl Slot {
-    fn new(matcher: Matcher, routes: &Routes) -> Self {
-        let of = |sni: bool| routes.iter().filter(move |(spot, _)| spot.sni == sni);
-        let http = || of(false).map(|(spot, route)| (&spot.path, route));
-        Self {
-            http: http()
-                .next()
-                .is_some()
-                .then(|| Arc::new(Paths::new(matcher, http()))),
-            sni: of(true).next().map(|(_, route)| route.clone()),
+    fn set(&mut self, matcher: Matcher, place: &Place, route: Option<Arc<Route>>) {
+        if place.kind == Kind::Sni {
+            self.sni = route;
+            return;
         }
+        let paths = self.http.get_or_insert_with(|| Paths::new(matcher));
+        paths.set(&place.path, route);
+        self.http.take_if(|paths| paths.is_empty());
     }
 
     fn is_empty(&self) -> bool {
@@ -256,14 +306,19 @@ impl Slot {
 }
 
 impl Site {
-    /// With other routes for one port, or for any; `None` when nothing is left.
-    fn with(mut self, port: Option<u16>, slot: Slot) -> Option<Self> {
+    /// With what is changed of one port, or of any; `None` when nothing is left.
+    fn with(mut self, port: Option<u16>, change: impl FnOnce(&mut Slot)) -> Option<Self> {
         match port {
-            None => self.any_port = slot,
+            None => change(&mut self.any_port),
             Some(port) => {
-                self.ported.retain(|(own, _)| *own != port);
-                if !slot.is_empty() {
-                    self.ported.push((port, slot));
+                let known = self.ported.iter().position(|(own, _)| *own == port);
+                let at = known.unwrap_or(self.ported.len());
+                if known.is_none() {
+                    self.ported.push((port, Slot::default()));
+                }
+                change(&mut self.ported[at].1);
+                if self.ported[at].1.is_empty() {
+                    self.ported.remove(at);
                 }
             }
         }

@@ -76,7 +76,7 @@ impl Names {
         };
     }
 
-    pub(super) fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+    pub(super) fn routes(&self) -> impl ExactSizeIterator<Item = &Arc<Route>> {
         self.heads.values()
     }
 

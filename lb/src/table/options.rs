@@ -235,11 +235,11 @@ impl PartialEq for Rewrite {
 /// Time limits of a route; `None`: the global one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timeouts {
-    /// `dialtimeout`; zero: none.
+    /// `dialtimeout`.
     pub dial: Option<Duration>,
-    /// `responseheadertimeout`; zero: none.
+    /// `responseheadertimeout`.
     pub header: Option<Duration>,
-    /// `timeout`: from the head of the request to the head of the answer, retries included; zero: none.
+    /// `timeout`: from the head of the request to the head of the answer, retries included.
     pub total: Option<Duration>,
 }
 

@@ -51,7 +51,7 @@ impl Overrides {
                 let numbers = overrides.by_source.entry(source.clone()).or_default();
                 numbers.push(number);
             }
-            if let (Command::Del(filter) | Command::Weight(filter, _), []) = (command, sources) {
+            if let (Command::Del(filter) | Command::Weight(filter, ..), []) = (command, sources) {
                 let service = filter.service().cloned();
                 overrides.everywhere.entry(service).or_default().push(number);
             }
@@ -97,6 +97,31 @@ impl Overrides {
         Touched::Sources(touched)
     }
 
+    /// Lines of weights that name nothing among what tags ask for, `tagged`, and what is added.
+    pub(super) fn idle<'a>(&self, tagged: impl Fn(&Source) -> Vec<&'a Candidate>) -> Vec<&str> {
+        let added = |source: &Source, filter: &Filter| {
+            let about = self.by_source.get(source).into_iter().flatten();
+            about
+                .map(|number| &self.commands[*number])
+                .any(|command| match command {
+                    Command::Add(_, candidate) => filter.takes(candidate),
+                    Command::Del(_) | Command::Weight(..) => false,
+                })
+        };
+        let names_any = |filter: &Filter, source: &Source| {
+            added(source, filter) || tagged(source).iter().any(|candidate| filter.takes(candidate))
+        };
+        let mut idle = Vec::new();
+        for command in &self.commands {
+            if let Command::Weight(filter, _, line) = command
+                && !filter.sources().iter().any(|source| names_any(filter, source))
+            {
+                idle.push(&**line);
+            }
+        }
+        idle
+    }
+
     /// What is left of, and comes to, those who ask for the route of `source`.
     pub(super) fn apply(&self, source: &Source, candidates: &mut Vec<Candidate>) {
         for command in self.about(source, candidates) {
@@ -107,7 +132,7 @@ impl Overrides {
                         .any(|known| known.is_fit() && known.is_same(new)) => {}
                 Command::Add(_, new) => candidates.push(new.clone()),
                 Command::Del(filter) => candidates.retain(|candidate| !filter.takes(candidate)),
-                Command::Weight(filter, weight) => reweigh(candidates, filter, *weight),
+                Command::Weight(filter, weight, _) => reweigh(candidates, filter, *weight),
             }
         }
     }
@@ -148,6 +173,6 @@ fn reweigh(candidates: &mut [Candidate], filter: &Filter, weight: f64) {
 fn sources(command: &Command) -> &[Source] {
     match command {
         Command::Add(source, _) => std::slice::from_ref(source),
-        Command::Del(filter) | Command::Weight(filter, _) => filter.sources(),
+        Command::Del(filter) | Command::Weight(filter, ..) => filter.sources(),
     }
 }

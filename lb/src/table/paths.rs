@@ -1,86 +1,63 @@
-//! Which of a host's routes wants a path. Pure.
+//! Which of a host's routes wants a path. Pure. A copy shares what did not change.
 
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
 use super::glob::Glob;
+use super::radix::Radix;
 use super::route::Route;
 use crate::config::Matcher;
 
 /// The paths of one host.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Paths {
-    /// Ascending by path, so that every path that `path` starts with is met on the way from the
-    /// greatest one not above it through its parents: longest first. Lower case where case is `fold`ed.
-    Prefix { fold: bool, steps: Box<[Step]> },
-    /// Descending by pattern, as fabio tries them.
-    Glob(Box<[(Glob, Arc<Route>)]>),
-}
-
-#[derive(Debug)]
-pub(super) struct Step {
-    path: Arc<str>,
-    /// The longest other path that this one starts with.
-    parent: Option<usize>,
-    route: Arc<Route>,
+    /// The longest that a path starts with; small letters where case is `fold`ed.
+    Prefix { fold: bool, routes: Radix<Arc<Route>> },
+    /// By pattern; tried in descending order, as in fabio.
+    Glob(OrdMap<Arc<str>, (Arc<Glob>, Arc<Route>)>),
 }
 
 impl Paths {
-    pub(super) fn new<'a>(
-        matcher: Matcher,
-        routes: impl DoubleEndedIterator<Item = (&'a Arc<str>, &'a Arc<Route>)>,
-    ) -> Self {
-        if matcher == Matcher::Glob {
-            let patterns = routes.rev();
-            return Self::Glob(
-                patterns
-                    .filter_map(|(path, route)| Some((Glob::parse(path).ok()?, route.clone())))
-                    .collect(),
-            );
+    pub(super) fn new(matcher: Matcher) -> Self {
+        match matcher {
+            Matcher::Prefix | Matcher::IPrefix => Self::Prefix {
+                fold: matcher == Matcher::IPrefix,
+                routes: Radix::default(),
+            },
+            Matcher::Glob => Self::Glob(OrdMap::new()),
         }
-        let mut steps: Box<[Step]> = routes
-            .map(|(path, route)| Step {
-                path: path.clone(),
-                parent: None,
-                route: route.clone(),
-            })
-            .collect();
-        let mut open: Vec<usize> = Vec::new();
-        for index in 0..steps.len() {
-            while let Some(last) = open.last()
-                && !steps[index].path.starts_with(&*steps[*last].path)
-            {
-                open.pop();
+    }
+
+    /// The route of a path, which has been compiled before where it is a pattern; `None`: it has none any more.
+    pub(super) fn set(&mut self, path: &Arc<str>, route: Option<Arc<Route>>) {
+        match self {
+            Self::Prefix { routes, .. } => routes.set(path.as_bytes(), route),
+            Self::Glob(routes) => {
+                let compiled = route.and_then(|route| Some((Arc::new(Glob::parse(path).ok()?), route)));
+                match compiled {
+                    Some(compiled) => _ = routes.insert(path.clone(), compiled),
+                    None => _ = routes.remove(path),
+                }
             }
-            steps[index].parent = open.last().copied();
-            open.push(index);
         }
-        let fold = matcher == Matcher::IPrefix;
-        Self::Prefix { fold, steps }
     }
 
     pub(super) fn find(&self, path: &str) -> Option<&Arc<Route>> {
         match self {
-            Self::Glob(routes) => routes
-                .iter()
-                .find(|(glob, _)| glob.matches(path))
-                .map(|(_, route)| route),
-            Self::Prefix { fold, steps } => {
-                let fold = |byte: u8| if *fold { byte.to_ascii_lowercase() } else { byte };
-                let request = || path.bytes().map(fold);
-                let mut at = steps
-                    .partition_point(|step| step.path.bytes().le(request()))
-                    .checked_sub(1);
-                while let Some(index) = at {
-                    let step = &steps[index];
-                    if step.path.len() <= path.len()
-                        && step.path.bytes().zip(request()).all(|(own, sent)| own == sent)
-                    {
-                        return Some(&step.route);
-                    }
-                    at = step.parent;
-                }
-                None
+            Self::Prefix { fold, routes } => routes.longest(path.as_bytes(), *fold),
+            Self::Glob(routes) => {
+                let mut routes = routes.values().rev();
+                let (_, route) = routes.find(|(glob, _)| glob.matches(path))?;
+                Some(route)
             }
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        match self {
+            Self::Prefix { routes, .. } => routes.is_empty(),
+            Self::Glob(routes) => routes.is_empty(),
         }
     }
 }

@@ -168,7 +168,12 @@ impl Candidate {
         self.destination() == other.destination()
             && self.weight.to_bits() == other.weight.to_bits()
             && self.options.tags == other.options.tags
-            && self.url() == other.url()
+            && self.leads_to(&other.url())
+    }
+
+    /// Whether that is its destination. A slash at the end means nothing.
+    pub(super) fn leads_to(&self, url: &str) -> bool {
+        self.url().trim_end_matches('/') == url.trim_end_matches('/')
     }
 
     /// The destination's URL.

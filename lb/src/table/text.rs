@@ -224,7 +224,7 @@ fn line(target: &Target, src: &str, weight: f64) -> String {
     line
 }
 
-fn shown(options: &Options) -> String {
+pub(super) fn shown(options: &Options) -> String {
     let pairs = options.shown.iter().map(|(key, value)| format!("{key}={value}"));
     pairs.collect::<Vec<_>>().join(" ")
 }

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
 use tokio::sync::{Notify, OnceCell, mpsc, watch};
@@ -35,6 +35,8 @@ use poll::What;
 
 /// How long a place may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time between two looks for certificates that have expired.
+const EXPIRY: Duration = Duration::from_secs(30);
 /// Clients that may wait for certificates of one source; more are not waited for.
 const MAX_DEMANDS: usize = 256;
 
@@ -66,7 +68,8 @@ pub(super) struct Source {
     look: Look,
     /// What was looked at once at least, with or without success.
     looked: watch::Sender<Looked>,
-    demands: Mutex<Option<mpsc::Receiver<Demand>>>,
+    /// Held by the task that answers them. One that begins anew waits for the one before to end.
+    demands: Option<tokio::sync::Mutex<mpsc::Receiver<Demand>>>,
     /// Where what is ordered is kept.
     shelf: Option<Shelf>,
 }
@@ -179,7 +182,7 @@ impl Source {
                 let (send, receive) = mpsc::channel(MAX_DEMANDS);
                 store.always_strict = true;
                 store.demand = Some(send);
-                demands = Some(receive);
+                demands = Some(tokio::sync::Mutex::new(receive));
             }
             CertKind::Acme(acme) => shelf = Some(acme::shelf(acme, kv).map_err(told)?),
             _ => {}
@@ -189,7 +192,7 @@ impl Source {
             store: Arc::new(store),
             look: Look::default(),
             looked: watch::Sender::default(),
-            demands: Mutex::new(demands),
+            demands,
             shelf,
         };
         source.check_first(provider).map_err(told)?;
@@ -260,31 +263,29 @@ pub(super) async fn run(
 ) {
     let mut running: Vec<(Arc<Source>, CancellationToken)> = Vec::new();
     let mut tasks = JoinSet::new();
+    let mut clock = tokio::time::interval(EXPIRY);
+    wanted.mark_changed();
     loop {
-        let next = wanted.borrow_and_update().clone();
-        running.retain(|(source, end)| {
-            let stays = next.iter().any(|other| Arc::ptr_eq(source, other));
-            if stays {
-                source.look();
-            } else {
-                end.cancel();
-            }
-            stays
-        });
-        for source in next {
-            if !running.iter().any(|(other, _)| Arc::ptr_eq(&source, other)) {
-                let end = stop.child_token();
-                start(&mut tasks, &source, &context, &end);
-                running.push((source, end));
-            }
-        }
         tokio::select! {
-            // The sender is the stores'.
-            changed = wanted.changed() => if changed.is_err() { return },
+            changed = wanted.changed() => {
+                // The sender is the stores'.
+                if changed.is_err() {
+                    return;
+                }
+                let next = wanted.borrow_and_update().clone();
+                follow(&mut running, next, |source| start(&mut tasks, source, &context, &stop));
+            }
             Some(ended) = tasks.join_next() => {
                 // Never cancelled; a panic is a fault of ours, and stays one.
                 if let Err(error) = ended {
                     std::panic::resume_unwind(error.into_panic());
+                }
+            }
+            _ = clock.tick() => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                let now = now.map_or(0, |since| since.as_secs()).try_into().unwrap_or(i64::MAX);
+                for (source, _) in &running {
+                    source.store.warn_of_expired(now);
                 }
             }
             () = stop.cancelled() => break,
@@ -293,20 +294,42 @@ pub(super) async fn run(
     while tasks.join_next().await.is_some() {}
 }
 
-/// Its tasks: one for certificates, one for authorities where there are any.
-fn start(tasks: &mut JoinSet<()>, source: &Arc<Source>, context: &Context, end: &CancellationToken) {
+/// Ends those that are no longer wanted, begins those that are new; those that stay look at once.
+fn follow(
+    running: &mut Vec<(Arc<Source>, CancellationToken)>,
+    next: Vec<Arc<Source>>,
+    mut start: impl FnMut(&Arc<Source>) -> CancellationToken,
+) {
+    running.retain(|(source, end)| {
+        let stays = next.iter().any(|other| Arc::ptr_eq(source, other));
+        if stays {
+            source.look();
+        } else {
+            end.cancel();
+        }
+        stays
+    });
+    for source in next {
+        if !running.iter().any(|(other, _)| Arc::ptr_eq(&source, other)) {
+            let end = start(&source);
+            running.push((source, end));
+        }
+    }
+}
+
+/// Its tasks: one for certificates, one for authorities where there are any; and what ends them.
+fn start(
+    tasks: &mut JoinSet<()>,
+    source: &Arc<Source>,
+    context: &Context,
+    stop: &CancellationToken,
+) -> CancellationToken {
+    let end = stop.child_token();
     let polled = |what| poll::run(source.clone(), what, context.clone(), end.clone());
     match &source.config.kind {
         CertKind::VaultPki(path) => {
-            let demands = source
-                .demands
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
-            if let Some(demands) = demands {
-                let pki = pki::Pki::new(source.clone(), path, context);
-                tasks.spawn(pki.run(demands, end.clone()));
-            }
+            let pki = pki::Pki::new(source.clone(), path, context);
+            tasks.spawn(pki.run(end.clone()));
         }
         CertKind::Acme(config) => {
             if let Some(shelf) = source.shelf.clone() {
@@ -321,4 +344,5 @@ fn start(tasks: &mut JoinSet<()>, source: &Arc<Source>, context: &Context, end: 
     if source.config.client_ca.is_some() {
         tasks.spawn(polled(What::Authorities));
     }
+    end
 }

@@ -4,7 +4,7 @@
 //! Nothing here is lost to a bad answer: a broken entry keeps what stood under its label before, an answer
 //! without any certificate changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,6 +50,8 @@ pub(crate) struct Store {
     failed: AtomicU64,
     updates: AtomicU64,
     failing: ArcSwapOption<String>,
+    /// Certificates of which it was said that they have expired: label, end.
+    expired: Mutex<BTreeSet<(Arc<str>, i64)>>,
 }
 
 /// How clients of a source's listeners are known, and the key of the tickets that let them come back.
@@ -99,6 +101,7 @@ impl Store {
             failed: AtomicU64::new(0),
             updates: AtomicU64::new(0),
             failing: ArcSwapOption::empty(),
+            expired: Mutex::default(),
         })
     }
 
@@ -192,6 +195,19 @@ impl Store {
             tracing::warn!(source = %self.name, %problem, kept, "certificate source fails, what is there stays");
             self.failing.store(Some(Arc::new(problem.to_owned())));
         }
+    }
+
+    /// Says of each certificate that has expired that it has, once. It is shown all the same: clients may judge.
+    pub(crate) fn warn_of_expired(&self, now: i64) {
+        let certs = self.certs.load();
+        let over = certs.pairs().iter().filter(|pair| pair.not_after <= now);
+        let over: BTreeSet<_> = over.map(|pair| (pair.label.clone(), pair.not_after)).collect();
+        let mut said = self.expired.lock().unwrap_or_else(PoisonError::into_inner);
+        for (label, _) in over.difference(&said) {
+            tracing::warn!(source = %self.name, entry = %label, "this certificate has expired");
+            self.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        *said = over;
     }
 
     /// Faults that are new are said; those that are gone are forgotten.

@@ -6,5 +6,6 @@ pub(crate) mod authority;
 mod handshakes;
 pub(crate) mod harness;
 mod places;
+mod targets;
 mod vault;
 pub(crate) mod web;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, HeaderValue, LOCATION};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -15,8 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::Registry;
 
 use super::Worker;
-use crate::admin;
 use crate::arrival::{Arrival, Stream};
+use crate::metrics::page;
 
 /// Time for the head of a request where `proxy.limit.header` sets none.
 const HEAD: Duration = Duration::from_secs(10);
@@ -50,12 +50,16 @@ async fn answer(request: Request<Incoming>, path: String, registry: Registry) ->
         return answer;
     }
     if request.uri().path() == path {
-        // Thousands of targets take a while to write down, and this thread carries traffic.
-        let written = tokio::task::spawn_blocking(move || admin::metrics(&registry)).await;
-        return written.unwrap_or_else(|_| {
-            *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            answer
-        });
+        match page::text(&registry).await {
+            Ok(text) => *answer.body_mut() = Full::from(text),
+            Err(error) => {
+                *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                *answer.body_mut() = Full::from(error);
+            }
+        }
+        let kind = HeaderValue::from_static(page::KIND);
+        answer.headers_mut().insert(CONTENT_TYPE, kind);
+        return answer;
     }
     *answer.status_mut() = StatusCode::PERMANENT_REDIRECT;
     if let Ok(there) = HeaderValue::from_str(&path) {

@@ -4,14 +4,19 @@
 mod harness;
 mod secure;
 
+mod clients;
 mod drain;
+mod failing;
 mod h2;
 mod hostile;
 mod listening;
 mod policy;
+mod proof;
 mod proxying;
 mod real;
 mod reloading;
 mod retrying;
+mod smuggling;
 mod tcp;
 mod upgrading;
+mod upstreams;

@@ -96,3 +96,21 @@ async fn a_file_that_cannot_be_had_is_named_at_the_start() {
         "{text}"
     );
 }
+
+#[test]
+fn the_page_of_docs_lists_every_field_and_key() {
+    let page =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/observability.md")).unwrap();
+    let fields = lb::ACCESS_LOG_FIELDS
+        .iter()
+        .map(|(name, says)| format!("| `${name}` | {says} |"));
+    let keys = lb::ACCESS_LOG_KEYS
+        .iter()
+        .map(|(key, field, _)| format!("| `{key}` | `{field}` |"));
+    for row in fields.chain(keys) {
+        assert!(
+            page.lines().any(|line| line == row),
+            "docs/observability.md lacks\n{row}"
+        );
+    }
+}

@@ -1,11 +1,12 @@
 //! Transcripts: services with their tags in, the table in fabio's language and lookups out.
 //! `REWRITE=1 cargo test -p lb` writes what is, for a person to read the difference.
 
+use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
 
 use lb::Config;
 use lb::config::{parse_checks_required, parse_host_routes, parse_matcher, parse_statuses};
-use lb::table::{Builder, Choice, Options, Table, Weights};
+use lb::table::{Ask, Builder, Choice, Explained, Options, Table, Tried, Weights};
 
 use crate::picture::picture;
 
@@ -33,6 +34,12 @@ fn tables_and_lookups_are_as_the_transcripts_say() {
                 .lines()
                 .map(|request| lookup(&table, request))
                 .collect(),
+            "counts" => counts(&table, case.input.trim()),
+            "explain" => case
+                .input
+                .lines()
+                .map(|request| explain(&table, request))
+                .collect(),
             "aliases" => format!("{:?}\n", table.aliases()),
             "ports" => format!("{:?}\n", table.tcp_ports()),
             "turns" => turns(&table, case.input.trim()),
@@ -45,6 +52,26 @@ fn tables_and_lookups_are_as_the_transcripts_say() {
             other => panic!("unknown directive {other}"),
         });
     });
+}
+
+#[test]
+fn the_transcripts_ask_three_hundred_questions_of_sixty_tables() {
+    let (mut tables, mut lookups) = (0, 0);
+    for file in std::fs::read_dir("tests/golden").unwrap() {
+        let text = std::fs::read_to_string(file.unwrap().path()).unwrap();
+        for block in text.split("\n\n") {
+            let mut lines = block.lines().skip_while(|line| line.starts_with('#'));
+            let directive = lines.next().unwrap_or_default();
+            tables += usize::from(directive.split(' ').next() == Some("table"));
+            if ["lookup", "explain"].contains(&directive) {
+                lookups += lines.take_while(|line| *line != "----").count();
+            }
+        }
+    }
+    assert!(
+        tables >= 60 && lookups >= 300,
+        "{lookups} lookups over {tables} tables"
+    );
 }
 
 fn set(config: &mut Config, key: &str, value: &str) {
@@ -117,6 +144,68 @@ fn lookup(table: &Table, request: &str) -> String {
         route.path,
         targets.join(" ")
     )
+}
+
+/// How many of 10000 requests in turn go to each target.
+fn counts(table: &Table, request: &str) -> String {
+    let route = find(table, request).unwrap();
+    let mut counts = BTreeMap::new();
+    for turn in 0..10_000 {
+        let target = route.pick(Choice::Turn(turn), &[]).unwrap();
+        *counts.entry(&*target.instance).or_insert(0) += 1;
+    }
+    let counts = counts
+        .iter()
+        .map(|(instance, count)| format!("{instance} {count}"));
+    counts.collect::<Vec<_>>().join(" ") + "\n"
+}
+
+/// Everything but what only figures can say.
+fn explain(table: &Table, request: &str) -> String {
+    let tls = request.strip_prefix("https://");
+    let url = tls.unwrap_or(request);
+    let (host, path) = url.split_at(url.find('/').unwrap());
+    let tls = tls.is_some();
+    let method = "GET";
+    let Explained {
+        host,
+        port,
+        outcome,
+        tried,
+        route,
+        skipped,
+        notes,
+        ..
+    } = table.explain(Ask {
+        host,
+        path,
+        method,
+        tls,
+    });
+    let mut out = format!("{request}: '{host}' {port}: {outcome}\n");
+    for Tried { host, path, why } in tried {
+        let _ = writeln!(out, "  '{host}' {}: {why}", path.unwrap_or_default());
+    }
+    if let Some(route) = route {
+        let strategy = route.strategy.unwrap_or_default();
+        let _ = writeln!(out, "  route {} {strategy}", route.source);
+        for target in route.targets {
+            let _ = writeln!(
+                out,
+                "    {} {} {} weight {} share {:.2} {}",
+                target.service, target.instance, target.dst, target.weight, target.share, target.opts
+            );
+        }
+        for unfit in route.unfit {
+            let _ = writeln!(out, "    not {}: {}", unfit.instance, unfit.why);
+        }
+    }
+    for (what, ones) in [("skipped", skipped), ("note", notes)] {
+        for one in ones {
+            let _ = writeln!(out, "  {what} '{}': {}", one.tag, one.reason);
+        }
+    }
+    out
 }
 
 /// Who gets the first twelve requests of a worker.

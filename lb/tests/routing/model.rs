@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lb::Config;
 use lb::config::Matcher;
 use lb::router::Router;
-use lb::table::{Builder, Route, Table, Weights};
+use lb::table::{Ask, Builder, Route, Table, Weights};
 use prometheus::Registry;
 use proptest::prelude::{Strategy, prop_oneof};
 use proptest::{collection, prop_assert_eq, proptest};
@@ -40,7 +40,13 @@ fn source() -> impl Strategy<Value = Source> {
         path: "",
         tcp: true,
     });
-    prop_oneof![8 => http, 2 => sni, 1 => tcp]
+    // Often the same, so that services and commands meet.
+    let usual = pick(&["a", "*.a", ""]).prop_map(|host| Source {
+        host,
+        path: "/",
+        tcp: false,
+    });
+    prop_oneof![8 => usual, 8 => http, 2 => sni, 1 => tcp]
 }
 
 fn name() -> impl Strategy<Value = &'static str> {
@@ -242,6 +248,13 @@ proptest! {
                 let host = format!("{name}{suffix}");
                 for path in ["/", "/a", "/A/b", "/ab", "/b"] {
                     let expected = naive.http(name, port, path);
+                    let method = "GET";
+                    let explained = table.explain(Ask { host: &host, path, method, tls }).route;
+                    prop_assert_eq!(
+                        explained.map(|route| route.source),
+                        expected.as_ref().map(|(source, _)| source.clone()),
+                        "explain {}{} {}\n{}", host, path, tls, about()
+                    );
                     prop_assert_eq!(found(table.http(&host, path, tls)), expected, "{}{} {}\n{}", host, path, tls, about());
                 }
             }

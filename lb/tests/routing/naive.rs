@@ -199,15 +199,15 @@ impl Naive {
                 Command::Nonsense(_) => {}
                 Command::Add(target) => naive.add(target.clone()),
                 Command::Del(filter) => naive.targets.retain(|target| !filter.takes(target, matcher)),
-                Command::Weight(filter, weight) => {
-                    let meant = |target: &&mut Target| target.fit && filter.takes(target, matcher);
+                // Requests and connections take different routes, each of which has its own share.
+                Command::Weight(filter, weight) => [false, true].into_iter().for_each(|tcp| {
+                    let meant = |target: &&mut Target| {
+                        target.fit && target.source.tcp == tcp && filter.takes(target, matcher)
+                    };
                     let count = naive.targets.iter_mut().filter(meant).count();
-                    naive
-                        .targets
-                        .iter_mut()
-                        .filter(meant)
-                        .for_each(|target| target.weight = weight / count as f64);
-                }
+                    let meant = naive.targets.iter_mut().filter(meant);
+                    meant.for_each(|target| target.weight = weight / count as f64);
+                }),
             }
         }
         naive

@@ -123,6 +123,36 @@ fn bad_tags_are_counted_once_per_change() {
     assert_eq!(value(&registry, "lictor_lb_skipped_tags"), 0.0);
 }
 
+#[test]
+fn commands_are_followed_and_what_is_wrong_with_them_is_counted_once() {
+    let registry = Registry::new();
+    let mut router = router(&registry);
+    router.update(picture(
+        "web 10.0.0.1:80\n  urlprefix-/\nweb 10.0.0.2:80\n  urlprefix-/b",
+    ));
+    let untouched = router.live().load().http("", "/b", false).unwrap().clone();
+    assert!(router.command("route add web /a http://10.0.0.9:80/\nrubbish".into()));
+    assert_eq!(value(&registry, "lictor_lb_skipped_commands"), 1.0);
+    assert!(
+        router
+            .live()
+            .load()
+            .http("", "/a", false)
+            .is_some_and(|route| &*route.path == "/a")
+    );
+    // The same text is no news; the same complaint in another text is none either.
+    assert!(!router.command("route add web /a http://10.0.0.9:80/\nrubbish".into()));
+    assert!(router.command("route weight web / weight 0.5\nrubbish".into()));
+    assert_eq!(value(&registry, "lictor_lb_skipped_commands_total"), 1.0);
+    assert_eq!(value(&registry, "lictor_lb_noted_tags_total"), 0.0);
+    assert_eq!(value(&registry, "lictor_lb_skipped_tags"), 0.0);
+    assert!(router.command("route weight web /nowhere weight 0.5".into()));
+    assert_eq!(value(&registry, "lictor_lb_noted_tags_total"), 1.0);
+    assert_eq!(value(&registry, "lictor_lb_skipped_commands"), 0.0);
+    let route = router.live().load().http("", "/b", false).unwrap().clone();
+    assert!(Arc::ptr_eq(&route, &untouched), "no command was about it");
+}
+
 #[tokio::test]
 async fn it_is_ready_with_the_first_table_follows_pictures_and_ends_when_told() {
     let (pictures, instances) = watch::channel(picture("web 10.0.0.1:80\n  urlprefix-/"));

@@ -57,7 +57,7 @@ pub const ROWS: &[Row] = &[
     row("proxy.header.sts.preload").is(Kind::Bool, "false", "That browsers may know it beforehand."),
     moot("proxy.grpcmaxrxmsgsize", Kind::Number, "4194304", FRAMES),
     moot("proxy.grpcmaxtxmsgsize", Kind::Number, "4194304", FRAMES),
-    row("proxy.grpcshutdowntimeout").is(Kind::Duration, "2s", "How long a gRPC connection to a target that left goes on; 0: not at all."),
+    row("proxy.grpcshutdowntimeout").is(Kind::Duration, "2s", "How long an unused gRPC connection to a target that left stays open; calls run on until they end."),
     row("proxy.log.routes").is(Kind::OneOf(&["delta", "all", "detail"]), "", "Former name of log.routes.format, and stronger."),
     moot("aws.apigw.cert.cn", Kind::Text, "", DEAD),
     row("log.access.target").is(Kind::Text, "", "Where the access log goes: stdout, file:<path>, syslog, syslog:udp://<host>:<port>; empty: nowhere."),

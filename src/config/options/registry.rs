@@ -27,6 +27,11 @@ pub const ROWS: &[Row] = &[
         "How long the source of routes may take to answer for the first time.",
     ),
     alone("registry.retry").is(Kind::Duration, "500ms", "Pause between two attempts until then."),
+    Row::new(Owner::Lictor, LB, "registry.snapshot").is(
+        Kind::Text,
+        "",
+        "File to keep the last good routes in, for a start while their source is out of reach.",
+    ),
     alone("registry.static.routes").is(Kind::Text, "", "Route commands, a line each."),
     alone("registry.static.noroutehtml").is(Kind::Text, "", "HTML for requests without a route."),
     alone("registry.static.noroutehtmlpath").is(

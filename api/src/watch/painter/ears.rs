@@ -19,6 +19,7 @@ pub(in crate::watch) struct Ears {
     names: Rows,
     know_checks: bool,
     know_names: bool,
+    checks_at: Index,
     names_at: Index,
     told: Told,
 }
@@ -32,6 +33,8 @@ pub(super) struct Told {
     pub(super) node_checks: Vec<NodeCheck>,
     /// Some service changed, last at this index.
     pub(super) changed_at: Option<Index>,
+    /// The catalog began anew: its index fell, and most of what it had told is gone.
+    pub(super) restarted: bool,
 }
 
 /// A check of a node as it is now; `None`: it is gone.
@@ -56,12 +59,15 @@ struct Subject {
 
 impl Ears {
     /// The checks as they are now.
-    pub(in crate::watch) fn checks(&mut self, body: Bytes) -> Result<(), ClientError> {
+    pub(in crate::watch) fn checks(&mut self, index: Index, body: Bytes) -> Result<(), ClientError> {
+        let rows = self.checks.len();
         let change = self
             .checks
             .advance(body)
             .ok_or_else(|| odd("/v1/health/state/any"))?;
         self.know_checks = true;
+        let before = std::mem::replace(&mut self.checks_at, index);
+        self.told.restarted |= index < before && change.gone.len() * 2 >= rows;
         // What is gone may have come back changed, so that goes first. A row that cannot be read harms only itself.
         let mut outcome = Ok(());
         for row in &change.gone {
@@ -81,6 +87,7 @@ impl Ears {
 
     /// The names as they are now. A new index means that some service has changed.
     pub(in crate::watch) fn names(&mut self, index: Index, body: Bytes) -> Result<(), ClientError> {
+        let rows = self.names.len();
         let change = self
             .names
             .advance(body)
@@ -93,7 +100,9 @@ impl Ears {
             }
         }
         // The first answer names everything, so everything is read.
-        let moved = std::mem::replace(&mut self.names_at, index) != index;
+        let before = std::mem::replace(&mut self.names_at, index);
+        let moved = before != index;
+        self.told.restarted |= index < before && change.gone.len() * 2 >= rows;
         if std::mem::replace(&mut self.know_names, true) && moved {
             self.told.changed_at = Some(index);
         }

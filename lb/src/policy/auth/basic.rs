@@ -7,8 +7,8 @@
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -22,7 +22,7 @@ use super::htpasswd::Users;
 use super::known::Known;
 use super::{Asker, BadScheme, Verdict, challenge};
 use crate::config::{AuthKind, AuthScheme};
-use crate::policy::limit::Clients;
+use crate::policy::limit::{Clients, Now};
 use crate::table::options::Rate;
 
 /// Wrong passwords of one client address: twenty at once, then twenty a minute.
@@ -33,6 +33,10 @@ const GUESSES: Rate = Rate {
 };
 /// Requests that wait for a hash to be computed.
 const WAITING: usize = 256;
+/// The file is not looked at more often.
+const SOONEST: Duration = Duration::from_secs(1);
+/// Bytes of a password.
+const LONGEST: usize = 1024;
 /// A file of more bytes is none.
 const LARGEST: u64 = 16 * 1024 * 1024;
 /// Clients pad or they do not.
@@ -84,11 +88,21 @@ pub(crate) struct Basic {
     pub forward: bool,
     challenge: HeaderValue,
     users: ArcSwap<Content>,
-    /// When the file that `users` were read from was changed; `None`: it was not there.
-    read: Mutex<Option<SystemTime>>,
+    file_read: Mutex<FileRead>,
+    /// Warnings about the file that were not counted yet.
+    faults: AtomicU64,
     known: Known,
     guesses: Clients,
     slots: Slots,
+}
+
+/// What is known of the file.
+#[derive(Clone, Copy, Debug, Default)]
+struct FileRead {
+    /// When what was read of it was written; `None`: it was not there.
+    written: Option<SystemTime>,
+    /// When it is looked at next.
+    due: Duration,
 }
 
 /// What a file says.
@@ -122,7 +136,8 @@ impl Basic {
             forward: *forward,
             challenge: challenge(realm),
             users: ArcSwap::default(),
-            read: Mutex::default(),
+            file_read: Mutex::default(),
+            faults: AtomicU64::default(),
             known: Known::new(rand::random()),
             guesses: Clients::default(),
             slots,
@@ -133,20 +148,35 @@ impl Basic {
         Ok(basic)
     }
 
-    pub(crate) fn refresh(&self) -> Option<Duration> {
-        self.refresh
-    }
-
     /// What an unauthorized client is told.
     pub(crate) fn challenge(&self) -> HeaderValue {
         self.challenge.clone()
     }
 
-    /// Reads the file again where it changed. False: it cannot be read, and what it said holds. That it is gone is no
-    /// such fault: whoever removes it means that nobody comes in.
-    pub(crate) async fn look(&self) -> bool {
+    /// Warnings since this was asked last.
+    pub(crate) fn faults(&self) -> u64 {
+        self.faults.swap(0, Relaxed)
+    }
+
+    fn state(&self) -> MutexGuard<'_, FileRead> {
+        self.file_read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at the file where that is asked for and due.
+    pub(crate) async fn look_when_due(&self, now: Now) {
+        let Some(refresh) = self.refresh else { return };
+        if self.state().due > now.0 {
+            return;
+        }
+        self.look().await;
+        self.state().due = now.0 + refresh.max(SOONEST);
+    }
+
+    /// Reads the file again where it changed. One that cannot be read changes nothing; one that is gone lets nobody in,
+    /// as whoever removed it may have meant.
+    pub(super) async fn look(&self) {
         let file = self.file.clone();
-        let before = *self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.state().written;
         let looked = tokio::task::spawn_blocking(move || match std::fs::metadata(&file)?.modified()? {
             same if Some(same) == before => Ok(None),
             _ => read(&file).map(Some),
@@ -157,26 +187,28 @@ impl Basic {
             Ok(Some((changed, text))) => self.take(Some(changed), &text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if before.is_some() {
-                    tracing::error!(auth = %self.name, file = %self.file.display(), "htpasswd file is gone: nobody is let in");
+                    self.faults.fetch_add(1, Relaxed);
+                    tracing::error!(auth = %self.name, file = %self.file.display(),
+                        "htpasswd file is gone: nobody is let in");
                     self.take(None, b"");
-                    return false;
                 }
             }
             Err(error) => {
+                self.faults.fetch_add(1, Relaxed);
                 tracing::warn!(auth = %self.name, file = %self.file.display(), %error,
                     "htpasswd file cannot be read: what it said before holds");
-                return false;
             }
         }
-        true
     }
 
     fn take(&self, changed: Option<SystemTime>, text: &[u8]) {
         let (users, bad) = Users::parse(text);
+        let plain: Vec<String> = users.plain().take(5).collect();
+        let faults = bad.len() + usize::from(!plain.is_empty());
+        self.faults.fetch_add(faults as u64, Relaxed);
         for line in &bad {
             tracing::warn!(auth = %self.name, file = %self.file.display(), %line, "htpasswd line is skipped");
         }
-        let plain: Vec<String> = users.plain().take(5).collect();
         if !plain.is_empty() {
             tracing::warn!(auth = %self.name, users = ?plain,
                 "htpasswd file has passwords that are not hashed (htpasswd -B makes good ones)");
@@ -187,7 +219,7 @@ impl Basic {
             number,
             users: Arc::new(users),
         }));
-        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = changed;
+        self.state().written = changed;
     }
 
     /// Whether a request with this `Authorization` may come in.
@@ -200,6 +232,10 @@ impl Basic {
             return unauthorized();
         };
         let (user, password) = (&said[..colon], &said[colon + 1..]);
+        // Nobody's, and SHA-crypt takes time by its square.
+        if password.len() > LONGEST {
+            return unauthorized();
+        }
         let content = self.users.load_full();
         let key = self.known.key(content.number, user, password);
         if self.known.is_known(&key, asker.now) {

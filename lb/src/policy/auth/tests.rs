@@ -124,28 +124,49 @@ async fn a_changed_file_counts_and_one_that_is_gone_lets_nobody_in() {
     assert!(is_in(&old).await);
 
     write("anna:new\n", 99);
-    assert!(basic.look().await, "an older file is a change, too");
+    basic.look().await;
     assert!(
         is_in(&new).await && !is_in(&old).await,
-        "nor is the old password known any more"
+        "an older file is a change, too, and the old password is not known any more"
     );
+    assert_eq!(basic.faults(), 1, "its password is not hashed");
 
     std::fs::remove_file(&file).unwrap();
-    assert!(!basic.look().await);
+    basic.look().await;
+    basic.look().await;
     assert!(!is_in(&new).await);
-    assert!(basic.look().await, "said once");
+    assert_eq!(basic.faults(), 1, "said once");
 
     write("anna:new\n", 98);
-    assert!(basic.look().await);
+    basic.look().await;
     assert!(is_in(&new).await);
 
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
-    assert!(!basic.look().await);
+    basic.look().await;
+    assert_eq!(basic.faults(), 2, "the password before, and the folder now");
     assert!(
         is_in(&new).await,
         "a fault that is not the operator's wish changes nothing"
     );
+}
+
+#[tokio::test]
+async fn a_file_is_looked_at_when_that_is_due_and_at_most_once_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    std::fs::write(&file, "anna:old\n").unwrap();
+    let schemes = Schemes::new(&[scheme(&file)]).unwrap();
+    assert_eq!((schemes.faults(), schemes.faults()), (1, 0));
+    let at = |millis| Now(Duration::from_millis(millis));
+    schemes.look(at(0)).await;
+    std::fs::remove_file(&file).unwrap();
+    schemes.look(at(999)).await;
+    assert_eq!(schemes.faults(), 0);
+    schemes.look(at(1000)).await;
+    assert_eq!(schemes.faults(), 1);
+    assert!(schemes.get("nobody").is_none() && schemes.get("nobody").is_none());
+    assert_eq!(schemes.faults(), 1, "an unknown name is said once");
 }
 
 #[test]
@@ -157,6 +178,18 @@ fn a_file_that_is_not_there_at_the_start_is_a_fault() {
             .starts_with("proxy.auth: mine: cannot read /nowhere/users: "),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn a_password_without_end_is_nobody_s() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    let (fits, long) = ("x".repeat(1024), "x".repeat(1025));
+    std::fs::write(&file, format!("anna:{fits}\nbob:{long}\n")).unwrap();
+    let basic = basic(&file);
+    let verdict = async |said: String| basic.check(Some(&header(&said)), asker("10.0.0.1", 0)).await;
+    assert_eq!(verdict(format!("anna:{fits}")).await, Verdict::In);
+    assert_ne!(verdict(format!("bob:{long}")).await, Verdict::In);
 }
 
 #[tokio::test]

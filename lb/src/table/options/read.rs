@@ -214,9 +214,11 @@ impl Read {
             }
             "rewrite" => options.rewrite = Some(rewrite(value).map_err(|right| bad(&right))?),
             "dialtimeout" | "responseheadertimeout" | "timeout" => {
-                let right = "it is a time such as 500ms or 1m30s";
-                let limit = catalog::duration::parse(value).map_err(|_| bad(right))?;
-                options.timeouts.set(key, limit);
+                let right = "it is a time above 0, such as 500ms or 1m30s";
+                let limit = catalog::duration::parse(value)
+                    .ok()
+                    .filter(|limit| !limit.is_zero());
+                options.timeouts.set(key, limit.ok_or_else(|| bad(right))?);
             }
             "ratelimit" => {
                 let right = "it is <number>[/s|/m|/h][,<burst>], both above 0";

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use hyper::Method;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -84,7 +84,10 @@ impl Pki {
     }
 
     /// Until `stop`.
-    pub(super) async fn run(mut self, mut demands: mpsc::Receiver<Demand>, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let source = self.source.clone();
+        let Some(demands) = &source.demands else { return };
+        let mut demands = demands.lock().await;
         self.source
             .looked
             .send_modify(|looked| looked.insert(What::Certificates));

@@ -105,8 +105,8 @@ enum Reader {
     File(String),
     Path(String),
     Http(String),
-    /// With the index that is known.
-    Consul(String, u64),
+    /// With the index that is known, and whether the last answer said something new.
+    Consul(String, u64, bool),
     Vault(String),
 }
 
@@ -120,7 +120,7 @@ impl Reader {
             CertKind::File { .. } | CertKind::Acme(_) => Self::File(ca),
             CertKind::Path(path) => Self::Path(place(path)),
             CertKind::Http(url) => Self::Http(place(url)),
-            CertKind::Consul(url) => Self::Consul(place(url.reveal()), 0),
+            CertKind::Consul(url) => Self::Consul(place(url.reveal()), 0, true),
             CertKind::Vault(path) | CertKind::VaultPki(path) => Self::Vault(place(path)),
         }
     }
@@ -142,13 +142,14 @@ impl Reader {
                 aside(move || path::read(Path::new(&folder))).await?
             }
             Self::Http(url) => http::read(&context.fetcher().await?, url, &headers(source)?).await?,
-            Self::Consul(url, index) => {
+            Self::Consul(url, index, is_new) => {
                 let place = Place::parse(url).map_err(NotRead::Answer)?;
                 let read = place
                     .read(&context.fetcher().await?, *index, &headers(source)?)
                     .await;
                 // After a failure all is read anew.
                 let (files, next) = read.inspect_err(|_| *index = 0)?;
+                *is_new = next != *index;
                 *index = next;
                 files
             }
@@ -164,8 +165,10 @@ impl Reader {
     fn pause(&self, source: &Source) -> Option<Duration> {
         let refresh = source.config.refresh.map(|refresh| refresh.max(SHORTEST));
         match self {
-            Self::Consul(_, 0) => Some(refresh.unwrap_or(BLIND)),
-            Self::Consul(..) => Some(BREATH),
+            Self::Consul(_, 0, _) => Some(refresh.unwrap_or(BLIND)),
+            Self::Consul(_, _, true) => Some(BREATH),
+            // Whoever stands between us and the Consul may answer at once instead of holding the question.
+            Self::Consul(_, _, false) => Some(SHORTEST),
             _ => refresh,
         }
     }

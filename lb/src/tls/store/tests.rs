@@ -82,6 +82,20 @@ fn the_same_answer_again_changes_nothing() {
 }
 
 #[test]
+fn a_certificate_that_has_expired_is_shown_and_told_of_once() {
+    let (store, authority) = (store(), Authority::new("ca"));
+    let issued = authority.issue_until(&["a.org"], 2001);
+    store.offer(vec![("a".into(), Ok(issued.pair("a")))]);
+    let end = store.certs().pairs()[0].not_after;
+    store.warn_of_expired(end - 1);
+    assert_eq!(store.counts().0, 0);
+    store.warn_of_expired(end);
+    store.warn_of_expired(end + 1);
+    assert_eq!(store.counts().0, 1);
+    assert_eq!(held(&store), ["a a.org"]);
+}
+
+#[test]
 fn authorities_stay_until_there_are_others_and_tickets_last_as_long() {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let store = Store::new("mine".into(), true, provider).unwrap();

@@ -198,3 +198,11 @@ pub(crate) fn table(routes: &[&str]) -> Live {
     let table = crate::table::Builder::table_of(crate::Config::default(), &picture, "");
     Live::new(arc_swap::ArcSwap::from_pointee(table))
 }
+
+/// A source `mine` with one certificate, out of a file in this folder.
+pub(crate) fn one_certificate(folder: &Path) -> Stores {
+    let path = folder.join("a.pem");
+    let issued = super::authority::Authority::new("ca").issue(&["a.org"]);
+    std::fs::write(&path, issued.cert + &issued.key).unwrap();
+    stores(&[file_source("mine", path.to_str().unwrap())]).unwrap()
+}

@@ -248,3 +248,22 @@ async fn nobody_is_let_in_before_authorities_are_known() {
     assert!(ask(addr, &shown).await.contains("hello"));
     assert!(!ask(addr, &[]).await.contains("hello"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_of_a_change_that_is_taken_back_go_on_with_what_they_had() {
+    let (files, authority) = (Files::new(), Authority::new("ca"));
+    files.put_pair("a.pem", &authority.issue(&["old.org"]));
+    let before = path_source(&files);
+    let stores = running(std::slice::from_ref(&before));
+    stores.settled().await;
+    let addr = serve(acceptor(&stores, &listener_of("mine"))).await;
+    let mut other = before.clone();
+    other.refresh = Some(Duration::from_secs(3600));
+    stores.reconfigure(&[other]).unwrap();
+    stores.settled().await;
+    stores.reconfigure(&[before]).unwrap();
+    // The listener was never told of any of it.
+    files.put_pair("a.pem", &authority.issue(&["new.org"]));
+    eventually("the new one", || names(&stores, "mine") == ["new.org"]).await;
+    assert!(ask(addr, &[]).await.replace(" = ", "=").contains("s:CN=new.org"));
+}

@@ -216,11 +216,8 @@ async fn certificates_are_issued_for_names_that_have_a_route_once_however_many_a
         ("VAULT_NAMESPACE", "team"),
     ];
     let live = super::harness::table(&["web.example.com/", "*.wild.org/", "refused.org/"]);
-    let stores = running_with(
-        &[source("mine", CertKind::VaultPki("pki/issue/web".to_owned()))],
-        live,
-        &env,
-    );
+    let config = source("mine", CertKind::VaultPki("pki/issue/web".to_owned()));
+    let stores = running_with(std::slice::from_ref(&config), live, &env);
     stores.settled().await;
     let addr = serve(acceptor(&stores, &listener_of("mine"))).await;
     let name = ["-servername", "web.example.com", "-showcerts"];
@@ -254,6 +251,15 @@ async fn certificates_are_issued_for_names_that_have_a_route_once_however_many_a
     );
     let failing = stores.status()[0].failing.clone();
     assert!(failing.unwrap().contains("not allowed by this role"));
+
+    // Let go and taken back, it goes on.
+    stores.reconfigure(&[]).unwrap();
+    stores.reconfigure(&[config]).unwrap();
+    assert!(
+        ask(addr, &["-servername", "two.wild.org"])
+            .await
+            .contains("hello")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,10 +20,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::harness::*;
 
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+pub(super) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Runs a client, with a deadline.
-fn run<T>(client: impl Future<Output = T>) -> T {
+pub(super) fn run<T>(client: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -31,7 +31,7 @@ fn run<T>(client: impl Future<Output = T>) -> T {
     runtime.block_on(async { tokio::time::timeout(DEADLINE, client).await.expect("not in time") })
 }
 
-async fn connect(balancer: &Balancer) -> SendRequest<Body> {
+pub(super) async fn connect(balancer: &Balancer) -> SendRequest<Body> {
     connect_and_see(balancer).await.0
 }
 
@@ -58,21 +58,21 @@ async fn connect_and_see(balancer: &Balancer) -> (SendRequest<Body>, usize) {
     (sender, streams)
 }
 
-fn none() -> Body {
+pub(super) fn none() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-fn full(body: &'static str) -> Body {
+pub(super) fn full(body: &'static str) -> Body {
     Full::new(Bytes::from_static(body.as_bytes()))
         .map_err(|never| match never {})
         .boxed_unsync()
 }
 
-fn get(uri: &str) -> Request<Body> {
+pub(super) fn get(uri: &str) -> Request<Body> {
     Request::builder().uri(uri).body(none()).unwrap()
 }
 
-async fn text(answer: Response<Incoming>) -> String {
+pub(super) async fn text(answer: Response<Incoming>) -> String {
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     String::from_utf8(body.to_vec()).unwrap()
 }

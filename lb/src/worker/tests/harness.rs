@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, Format};
 use crate::config::{Config, Listener, Strategy};
 use crate::metrics::{Metrics, Scrape};
+use crate::outlier::Outliers;
 use crate::policy::Policy;
 use crate::router::Router;
 use crate::tls::Stores;
@@ -144,8 +145,10 @@ impl Balancer {
             table,
             metrics: metrics.clone(),
             access_log,
+            traces: None,
             registry: Registry::new(),
-            stores,
+            outliers: Arc::new(Outliers::new(config.outliers)),
+            stores: stores.clone(),
             policy: Arc::new(Policy::new(&config).unwrap()),
             no_route: no_route.subscribe(),
         };
@@ -168,9 +171,17 @@ impl Balancer {
                 .enable_all()
                 .build()
                 .unwrap();
-            runtime.block_on(workers.run(shared, swapped, stop))
+            runtime.block_on(async {
+                tokio::spawn(stores.run(stop.clone()));
+                workers.run(shared, swapped, stop).await
+            })
         }));
         balancer
+    }
+
+    /// Replaces the route commands.
+    pub fn command(&mut self, commands: &str) {
+        self.router.command(commands.into());
     }
 
     /// Replaces the table.

@@ -8,11 +8,21 @@ use crate::config::parse_networks;
 mod auth;
 mod bodies;
 mod limits;
+mod wire;
 
 /// Runs curl and returns what it prints: answers with their heads.
 fn curl(balancer: &Balancer, host: &str, path: &str, more: &[&str]) -> String {
+    // Workers listen a moment after they were started.
+    drop(balancer.connect());
     let out = Command::new("curl")
-        .args(["--silent", "--show-error", "--include", "--max-time", "10"])
+        .args([
+            "--silent",
+            "--verbose",
+            "--show-error",
+            "--include",
+            "--max-time",
+            "10",
+        ])
         .args(["--resolve", &format!("{host}:{}:127.0.0.1", balancer.addr.port())])
         .args(more)
         .arg(format!("http://{host}:{}{path}", balancer.addr.port()))

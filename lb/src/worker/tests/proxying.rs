@@ -49,6 +49,20 @@ fn a_trusted_peer_is_believed() {
 }
 
 #[test]
+fn a_commanded_target_gets_requests_and_its_own_query_first() {
+    let server = Server::saying("hello");
+    let mut balancer = Balancer::start(&[]);
+    balancer.command(&format!(
+        "route add web a.com/ http://{}/unused?own=1 opts \"strip=/x\"",
+        server.addr
+    ));
+    assert_eq!(balancer.get("a.com", "/x/y?q=2").status(), 200);
+    assert!(server.only().head.starts_with("GET /y?own=1&q=2 HTTP/1.1\r\n"));
+    balancer.command("");
+    assert_eq!(balancer.get("a.com", "/x/y").status(), 404);
+}
+
+#[test]
 fn strip_prepend_and_host_options_change_what_the_server_sees() {
     let server = Server::saying("");
     let balancer = Balancer::start(&[routed(

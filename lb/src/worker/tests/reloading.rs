@@ -31,7 +31,7 @@ impl Balancer {
     }
 
     /// One HTTP listener, which may have got a port already, and what else `adapt` says.
-    fn config(&self, adapt: impl FnOnce(&mut Config)) -> Config {
+    pub(super) fn config(&self, adapt: impl FnOnce(&mut Config)) -> Config {
         let mut config = Config {
             listeners: vec![http("127.0.0.1:0")],
             shutdown_wait: DEADLINE,

@@ -194,9 +194,11 @@ fn an_answer_that_breaks_off_breaks_off_for_the_client_too() {
 fn a_client_that_resets_while_it_waits_takes_its_request_along() {
     let (gone, left) = std::sync::mpsc::channel();
     let gone = Mutex::new(gone);
-    let server = Server::speaking(move |mut stream, _| {
+    let server = Server::speaking(move |mut stream, seen| {
         let read = stream.read(&mut [0; 1024]).unwrap();
         assert!(read > 0);
+        let (head, body) = (String::new(), String::new());
+        seen.lock().unwrap().push(Answer { head, body });
         // Never an answer, only the end of the connection.
         let end = stream.read(&mut [0; 1024]);
         gone.lock()
@@ -207,7 +209,7 @@ fn a_client_that_resets_while_it_waits_takes_its_request_along() {
     let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
     let mut client = balancer.connect();
     client.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-    until("the server has it", || server.connections() == 1);
+    until("the server has it", || server.seen().len() == 1);
     client.reset();
     assert_eq!(left.recv_timeout(DEADLINE), Ok(true));
     until("it is counted", || balancer.metric("client_gone_total") == 1);

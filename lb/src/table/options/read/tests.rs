@@ -121,10 +121,10 @@ fn rates_sizes_times_and_numbers_are_read() {
         (body("10"), body("10k"), body("2M"), body("1g"), body("0")),
         (Some(10), Some(10240), Some(2 << 20), Some(1 << 30), Some(0))
     );
-    let timeouts = options("dialtimeout=1s responseheadertimeout=1m30s timeout=0").timeouts;
+    let timeouts = options("dialtimeout=1s responseheadertimeout=1m30s timeout=2s").timeouts;
     assert_eq!(timeouts.dial, Some(Duration::from_secs(1)));
     assert_eq!(timeouts.header, Some(Duration::from_secs(90)));
-    assert_eq!(timeouts.total, Some(Duration::ZERO));
+    assert_eq!(timeouts.total, Some(Duration::from_secs(2)));
     assert_eq!(options("maxinflight=7").limits.in_flight, Some(7));
     assert_eq!(options("retries=0").retries, Some(0));
     for bad in [
@@ -143,6 +143,7 @@ fn rates_sizes_times_and_numbers_are_read() {
         "maxbody=99999999999g",
         "timeout=5",
         "timeout=-1s",
+        "dialtimeout=0",
         "maxinflight=0",
         "maxinflight=x",
         "retries=256",

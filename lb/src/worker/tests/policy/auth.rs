@@ -40,7 +40,7 @@ fn basic(name: &str, file: &Path, forward: bool) -> AuthScheme {
     }
 }
 
-fn external(endpoint: String) -> AuthScheme {
+pub(super) fn external(endpoint: String) -> AuthScheme {
     AuthScheme {
         name: "sso".into(),
         kind: AuthKind::External {
@@ -116,6 +116,29 @@ fn passwords_that_htpasswd_made_let_curl_in() {
     );
     let out = curl(&balancer, "d.com", "/", &["--user", "sha:pass:word"]);
     assert!(out.starts_with("HTTP/1.1 301 "), "{out}");
+}
+
+#[test]
+fn another_configuration_lets_others_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    htpasswd(&file, &["-s"], "anna", "secret");
+    let server = Server::saying("in");
+    let balancer = Balancer::start(&[routed("a", server.addr, "urlprefix-/ auth=mine")]);
+    let mut stays = balancer.connect();
+    // anna:secret
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic YW5uYTpzZWNyZXQ=\r\n\r\n";
+    assert_eq!(stays.ask(request).status(), 401, "there is no such scheme yet");
+    let with = |config: &mut crate::Config| {
+        config.auth = vec![basic("mine", &file, false)];
+    };
+    balancer.reload(balancer.config(with)).unwrap();
+    assert_eq!(stays.ask(request).status(), 200);
+
+    std::fs::remove_file(&file).unwrap();
+    let refused = balancer.reload(balancer.config(with)).unwrap_err().to_string();
+    assert!(refused.starts_with("proxy.auth: mine: cannot read "), "{refused}");
+    assert_eq!(stays.ask(request).status(), 200, "and nothing has changed");
 }
 
 #[test]

@@ -24,6 +24,24 @@ fn a_route_answers_as_often_as_it_wants_whatever_becomes_of_the_table() {
 }
 
 #[test]
+fn a_route_that_refused_answers_again_after_a_while() {
+    let server = Server::saying("x");
+    let balancer = Balancer::start(&[routed("a", server.addr, "urlprefix-/ ratelimit=10/s,1")]);
+    until("one is too many", || balancer.get("a", "/").status() == 429);
+    until("time has passed", || balancer.get("a", "/").status() == 200);
+}
+
+#[test]
+fn a_limit_goes_on_over_another_configuration() {
+    let server = Server::saying("x");
+    let balancer = Balancer::start(&[routed("a", server.addr, "urlprefix-/ ratelimit=1/h,2")]);
+    let status = || balancer.get("a", "/").status();
+    assert_eq!(status(), 200);
+    balancer.reload(balancer.config(|_| {})).unwrap();
+    assert_eq!((status(), status()), (200, 429));
+}
+
+#[test]
 fn each_client_behind_a_trusted_proxy_has_its_own_limit() {
     let server = Server::saying("x");
     let trusting = |config: &mut crate::Config| config.trusted = parse_networks("127.0.0.1").unwrap();

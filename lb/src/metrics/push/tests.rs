@@ -1,0 +1,186 @@
+//! Counts as lines: what each back end reads, and that nothing a stranger wrote makes two of one.
+
+use std::time::Duration;
+
+use super::wire::datagrams;
+use super::*;
+use crate::histogram::{Bounds, Histogram, Observed};
+
+fn settings() -> config::Metrics {
+    config::Metrics {
+        targets: vec![MetricsTarget::StatsdRaw],
+        ..config::Metrics::default()
+    }
+}
+
+fn times(millis: &[u64]) -> Value {
+    let bounds = Bounds::of(&settings());
+    let histogram = Histogram::new(&bounds);
+    for millis in millis {
+        histogram.observe(Duration::from_millis(*millis));
+    }
+    let mut observed = Observed::new(&bounds);
+    histogram.add_to(&mut observed);
+    Value::Times(observed)
+}
+
+fn sample(name: &'static str, labels: &[(&'static str, &str)], value: Value) -> Sample {
+    Sample {
+        name,
+        labels: labels
+            .iter()
+            .map(|(name, value)| (*name, (*value).into()))
+            .collect(),
+        value,
+    }
+}
+
+fn lines(target: MetricsTarget, samples: &[Sample]) -> Vec<String> {
+    Naming::with(&settings(), "box.fabio.")
+        .unwrap()
+        .lines(target, samples, 1_700_000_000)
+}
+
+const ROUTE: [(&str, &str); 4] = [
+    ("service", "Web"),
+    ("host", "foo.com"),
+    ("path", "/a"),
+    ("target", "10.0.0.1:80"),
+];
+
+fn some() -> Vec<Sample> {
+    vec![
+        sample("notfound", &[], Value::Counter(3)),
+        sample("ws.conn", &[], Value::Gauge(2)),
+        sample("http.redirect.count", &[("code", "302")], Value::Counter(1)),
+        sample(
+            "http.status",
+            &[("code", "200"), ("service", "web")],
+            times(&[100, 100, 100]),
+        ),
+        sample("route", &ROUTE, times(&[7])),
+        sample("route.rx", &ROUTE, Value::Counter(10)),
+    ]
+}
+
+#[test]
+fn statsd_has_labels_in_its_names_and_a_dot_after_the_prefix() {
+    assert_eq!(
+        lines(MetricsTarget::StatsdRaw, &some()),
+        [
+            "box.fabio.notfound:3|c",
+            "box.fabio.ws.conn:2|g",
+            "box.fabio.http.redirect.count.code.302:1|c",
+            "box.fabio.http.status.code.200.service.web:100|ms|@0.3333333333333333",
+            "box.fabio.web.foo_com./a.10_0_0_1_80:7|ms",
+            "box.fabio.web.foo_com./a.10_0_0_1_80.rx:10|c",
+        ]
+    );
+    assert_eq!(
+        lines(MetricsTarget::Flat, &some()),
+        lines(MetricsTarget::StatsdRaw, &some())
+    );
+}
+
+#[test]
+fn dogstatsd_has_tags_of_which_some_go_by_another_name() {
+    assert_eq!(
+        lines(MetricsTarget::Dogstatsd, &some()),
+        [
+            "box.fabio.notfound:3|c",
+            "box.fabio.ws.conn:2|g",
+            "box.fabio.http.redirect.count:1|c|#code:302",
+            "box.fabio.http.status:100|ms|@0.3333333333333333|#code:200,fabio-service:web",
+            "box.fabio.route:7|ms|#fabio-service:Web,fabio-host:foo.com,path:/a,target:10.0.0.1:80",
+            "box.fabio.route.rx:10|c|#fabio-service:Web,fabio-host:foo.com,path:/a,target:10.0.0.1:80",
+        ]
+    );
+    let labelled = lines(MetricsTarget::Label, &some());
+    assert_eq!(
+        labelled[4],
+        "box.fabio.route:7|ms|#service:Web,host:foo.com,path:/a,target:10.0.0.1:80"
+    );
+}
+
+#[test]
+fn graphite_has_quantiles_in_milliseconds() {
+    let lines = lines(MetricsTarget::Graphite, &some());
+    assert_eq!(lines[0], "box.fabio.notfound 3 1700000000");
+    let names: Vec<&str> = lines.iter().map(|line| line.split(' ').next().unwrap()).collect();
+    assert_eq!(
+        names[3..7],
+        ["p50", "p90", "p95", "p99"].map(|p| format!("box.fabio.http.status.code.200.service.web.{p}"))
+    );
+    let p50: f64 = lines[3].split(' ').nth(1).unwrap().parse().unwrap();
+    assert!((79.0..=100.0).contains(&p50), "{p50}");
+    assert_eq!(
+        *lines.last().unwrap(),
+        "box.fabio.web.foo_com./a.10_0_0_1_80.rx 10 1700000000"
+    );
+}
+
+#[test]
+fn nothing_in_a_label_makes_another_line_or_field() {
+    let nasty = sample(
+        "route",
+        &[("service", "a\nb:1|c\r"), ("path", "/x y|#,z@1")],
+        Value::Counter(1),
+    );
+    for target in [
+        MetricsTarget::StatsdRaw,
+        MetricsTarget::Dogstatsd,
+        MetricsTarget::Graphite,
+    ] {
+        let lines = lines(target, std::slice::from_ref(&nasty));
+        let [line] = &lines[..] else { panic!("{lines:?}") };
+        assert!(!line.contains(['\n', '\r']), "{line:?}");
+        assert_eq!(
+            line.matches('|').count(),
+            match target {
+                MetricsTarget::StatsdRaw => 1,
+                MetricsTarget::Dogstatsd => 2,
+                _ => 0,
+            },
+            "{line:?}"
+        );
+        assert_eq!(
+            line.matches(' ').count(),
+            if target == MetricsTarget::Graphite { 2 } else { 0 },
+            "{line:?}"
+        );
+    }
+}
+
+#[test]
+fn only_what_came_since_is_told_and_what_left_is_forgotten() {
+    let mut last = Last::default();
+    let first = last.take(vec![
+        sample("notfound", &[], Value::Counter(3)),
+        sample("route", &ROUTE, times(&[7])),
+    ]);
+    assert_eq!(first.len(), 2);
+    let second = last.take(vec![
+        sample("notfound", &[], Value::Counter(5)),
+        sample("route", &ROUTE, times(&[7])),
+        sample("ws.conn", &[], Value::Gauge(0)),
+    ]);
+    assert_eq!(
+        second,
+        [
+            sample("notfound", &[], Value::Counter(2)),
+            sample("ws.conn", &[], Value::Gauge(0))
+        ]
+    );
+    assert!(last.take(Vec::new()).is_empty());
+    let again = last.take(vec![sample("route", &ROUTE, times(&[7]))]);
+    assert_eq!(again, [sample("route", &ROUTE, times(&[7]))]);
+}
+
+#[test]
+fn lines_share_packets() {
+    let lines: Vec<String> = (0..100).map(|n| format!("{n:0>99}")).collect();
+    let packets = datagrams(&lines);
+    assert!(packets.iter().all(|packet| packet.len() <= 1432));
+    assert_eq!(packets.len(), 8);
+    assert_eq!(packets.join("\n"), lines.join("\n"));
+}

@@ -1,0 +1,276 @@
+//! Which route a request would take, which hosts were tried before it and why they were not, and who stands behind it.
+//! Looks at every host, so it is for people; what it finds is what a lookup finds. Pure.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::matching::{Wanted, split_port};
+use super::route::{Route, Target, Unfit};
+use super::text::shown;
+use super::{Skipped, Table};
+
+/// Paths of a host that are listed where none fits.
+const LISTED: usize = 10;
+
+/// A request in question.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// As a client would send it: any case, with a port or not.
+    pub host: &'a str,
+    /// Normalised, as lookups want it.
+    pub path: &'a str,
+    /// Only repeated in the answer: no route looks at it.
+    pub method: &'a str,
+    /// Whether it comes over TLS.
+    pub tls: bool,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Explained {
+    /// As routes are compared with it: small letters, no port, no dot at the end.
+    pub host: String,
+    /// As sent, or the default of the protocol.
+    pub port: u16,
+    /// As given.
+    pub path: String,
+    /// As given.
+    pub method: String,
+    /// As given.
+    pub tls: bool,
+    /// What becomes of it, in words.
+    pub outcome: String,
+    /// Hosts that fit, in the order in which they are tried, up to the one whose route it is.
+    pub tried: Vec<Tried>,
+    /// The route; `None`: it has none.
+    pub route: Option<Behind>,
+    /// Tags and commands left out that may have meant this host, or that are of these services.
+    pub skipped: Vec<Skipped>,
+    /// Those followed that say something without effect.
+    pub notes: Vec<Skipped>,
+}
+
+/// A host that was tried.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tried {
+    /// As in the table; empty: whatever host.
+    pub host: String,
+    /// The path whose route it is; `None`: no route of this host.
+    pub path: Option<String>,
+    /// Why.
+    pub why: String,
+}
+
+/// Who stands behind a route.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Behind {
+    /// Host and path.
+    pub source: String,
+    /// Whether no tag or command made it.
+    pub built_in: bool,
+    /// `strategy=` of its own, if any.
+    pub strategy: Option<String>,
+    /// All that may get the request.
+    pub targets: Vec<Choosable>,
+    /// Instances that may not.
+    pub unfit: Vec<Unchoosable>,
+}
+
+/// A target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Choosable {
+    /// Service it belongs to.
+    pub service: String,
+    /// Id of the instance; empty: a command made it.
+    pub instance: String,
+    /// Node of the instance.
+    pub node: String,
+    /// Where it leads.
+    pub dst: String,
+    /// Share asked for; 0 takes a part of what is left.
+    pub weight: f64,
+    /// Share of the route's traffic, 0 to 1; 0 serves only when nothing else can.
+    pub share: f64,
+    /// Requests and connections that it has under way.
+    pub under_way: u64,
+    /// Options, `k=v` parted by blanks.
+    pub opts: String,
+}
+
+/// An instance that gets nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unchoosable {
+    /// Service it belongs to.
+    pub service: String,
+    /// Id of the instance.
+    pub instance: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Table {
+    /// What would become of a request, but for redirects that lead back to it, and limits and guards.
+    #[must_use]
+    pub fn explain(&self, ask: Ask<'_>) -> Explained {
+        let wanted = Wanted::new(ask.host, super::default_port(ask.tls));
+        let (tried, route) = self.trace(&wanted, ask.path);
+        let name = &*wanted.name;
+        let concerns = |one: &&Skipped| {
+            let behind = route.into_iter().flat_map(|route| &route.targets);
+            (!name.is_empty() && one.tag.to_lowercase().contains(name))
+                || (!one.service.is_empty()
+                    && behind
+                        .map(|target| &target.service)
+                        .any(|own| *own == one.service))
+        };
+        Explained {
+            host: name.to_owned(),
+            port: wanted.port,
+            path: ask.path.to_owned(),
+            method: ask.method.to_owned(),
+            tls: ask.tls,
+            outcome: outcome(route),
+            tried,
+            route: route.map(|route| behind(route)),
+            skipped: self.skipped().filter(concerns).cloned().collect(),
+            notes: self.notes().filter(concerns).cloned().collect(),
+        }
+    }
+
+    fn trace(&self, wanted: &Wanted<'_>, path: &str) -> (Vec<Tried>, Option<&Arc<Route>>) {
+        let mut tried = Vec::new();
+        let candidates = self.hosts.candidates(wanted, self.tagged.keys());
+        let (named, whatever): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|host| host.names_something());
+        for candidate in named {
+            let (row, route) = self.look(&candidate.host, candidate.other_port(wanted.port), path);
+            tried.push(row);
+            if route.is_some() {
+                return (tried, route);
+            }
+        }
+        if let Some(route) = self.names.find(&wanted.name) {
+            tried.push(Tried {
+                host: route.host.to_string(),
+                path: Some(route.path.to_string()),
+                why: "it is a built-in name".to_owned(),
+            });
+            return (tried, Some(route));
+        }
+        for candidate in whatever {
+            let (row, route) = self.look(&candidate.host, candidate.other_port(wanted.port), path);
+            tried.push(row);
+            if route.is_some() {
+                return (tried, route);
+            }
+        }
+        (tried, None)
+    }
+
+    fn look(&self, host: &Arc<str>, other_port: Option<u16>, path: &str) -> (Tried, Option<&Arc<Route>>) {
+        let routes = || self.tagged.get(host).into_iter().flatten();
+        let paths: Vec<&str> = routes()
+            .filter(|(spot, _)| !spot.sni)
+            .map(|(spot, _)| &*spot.path)
+            .collect();
+        let route = self.hosts.route_of(host, path).filter(|_| other_port.is_none());
+        let why = match (other_port, &route) {
+            (Some(port), _) => format!("it takes only requests that ask for port {port}"),
+            (None, Some(_)) => "host and path fit".to_owned(),
+            (None, None) if paths.is_empty() => "it takes connections, not requests".to_owned(),
+            (None, None) => {
+                let listed = paths.iter().take(LISTED).copied().collect::<Vec<_>>().join(" ");
+                match paths.len().checked_sub(LISTED) {
+                    None | Some(0) => format!("none of its paths fits: {listed}"),
+                    Some(more) => format!("none of its paths fits: {listed} and {more} more"),
+                }
+            }
+        };
+        let row = Tried {
+            host: host.to_string(),
+            path: route.map(|route| route.path.to_string()),
+            why,
+        };
+        (row, route)
+    }
+}
+
+fn outcome(route: Option<&Arc<Route>>) -> String {
+    let Some(route) = route else {
+        return "no route wants it".to_owned();
+    };
+    let redirect = route
+        .targets
+        .iter()
+        .find_map(|target| target.options.redirect.as_ref());
+    match (&*route.targets, redirect) {
+        ([], _) => "503: the route is known, and none of its instances may get traffic".to_owned(),
+        ([_], Some(redirect)) => format!("{} to {}", redirect.code, redirect.url),
+        ([target], None) => format!("{} gets it", target.addr),
+        (targets, _) => {
+            let active = targets.iter().filter(|target| target.share > 0.0).count();
+            format!("one of {active} targets gets it")
+        }
+    }
+}
+
+fn behind(route: &Route) -> Behind {
+    let target = |target: &Arc<Target>| Choosable {
+        service: target.service.to_string(),
+        instance: target.instance.to_string(),
+        node: target.node.to_string(),
+        dst: target.url().into_owned(),
+        weight: target.weight,
+        share: target.share,
+        under_way: target.load.now(),
+        opts: shown(&target.options),
+    };
+    let unfit = |unfit: &Unfit| Unchoosable {
+        service: unfit.service.to_string(),
+        instance: unfit.instance.to_string(),
+        why: unfit.why.to_owned(),
+    };
+    Behind {
+        source: route.source(),
+        built_in: route.kind.is_built_in(),
+        strategy: strategy(route),
+        targets: route.targets.iter().map(target).collect(),
+        unfit: route.unfit.iter().map(unfit).collect(),
+    }
+}
+
+/// As it was written.
+fn strategy(route: &Route) -> Option<String> {
+    let target = route
+        .targets
+        .iter()
+        .find(|target| target.options.strategy.is_some())?;
+    let (_, value) = target
+        .options
+        .shown
+        .iter()
+        .find(|(key, _)| &**key == "strategy")?;
+    Some(value.to_string())
+}
+
+/// A host of the table that fits the name asked for.
+pub(super) struct Candidate {
+    pub host: Arc<str>,
+    /// 3: the name itself, 2: a pattern, 1: `*`, 0: no host.
+    pub class: u8,
+    pub rank: Arc<[u32]>,
+}
+
+impl Candidate {
+    fn names_something(&self) -> bool {
+        self.class > 1
+    }
+
+    /// The port that it is for, where that is another.
+    fn other_port(&self, asked: u16) -> Option<u16> {
+        let (_, port) = split_port(&self.host);
+        port.and_then(|port| port.parse().ok())
+            .filter(|port| *port != asked)
+    }
+}

@@ -1,0 +1,103 @@
+//! What can go wrong with a server, and what follows from it for the request and for the server.
+
+use std::io;
+use std::sync::Arc;
+
+use hyper::Request;
+
+use crate::http::body::RequestBody;
+
+/// What went wrong with a server. Several requests may wait for one connection, so it can be told to all of them.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("connecting fails: {0}")]
+    Dial(#[source] Arc<io::Error>),
+    #[error("no connection in time")]
+    DialTimeout,
+    /// Its certificate is not to be trusted, or it does not speak TLS, or not as the route asks.
+    #[error("TLS fails: {0}")]
+    Tls(Arc<str>),
+    /// The route asks for HTTP/2, and it speaks something else or allows no streams.
+    #[error("it does not speak HTTP/2")]
+    Tongue,
+    #[error("no answer in time")]
+    HeaderTimeout,
+    /// `timeout` of the route.
+    #[error("no answer in the time of the route")]
+    TotalTimeout,
+    /// The connection broke before an answer, or the answer is not HTTP.
+    #[error("no valid answer: {0}")]
+    Answer(#[source] Arc<hyper::Error>),
+    /// Ours: HTTP/2 cannot name that host.
+    #[error("its route asks for a Host that is none")]
+    Host,
+    #[error("it switched protocols unasked")]
+    Switched,
+    /// In words that would mean the opposite to the client.
+    #[error("it declined an upgrade")]
+    Declined,
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Dial(Arc::new(error))
+    }
+}
+
+impl From<hyper::Error> for Fault {
+    fn from(error: hyper::Error) -> Self {
+        Self::Answer(Arc::new(error))
+    }
+}
+
+impl Fault {
+    /// It said so at once, which cost next to nothing.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Dial(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
+    /// Nobody is there now, as far as one attempt can tell. Want of ports or descriptors is our own trouble.
+    pub(crate) fn is_absence(&self) -> bool {
+        use io::ErrorKind::{
+            ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable,
+            TimedOut,
+        };
+        match self {
+            Self::DialTimeout => true,
+            Self::Dial(error) => matches!(
+                error.kind(),
+                ConnectionAborted
+                    | ConnectionRefused
+                    | ConnectionReset
+                    | HostUnreachable
+                    | NetworkUnreachable
+                    | TimedOut
+            ),
+            _ => false,
+        }
+    }
+
+    /// It took too long, whatever it was.
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::DialTimeout | Self::HeaderTimeout | Self::TotalTimeout)
+    }
+
+    /// Another attempt may fare better: there was no sign of an answer.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Answer(error) => !error.is_parse(),
+            Self::Dial(_) | Self::DialTimeout | Self::Tls(_) | Self::Tongue => true,
+            Self::HeaderTimeout | Self::TotalTimeout | Self::Host | Self::Switched | Self::Declined => false,
+        }
+    }
+}
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub fault: Fault,
+    /// The whole request, when none of it left: it may be sent elsewhere whatever it is.
+    pub unsent: Option<Request<RequestBody>>,
+    /// It went out on a connection that was there before, which says little about the server.
+    pub reused: bool,
+}
