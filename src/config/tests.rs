@@ -239,3 +239,24 @@ fn the_page_about_fabio_has_a_row_for_every_field_of_the_access_log() {
     rows.retain(|name| name.starts_with('$'));
     assert_eq!(rows, ours);
 }
+
+#[test]
+fn the_page_about_fabio_has_a_row_for_every_metric_and_knows_no_path_that_is_not_there() {
+    let ours = lb::metrics::FABIO.iter().map(|row| row.name);
+    let ours: BTreeSet<String> = ours
+        .filter(|name| *name != "grpc.status")
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        names_in("Metrics", ""),
+        ours,
+        "grpc.status stands beside grep.status"
+    );
+    let paths = lb::admin::PATHS
+        .iter()
+        .map(|(path, ..)| path.trim_end_matches("[/sub]"));
+    let paths = set(paths);
+    let mut rows = names_in("Admin", "");
+    rows.retain(|name| name.starts_with('/') && name != "/assets");
+    assert!(rows.is_subset(&paths), "{rows:?} and {paths:?}");
+}

@@ -167,3 +167,54 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
     });
     assert!(error.to_string().contains("$nonsense"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_it_drains_it_serves_and_says_that_it_is_not_ready() {
+    let server = greeter().await;
+    let services = format!("web {server} base=web cport=80");
+    let (_pictures, instances) = watch::channel(picture(&services));
+    let config = Config {
+        grace: Duration::from_secs(2),
+        shutdown_wait: WITHIN,
+        ..config()
+    };
+    let lb = config.build(Inputs::of(instances), &Registry::new()).unwrap();
+    let (http, ui) = (addr(&lb, "http"), addr(&lb, "ui"));
+    let (mut ready, reloader) = (lb.ready(), lb.reloader());
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(lb.run(stop.clone()));
+    let up = ready.wait_for(|ready| *ready);
+    tokio::time::timeout(WITHIN, up).await.unwrap().unwrap();
+    let listening = async {
+        while TcpStream::connect(http).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(WITHIN, listening).await.unwrap();
+    assert!(page(ui, "/ready").await.starts_with("HTTP/1.1 200"));
+
+    stop.cancel();
+    let withdrawn = ready.wait_for(|ready| !*ready);
+    tokio::time::timeout(WITHIN, withdrawn).await.unwrap().unwrap();
+    assert!(page(ui, "/ready").await.starts_with("HTTP/1.1 503"));
+    assert!(page(ui, "/health").await.starts_with("HTTP/1.1 200"));
+    let answer = get(http, "web-80.localhost").await;
+    assert!(answer.ends_with("hello"), "{answer}");
+    // Nothing is open, so it does not wait for the ten seconds that it could.
+    let ended = tokio::time::timeout(WITHIN / 2, running).await;
+    ended.unwrap().unwrap().unwrap();
+    assert!(TcpStream::connect(http).await.is_err());
+    assert!(reloader.apply(Config::default()).await.is_err());
+}
+
+async fn page(addr: SocketAddr, path: &str) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    tokio::time::timeout(WITHIN, exchange).await.unwrap()
+}
