@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::ReloadRequest;
 use crate::config::{Config, Ui};
 use crate::kv::Kv;
+use crate::outlier::Outliers;
 use crate::policy::{BadPolicy, Policy};
 use crate::router::Live;
 use crate::tls::{Acceptor, Stores};
@@ -66,6 +67,8 @@ pub struct View {
     pub(crate) stores: Option<Stores>,
     /// Verifies passwords.
     pub(crate) policy: Option<Arc<Policy>>,
+    /// Who is passed over.
+    pub(crate) outliers: Option<Arc<Outliers>>,
 }
 
 impl View {
@@ -82,6 +85,7 @@ impl View {
             acceptor: None,
             stores: None,
             policy: None,
+            outliers: None,
         }
     }
 

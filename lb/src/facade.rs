@@ -169,6 +169,7 @@ impl Lb {
         let told = self.telling.begin(&self.config, &self.registry, live.clone())?;
 
         // These two outlive the traffic: the table stays true while requests finish.
+        let outliers = Arc::new(Outliers::new(self.config.outliers));
         let behind = CancellationToken::new();
         let _end = behind.clone().drop_guard();
         let mut tasks = JoinSet::new();
@@ -179,6 +180,7 @@ impl Lb {
                 acceptor: self.admin_tls,
                 stores: Some(self.stores.clone()),
                 policy: Some(self.policy.clone()),
+                outliers: Some(outliers.clone()),
                 ..View::new(
                     self.config.clone(),
                     live.clone(),
@@ -208,7 +210,7 @@ impl Lb {
             traces: told.traces.clone(),
             registry: self.registry,
             stores: self.stores,
-            outliers: Arc::new(Outliers::new(self.config.outliers)),
+            outliers,
             policy: self.policy,
             no_route: self.inputs.no_route,
         };

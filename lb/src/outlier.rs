@@ -126,7 +126,6 @@ impl Sentences {
 
 /// An address that is not in good standing, for whoever asks.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(dead_code, reason = "read once the admin server shows it")]
 pub(crate) struct Seen {
     pub address: Arc<str>,
     pub standing: Standing,
@@ -163,7 +162,6 @@ impl Outliers {
     }
 
     /// Everything that is not in good standing, by address.
-    #[allow(dead_code, reason = "read once the admin server shows it")]
     pub(crate) fn seen(&self, now: Instant) -> Vec<Seen> {
         let sentences = self.sentences();
         let slow_start = sentences.policy.slow_start;

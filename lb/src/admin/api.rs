@@ -1,7 +1,8 @@
 //! What is shown as JSON, beside what the table says of itself; and the word to read the configuration again.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
@@ -13,6 +14,7 @@ use super::View;
 use super::answer::{Answer, json, plain};
 use super::guard::Who;
 use crate::http::path::Path;
+use crate::outlier::{Cause, Seen, Standing};
 use crate::table::{Route, Table, Target};
 
 /// Longest that reading the configuration may take.
@@ -25,6 +27,8 @@ pub(super) struct Figures {
     /// Host and path.
     pub src: String,
     pub target: String,
+    /// Empty, or that it is passed over, and why.
+    pub state: String,
     pub requests: u64,
     /// Of these, answered with a status from 500, or not at all.
     pub errors: u64,
@@ -38,13 +42,14 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn of(route: &Route, target: &Target) -> Self {
+    pub(super) fn of(route: &Route, target: &Target, standings: &Standings) -> Self {
         let counted = target.stats.snapshot();
         let quantile = |share| counted.times.quantile(share).unwrap_or(0.0);
         Self {
             service: target.service.to_string(),
             src: format!("{}{}", route.host, route.path),
             target: target.addr.to_string(),
+            state: standings.get(&*target.addr).cloned().unwrap_or_default(),
             requests: counted.requests(),
             errors: counted.classes[5],
             in_flight: target.load.now(),
@@ -56,13 +61,35 @@ impl Figures {
     }
 }
 
+/// Addresses that are not in good standing, and how they stand in words.
+pub(super) type Standings = HashMap<std::sync::Arc<str>, String>;
+
+/// How they stand now.
+pub(super) fn standings(view: &View) -> Standings {
+    let seen = view
+        .outliers
+        .iter()
+        .flat_map(|outliers| outliers.seen(Instant::now()));
+    let words = |seen: &Seen| {
+        let why = match seen.cause {
+            Cause::Absent => "takes no connections",
+            Cause::Failing => "fails",
+        };
+        match seen.standing {
+            Standing::Returning(share) => format!("returning with {:.0}% of its share: {why}", share * 100.0),
+            _ => format!("ejected for {} s: {why}", seen.left.as_secs() + 1),
+        }
+    };
+    seen.map(|seen| (seen.address.clone(), words(&seen))).collect()
+}
+
 /// What all targets do.
-pub(super) fn live(table: &Table) -> Vec<Figures> {
+pub(super) fn live(table: &Table, standings: &Standings) -> Vec<Figures> {
     let targets = table
         .routes()
         .flat_map(|route| route.targets.iter().map(move |target| (route, target)));
     targets
-        .map(|(route, target)| Figures::of(route, target))
+        .map(|(route, target)| Figures::of(route, target, standings))
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::api::{Figures, parameter};
+use super::api::{Figures, Standings, parameter, standings};
 use super::{View, manual as overrides};
 use crate::config::{SourceLinks, Ui};
 use crate::table::{Route, Skipped, Target, Unfit};
@@ -59,6 +59,7 @@ pub(super) fn routes(view: &View, query: &str) -> String {
         page,
         words: filter.split_whitespace().map(str::to_lowercase).collect(),
         links: ui.source_links.as_ref(),
+        standings: standings(view),
         number: 0,
     };
     for route in table.routes() {
@@ -84,12 +85,13 @@ struct Rows<'a> {
     page: String,
     words: Vec<String>,
     links: Option<&'a SourceLinks>,
+    standings: Standings,
     number: usize,
 }
 
 impl Rows<'_> {
     fn target(&mut self, route: &Route, target: &Target) {
-        let figures = Figures::of(route, target);
+        let figures = Figures::of(route, target, &self.standings);
         let shown = target.options.shown.iter();
         let opts: Vec<String> = shown.map(|(key, value)| format!("{key}={value}")).collect();
         let cells = [
@@ -98,7 +100,7 @@ impl Rows<'_> {
             target.url().into_owned(),
             opts.join(" "),
             format!("{:.2}%", target.share * 100.0),
-            String::new(),
+            figures.state,
             figures.requests.to_string(),
             figures.errors.to_string(),
             figures.in_flight.to_string(),

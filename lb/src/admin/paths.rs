@@ -59,7 +59,7 @@ pub const PATHS: &[(&str, &str, &str)] = &[
     (
         "/api/live",
         "GET",
-        "What each target does: requests, errors, those under way, bytes, times.",
+        "What each target does: whether it is passed over, requests, errors, those under way, bytes, times.",
     ),
     (
         "/api/explain",
@@ -263,7 +263,7 @@ impl Visit<'_> {
             "/assets/manual.js" => typed("text/javascript; charset=utf-8", pages::SCRIPT),
             "/api/routes" if self.asks("raw") => typed(TEXT, view.live.load().text(Weights::Asked)),
             "/api/routes" => json(&view.live.load().rows(), pretty),
-            "/api/live" => json(&api::live(&view.live.load()), pretty),
+            "/api/live" => json(&api::live(&view.live.load(), &api::standings(view)), pretty),
             "/api/explain" => api::explain(view, self.query, pretty),
             "/api/skipped" => json(&view.live.load().skipped().collect::<Vec<_>>(), pretty),
             "/api/certs" => json(
