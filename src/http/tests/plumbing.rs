@@ -106,10 +106,8 @@ async fn a_body_that_does_not_arrive_gives_its_connection_back() {
     tokio::time::pause();
     stream.write_all(b"some").await.unwrap();
     let mut answer = String::new();
-    tokio::time::timeout(Duration::from_secs(3600), stream.read_to_string(&mut answer))
-        .await
-        .expect("an end")
-        .unwrap();
+    // Without a limit of its own: flown time would reach it before the system has handed the answer over.
+    stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(
         answer.ends_with("Request body did not arrive within 60s"),
