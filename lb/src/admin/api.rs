@@ -15,7 +15,7 @@ use super::answer::{Answer, json, plain};
 use super::guard::Who;
 use crate::http::path::Path;
 use crate::outlier::{Cause, Seen, Standing};
-use crate::table::{Route, Table, Target};
+use crate::table::{Ask, Explained, Route, Table, Target};
 
 /// Longest that reading the configuration may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -93,135 +93,42 @@ pub(super) fn live(table: &Table, standings: &Standings) -> Vec<Figures> {
         .collect()
 }
 
-/// Which route and target would serve a request, and which come after.
+/// What would become of a request.
 #[derive(Debug, Serialize)]
-struct Explained {
-    host: String,
-    /// As it is compared: cleaned and decoded.
-    path: String,
-    tls: bool,
+struct Verdict {
     /// Status that the balancer itself would answer; `None`: a target is asked.
     status: Option<u16>,
-    /// In words.
-    why: String,
-    route: Option<Shown>,
-    /// Routes that would be next if those before were not there, in order.
-    after: Vec<Shown>,
+    #[serde(flatten)]
+    explained: Explained,
 }
 
-/// A route and what is behind it.
-#[derive(Debug, Serialize)]
-struct Shown {
-    src: String,
-    service: String,
-    built_in: bool,
-    targets: Vec<Behind>,
-    /// Instances that belong here and get nothing, and why.
-    unfit: Vec<Refused>,
-}
-
-#[derive(Debug, Serialize)]
-struct Behind {
-    service: String,
-    instance: String,
-    dst: String,
-    /// Share of the requests, 0 to 1.
-    weight: f64,
-    opts: String,
-    in_flight: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct Refused {
-    service: String,
-    instance: String,
-    why: String,
-}
-
-impl Shown {
-    fn of(route: &Route) -> Self {
-        let behind = |target: &std::sync::Arc<Target>| {
-            let shown = target.options.shown.iter();
-            let opts: Vec<String> = shown.map(|(key, value)| format!("{key}={value}")).collect();
-            Behind {
-                service: target.service.to_string(),
-                instance: target.instance.to_string(),
-                dst: target.url().into_owned(),
-                weight: target.share,
-                opts: opts.join(" "),
-                in_flight: target.load.now(),
-            }
-        };
-        let unfit = route.unfit.iter().map(|unfit| Refused {
-            service: unfit.service.to_string(),
-            instance: unfit.instance.to_string(),
-            why: unfit.why.to_string(),
-        });
-        Self {
-            src: route.source(),
-            service: route.service.to_string(),
-            built_in: route.kind.is_built_in(),
-            targets: route.targets.iter().map(behind).collect(),
-            unfit: unfit.collect(),
-        }
-    }
-}
-
-/// Most routes that are listed as coming after.
-const AFTER: usize = 20;
-
-/// `GET /api/explain?host=&path=&method=&tls=`. The method makes no difference to the choice, and is taken so that
-/// nobody has to know that.
+/// `GET /api/explain?host=&path=&method=&tls=`.
 pub(super) fn explain(view: &View, query: &str, pretty: bool) -> Answer {
-    let host = parameter(query, "host").unwrap_or_default();
-    let sent = parameter(query, "path")
-        .filter(|path| !path.is_empty())
-        .unwrap_or_else(|| "/".to_owned());
-    let tls = parameter(query, "tls").is_some_and(|tls| !matches!(&*tls, "" | "0" | "false"));
+    let asked = |name| parameter(query, name).filter(|value: &String| !value.is_empty());
+    let (host, method) = (
+        asked("host").unwrap_or_default(),
+        asked("method").unwrap_or("GET".to_owned()),
+    );
+    let sent = asked("path").unwrap_or("/".to_owned());
     let path = match Path::clean(&sent) {
-        Ok(path) => path.decoded.into_owned(),
+        Ok(path) => path.decoded,
         Err(bad) => return plain(StatusCode::BAD_REQUEST, format!("path: {bad}\n")),
     };
+    let ask = Ask {
+        host: &host,
+        path: &path,
+        method: &method,
+        tls: asked("tls").is_some_and(|tls| !matches!(&*tls, "0" | "false")),
+    };
     let table = view.live.load();
-    let mut found: Vec<std::sync::Arc<Route>> = Vec::new();
-    while found.len() <= AFTER {
-        let new = |route: &Route| !found.iter().any(|known| std::ptr::eq(&raw const **known, route));
-        let Some(route) = table.http_where(&host, &path, tls, new).cloned() else {
-            break;
-        };
-        found.push(route);
-    }
-    let (status, why) = verdict(view, found.first().map(|route| &**route));
-    let mut shown = found.iter().map(|route| Shown::of(route));
-    json(
-        &Explained {
-            status,
-            why,
-            route: shown.next(),
-            after: shown.collect(),
-            host,
-            path,
-            tls,
-        },
-        pretty,
-    )
-}
-
-fn verdict(view: &View, route: Option<&Route>) -> (Option<u16>, String) {
-    let Some(route) = route else {
-        let why = "no route has this host and a path that fits".to_owned();
-        return (Some(view.config.no_route_status), why);
+    let route = table.http(ask.host, ask.path, ask.tls);
+    let status = match route.map(|route| route.targets.first()) {
+        None => Some(view.config.no_route_status),
+        Some(None) => Some(StatusCode::SERVICE_UNAVAILABLE.as_u16()),
+        Some(Some(first)) => first.options.redirect.as_ref().map(|redirect| redirect.code),
     };
-    let Some(first) = route.targets.first() else {
-        return (
-            Some(503),
-            "the route is known, and nothing behind it may get traffic".to_owned(),
-        );
-    };
-    match &first.options.redirect {
-        Some(redirect) => (Some(redirect.code), "the route is a redirect".to_owned()),
-        None => (None, "one of the targets, by weight and strategy".to_owned()),
-    }
+    let explained = table.explain(ask);
+    json(&Verdict { status, explained }, pretty)
 }
 
 /// The value of a parameter, decoded; a `+` is a blank.
