@@ -15,7 +15,6 @@ pub mod options;
 mod properties;
 pub mod raw;
 mod reader;
-#[allow(dead_code, reason = "read by whoever feeds the balancer")]
 pub mod registry;
 mod shown;
 pub mod sockaddr;
