@@ -191,11 +191,6 @@ impl Lb {
             let run = admin.run(view, behind.clone());
             tasks.spawn(async { run.await.map_err(RunError::Admin) });
         }
-        let looks = self
-            .policy
-            .clone()
-            .run(told.metrics.of_a_worker(), behind.clone());
-        tasks.spawn(unfailing(looks));
         tasks.spawn(unfailing(self.stores.clone().run(behind.clone())));
         let run = self
             .router

@@ -35,7 +35,6 @@ pub use rows::{Kind, METRICS, Row};
 pub(crate) use scrape::Scrape;
 pub use template::BadTemplate;
 
-
 /// The counts of all workers, and of the table's targets.
 #[derive(Debug)]
 pub(crate) struct Metrics {

@@ -87,7 +87,7 @@ pub(super) fn standings(view: &View) -> Standings {
 pub(super) fn live(table: &Table, standings: &Standings) -> Vec<Figures> {
     let targets = table
         .routes()
-        .flat_map(|route| route.targets.iter().map(move |target| (route, target)));
+        .flat_map(|route| route.counted().map(move |target| (route, target)));
     targets
         .map(|(route, target)| Figures::of(route, target, standings))
         .collect()

@@ -118,9 +118,10 @@ fn rest_after<'a>(encoded: &'a str, prefix: &str) -> Option<&'a str> {
     if let Some(rest) = encoded.strip_prefix(prefix) {
         return Some(rest);
     }
-    let mut rest = encoded;
+    // By bytes: a path may hold characters of several, and a prefix may end within what they encode.
+    let mut at = 0;
     for wanted in prefix.bytes() {
-        let (byte, length) = match rest.as_bytes() {
+        let (byte, length) = match &encoded.as_bytes()[at..] {
             [b'%', high, low, ..] => (hex(*high)? << 4 | hex(*low)?, 3),
             [byte, ..] => (*byte, 1),
             [] => return None,
@@ -128,9 +129,9 @@ fn rest_after<'a>(encoded: &'a str, prefix: &str) -> Option<&'a str> {
         if byte != wanted {
             return None;
         }
-        rest = &rest[length..];
+        at += length;
     }
-    Some(rest)
+    encoded.get(at..)
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -143,6 +144,25 @@ fn hex(digit: u8) -> Option<u8> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn characters_of_several_bytes_are_stripped_whole_or_not_at_all() {
+        for (sent, strip, left) in [
+            ("/%61é", "/aé", "/"),
+            ("/è/x", "/é", "/è/x"),
+            ("/%C3%A9/x", "/é", "/x"),
+            ("/é/x", "/é", "/x"),
+        ] {
+            assert_eq!(rewrite(sent, Some(strip), None), left, "{sent} {strip}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_stripped_of_whatever_path_costs_no_panic(path in "/[a%C3\\xA9éè/]{0,6}", strip in "/[aéè/]{0,3}") {
+            rewrite(&path, Some(&strip), None);
+        }
+    }
 
     #[test]
     fn a_path_is_cleaned_the_same_way_for_routes_and_servers() {

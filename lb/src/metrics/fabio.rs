@@ -304,7 +304,7 @@ impl Samples<'_> {
 
     fn routes(&mut self, table: &Table) {
         for route in table.routes() {
-            for target in &route.targets {
+            for target in route.counted() {
                 self.target(route, target);
             }
         }

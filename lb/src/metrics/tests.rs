@@ -39,7 +39,9 @@ fn every_row_is_collected_with_its_help_and_nothing_else() {
         .iter()
         .map(|family| (family.name(), family.help()))
         .collect();
-    let rows = METRICS.iter().filter(|row| row.labels != ["service", "host", "path", "target"]);
+    let rows = METRICS
+        .iter()
+        .filter(|row| row.labels != ["service", "host", "path", "target"]);
     let expected: Vec<_> = rows.map(|row| (row.name, row.help)).collect();
     assert_eq!(collected, expected);
 }

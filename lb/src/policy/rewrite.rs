@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use hyper::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
+use crate::http::headers::drop_lookalikes;
 use crate::table::options::{HeaderRule, Rewrite};
 
 /// What no rule may touch: headers that say where a message ends, or that concern one connection only. They are ours
@@ -39,6 +40,7 @@ pub(crate) fn apply(headers: &mut HeaderMap, rules: &[HeaderRule]) {
         match rule {
             HeaderRule::Set(_, text) => {
                 if let Some(value) = value(text) {
+                    drop_lookalikes(headers, std::slice::from_ref(&name));
                     headers.insert(name, value);
                 }
             }
@@ -48,6 +50,7 @@ pub(crate) fn apply(headers: &mut HeaderMap, rules: &[HeaderRule]) {
                 }
             }
             HeaderRule::Delete(_) => {
+                drop_lookalikes(headers, std::slice::from_ref(&name));
                 headers.remove(name);
             }
         }

@@ -19,7 +19,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::BadScheme;
 use crate::config::{AuthKind, AuthScheme};
-use crate::http::headers;
+use crate::http::headers::{self, drop_lookalikes};
 use crate::policy::rewrite::is_untouchable;
 
 /// Longest body of an answer that is passed on.
@@ -180,6 +180,7 @@ impl External {
         for name in &self.set {
             headers.remove(name);
         }
+        drop_lookalikes(headers, &self.set);
         for name in self.set.iter().chain(&self.append) {
             for value in said.get_all(name) {
                 headers.append(name, value.clone());
