@@ -314,6 +314,8 @@ impl Client {
         let stamp = &gate.policy.stamp;
         let headers = &mut request.headers;
         let upgrade = headers::drop_hop_by_hop(headers, stamp.names());
+        // RFC 9110, 7.8: HTTP/1.0 has no upgrades.
+        let upgrade = upgrade.filter(|_| request.version > Version::HTTP_10);
         headers::drop_lookalikes(headers, stamp.names());
         let client = origin.or(self.peer.addr.ip());
         let hop = Hop {

@@ -86,7 +86,10 @@ fn socket(addr: SocketAddr) -> io::Result<Socket> {
 
 /// Begins to listen: connections queue up from now on.
 pub(crate) fn listen(socket: &Socket) -> io::Result<()> {
-    socket.listen(BACKLOG)
+    socket.listen(BACKLOG)?;
+    // From here on the state tells others that the port is taken. Connections inherit this, and those that linger
+    // after we have gone are no bar to the next process, or to opening the port again.
+    socket.set_reuse_address(true)
 }
 
 /// Takes over a socket that listens, on the runtime of the worker that owns it.
@@ -176,7 +179,7 @@ mod tests {
             io::ErrorKind::AddrInUse
         );
         for socket in &sockets {
-            socket.listen(BACKLOG).unwrap();
+            listen(socket).unwrap();
         }
         assert_eq!(
             claim(addr, 2, false).unwrap_err().kind(),
@@ -201,6 +204,18 @@ mod tests {
         // The side that closes first is left with a connection in TIME_WAIT.
         drop(listener.accept().unwrap());
         drop(listener);
+        drop(client);
+        let (addr, sockets) = claim(addr, 2, false).unwrap();
+
+        // The same with sockets of our own.
+        sockets.iter().for_each(|socket| listen(socket).unwrap());
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        let accepted = sockets.iter().find_map(|socket| {
+            socket.set_nonblocking(true).unwrap();
+            socket.accept().ok()
+        });
+        drop(accepted.expect("one of them has the client"));
+        drop(sockets);
         drop(client);
         assert!(claim(addr, 2, false).is_ok());
     }

@@ -34,6 +34,9 @@ use pool::Pool;
 use streams::{Stream, Streams};
 pub(crate) use way::Way;
 
+/// Most that is read of an answer before the client takes it; its head must fit.
+const UPSTREAM_BUFFER: usize = 128 * 1024;
+
 /// A connection used this short a time ago is hardly being closed by a server that tires of idle ones.
 const YOUNG: Duration = Duration::from_secs(1);
 
@@ -128,7 +131,7 @@ type Sent = Result<(Response<Incoming>, Lease), Box<Unanswered>>;
 impl Upstream {
     pub(crate) fn new(limits: Limits, stores: Stores, watch: Rc<Watch>) -> Self {
         let mut http = http1::Builder::new();
-        http.max_headers(256);
+        http.max_headers(256).max_buf_size(UPSTREAM_BUFFER);
         Self {
             pool: Rc::default(),
             streams: Rc::default(),

@@ -299,7 +299,17 @@ fn address(headers: &mut HeaderMap, target: &Target, client: &Own) {
 
 /// The path for the target: `strip`, `prepend`, `rewrite`.
 pub(crate) fn path_for<'a>(encoded: &'a str, options: &Options) -> Result<Cow<'a, str>, BadPath> {
-    let path = path::rewrite(encoded, options.strip.as_deref(), options.prepend.as_deref());
+    let mut stripped = path::rewrite(encoded, options.strip.as_deref(), None);
+    if options.strip.is_some() && stripped != encoded {
+        // What followed the prefix within its segment may be dots, now that it begins one.
+        stripped = Cow::Owned(Path::clean(&stripped)?.encoded.into_owned());
+    }
+    let path = match stripped {
+        Cow::Borrowed(stripped) => path::rewrite(stripped, None, options.prepend.as_deref()),
+        Cow::Owned(stripped) => {
+            Cow::Owned(path::rewrite(&stripped, None, options.prepend.as_deref()).into_owned())
+        }
+    };
     let Some(rule) = &options.rewrite else {
         return Ok(path);
     };
@@ -331,4 +341,27 @@ pub(crate) fn rewritten(sent: &Uri, path: &str, target: &Target) -> Result<Uri, 
     rewritten
         .map(Uri::from)
         .map_err(|error| Refusal::Rewrite(error.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stripped_leaves_no_dots_behind() {
+        let path = |sent: &str, strip: &str, prepend: Option<&str>| {
+            let options = Options {
+                strip: Some(strip.into()),
+                prepend: prepend.map(Into::into),
+                ..Options::default()
+            };
+            path_for(sent, &options).unwrap().into_owned()
+        };
+        for sent in ["/a../secret", "/a%2e%2e/secret", "/a..%2fsecret", "/a./secret"] {
+            assert_eq!(path(sent, "/a", Some("/public")), "/public/secret", "{sent}");
+            assert_eq!(path(sent, "/a", None), "/secret", "{sent}");
+        }
+        assert_eq!(path("/a/b%2Fc", "/a", Some("/x")), "/x/b%2Fc");
+        assert_eq!(path("/b../c", "/a", None), "/b../c");
+    }
 }

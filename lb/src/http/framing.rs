@@ -26,7 +26,8 @@ use crate::arrival::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Of a line longer than this only the beginning is kept: enough for every header that frames a body.
+/// Of a line longer than this only the beginning is kept: more than any header that frames a body can need, and one
+/// that is longer is refused, since its end was not seen.
 const LINE_KEPT: usize = 1024;
 /// [`Shared::ambiguous`] while every request was clear.
 const NONE: u64 = u64::MAX;
@@ -282,7 +283,7 @@ impl Scanner {
             Expect::Header if line.is_empty() => self.end_of_head(),
             Expect::Header => self.header(line)?,
             Expect::ChunkSize => {
-                let size = chunk_size(line).ok_or(Ambiguous)?;
+                let size = chunk_size(line).filter(|_| !is_cut(line)).ok_or(Ambiguous)?;
                 self.expect = if size == 0 {
                     Expect::Trailer
                 } else {
@@ -307,6 +308,10 @@ impl Scanner {
             return Err(Ambiguous);
         };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let frames = [&b"content-length"[..], b"transfer-encoding"];
+        if is_cut(line) && frames.iter().any(|frame| name.eq_ignore_ascii_case(frame)) {
+            return Err(Ambiguous);
+        }
         if name.eq_ignore_ascii_case(b"content-length") {
             if self.length.is_some() || self.chunked {
                 return Err(Ambiguous);
@@ -331,8 +336,14 @@ impl Scanner {
     }
 }
 
+/// Whether the end of a line may not have been seen.
+fn is_cut(line: &[u8]) -> bool {
+    line.len() + 1 >= LINE_KEPT
+}
+
+/// Of 20 digits at most: no length needs more, and servers differ in how many they read.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    if digits.is_empty() || digits.len() > 20 || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse().ok()

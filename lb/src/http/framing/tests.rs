@@ -33,6 +33,23 @@ fn ordinary_requests_in_a_row_are_clear() {
 }
 
 #[test]
+fn a_length_too_long_to_keep_is_not_guessed() {
+    let zeros = "0".repeat(1100);
+    for head in [
+        format!("Content-Length: {zeros}57\r\n"),
+        format!("Content-Length: {}57\r\n", "0".repeat(30)),
+        format!("Transfer-Encoding: chunked{}\r\n", " ".repeat(1100)),
+        format!("Transfer-Encoding: chunked\r\n\r\n{zeros}5\r\n"),
+        format!("Transfer-Encoding: chunked\r\n\r\n5;{zeros}\r\n"),
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nHost: a\r\n{head}\r\n");
+        assert!(first_ambiguous(&request).is_some(), "{}", &head[..40]);
+    }
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {zeros}\r\n\r\n{GET}");
+    assert_eq!(first_ambiguous(&long), None);
+}
+
+#[test]
 fn every_framing_that_could_be_read_differently_is_found_and_numbered() {
     for head in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
