@@ -82,6 +82,11 @@ impl Crew {
         self.0.len()
     }
 
+    /// No more orders will come: the workers end with their last door.
+    pub(super) fn dismiss(&mut self) {
+        self.0.clear();
+    }
+
     /// Gives every worker an order. One that has ended is noticed elsewhere.
     pub(super) async fn tell(&self, mut order: impl FnMut() -> Option<Order>) {
         for worker in &self.0 {
@@ -110,14 +115,14 @@ fn thread(
     })
 }
 
-/// Takes orders until the stop, then waits until every door is closed.
+/// Takes orders until there are no more, then waits until every door is closed. Not only until the stop: clients may
+/// already wait at a socket that an order is about to bring, and dropping it would reset them all.
 async fn obey(worker: &Rc<Worker>, mut orders: mpsc::Receiver<Order>) -> io::Result<()> {
     let mut doors = HashMap::new();
     let mut running = JoinSet::new();
     let mut commanded = true;
     while commanded || !running.is_empty() {
         tokio::select! {
-            () = worker.stop.cancelled(), if commanded => commanded = false,
             order = orders.recv(), if commanded => match order {
                 Some(order) => carry_out(worker, order, &mut doors, &mut running)?,
                 None => commanded = false,

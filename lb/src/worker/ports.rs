@@ -199,8 +199,14 @@ impl Workers {
         if outcome.is_err() {
             stop.cancel();
         }
+        let mut dismissed = false;
         loop {
             tokio::select! {
+                // Between two works, so that one that was begun is carried out.
+                () = stop.cancelled(), if !dismissed => {
+                    ports.crew.dismiss();
+                    dismissed = true;
+                }
                 ended = ends.next() => match ended {
                     Some(Ok(())) => {}
                     Some(failed) => {

@@ -127,19 +127,13 @@ fn a_client_that_came_just_before_the_stop_is_answered() {
     balancer.stop.cancel();
     // All at once: each has only a moment.
     clients.iter_mut().for_each(|client| client.write(GET));
-    let mut reset = 0;
     for client in &mut clients {
-        let Some(answer) = client.answer() else {
-            reset += 1;
-            continue;
-        };
+        let answer = client.answer().expect("an answer");
         assert_eq!(
             (answer.status(), answer.header("connection")),
             (200, vec!["close"])
         );
     }
-    // A handshake whose last packet the system handles while the socket closes is reset, whatever we do.
-    assert!(reset <= 1, "{reset} of {} came in vain", clients.len());
     balancer.end();
 }
 
