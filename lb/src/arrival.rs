@@ -38,7 +38,6 @@ impl<S: Stream> Stream for tokio_rustls::server::TlsStream<S> {
 
 /// Who is there, and what was agreed on before the first byte of a request.
 #[derive(Clone, Debug)]
-#[allow(dead_code, reason = "read once listeners speak TLS")]
 pub(crate) struct Arrival {
     /// The client: whom a trusted PROXY header names, else the other end of the socket.
     pub client: SocketAddr,
@@ -54,13 +53,16 @@ pub(crate) struct Arrival {
 
 /// What a TLS handshake said.
 #[derive(Clone, Debug, Default)]
-#[allow(dead_code, reason = "read once listeners speak TLS")]
 pub(crate) struct TlsFacts {
     /// As on the wire: `0x0304` is 1.3.
     pub version: u16,
     /// As on the wire.
     pub cipher: u16,
     /// The name that the client asked for, lower case.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "only tests ask which name was understood")
+    )]
     pub server_name: Option<Box<str>>,
     /// `h2` was agreed on.
     pub h2: bool,

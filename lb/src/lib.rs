@@ -42,7 +42,6 @@ mod policy;
 pub mod router;
 pub mod table;
 mod tcp;
-#[allow(dead_code, unused_imports, reason = "listeners and upstreams ask for it next")]
 mod tls;
 mod told;
 mod trace;

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use acceptor::{Acceptor, Refused};
 pub(crate) use challenges::{ACME_PATH, Challenges};
 pub(crate) use policy::{Alpn, BadPolicy};
-pub use status::{CertStatus, SourceStatus};
+pub use status::SourceStatus;
 pub(crate) use upstream::NoClient;
 
 use crate::config::{CertSource, Tls};
@@ -170,7 +170,8 @@ impl Stores {
         }
     }
 
-    /// Makes every source look now: on SIGHUP.
+    /// Makes every source look now, as a reload does.
+    #[cfg(test)]
     pub(crate) fn look(&self) {
         for source in &*self.0.wanted.borrow() {
             source.look();

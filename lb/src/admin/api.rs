@@ -156,7 +156,10 @@ pub(super) async fn reload(view: &View, (who, from): (&Who, SocketAddr)) -> Answ
     };
     tracing::info!(?who, %from, "the configuration is to be read again");
     match timeout(PATIENCE, asking).await {
-        Ok(Some(Ok(changes))) if changes.is_empty() => plain(StatusCode::OK, "nothing has changed\n"),
+        Ok(Some(Ok(changes))) if changes.is_empty() => plain(
+            StatusCode::OK,
+            "read again; no listener has changed, and what is not named took effect at once\n",
+        ),
         Ok(Some(Ok(changes))) => plain(StatusCode::OK, changes.join("\n") + "\n"),
         Ok(Some(Err(faults))) => plain(StatusCode::BAD_REQUEST, faults + "\n"),
         Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "about to stop\n"),
