@@ -23,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// What to do about an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Whether it says anything new.
+    /// Whether it may say anything new.
     pub changed: bool,
     /// To keep before the next question.
     pub pause: Duration,
@@ -64,8 +64,9 @@ impl Stepper {
                 pause: HELD,
             };
         }
-        let changed = index > before;
-        let pause = if changed || after_failure || took >= HELD {
+        // A server that began anew meanwhile may be at this very index with other things to say.
+        let changed = index > before || after_failure;
+        let pause = if changed || took >= HELD {
             Duration::ZERO
         } else {
             WALK
@@ -74,7 +75,7 @@ impl Stepper {
     }
 
     /// There was no answer. `dice` in 0..1 spreads the pauses of many clients: between half of the
-    /// pause and all of it. The index is remembered, so a mere loss of connection is not news.
+    /// pause and all of it. The index is remembered: one that is lower afterwards tells of a server that began anew.
     pub fn failed(&mut self, dice: f64) -> Duration {
         let doublings = self.failures.min(16);
         self.failures += 1;
@@ -196,12 +197,12 @@ mod tests {
         stepper.answered(5, LONG);
         let pauses: Vec<_> = (0..9).map(|_| stepper.failed(1.0).as_millis()).collect();
         assert_eq!(pauses, [250, 500, 1000, 2000, 4000, 8000, 10000, 10000, 10000]);
-        // The same index as before is no news, a lower one is.
+        // What the same index stands for may be something else now.
         assert_eq!(stepper.index(), 0);
         let step = stepper.answered(5, Duration::ZERO);
         assert_eq!(
             (step.changed, step.pause, stepper.index()),
-            (false, Duration::ZERO, 5)
+            (true, Duration::ZERO, 5)
         );
         assert_eq!(stepper.failed(0.0), Duration::from_millis(125));
     }

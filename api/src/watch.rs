@@ -14,7 +14,9 @@
 //! Both answers are long and change by a row at a time, so their texts are compared and only rows that differ are read
 //! (`rows.rs`). Services are read through `health/service`, which shows an instance and its checks at one moment:
 //! joining them from two answers would let a new instance pass for one without checks. A service that cannot be read
-//! keeps what was known of it, and so does, for a while, a catalog that has lost its memory. Owns the picture it publishes; the consumer decides what is fit for traffic.
+//! keeps what was known of it, and so does, for a while, a catalog that has lost its memory (`painter/grace.rs`). What
+//! stands in the place of the first picture counts as known from earlier. Owns the picture it publishes; the consumer
+//! decides what is fit for traffic.
 
 mod painter;
 mod rows;
@@ -29,7 +31,7 @@ use tokio::time::Instant;
 
 use self::painter::{Ears, Painter};
 use crate::blocking::{Heard, follow};
-use crate::client::{Client, ClientError, Query};
+use crate::client::{Client, ClientError, Consistency, Query};
 
 /// Says whether an instance belongs into the picture.
 pub type Keep = Arc<dyn Fn(&Instance) -> bool + Send + Sync>;
@@ -95,16 +97,14 @@ pub async fn watch(
     told: impl Fn(Question, Option<&ClientError>),
 ) {
     let client = &config.client;
-    let heard = Mutex::new(Ears::default());
+    let heard = Mutex::new(Ears::new(config.query.consistency == Consistency::Stale));
     let rang = Notify::new();
     let follow_checks = follow(
         config.query.clone(),
         config.every,
         |query: Query| async move { client.health_state_text(&query).await },
         |answer| {
-            let taken = take(Question::Checks, answer, &told, |index, body| {
-                lock(&heard).checks(index, body)
-            });
+            let taken = take(Question::Checks, answer, &told, &heard);
             rang.notify_one();
             taken
         },
@@ -114,18 +114,16 @@ pub async fn watch(
         config.every,
         |query: Query| async move { client.services_text(&query).await },
         |answer| {
-            let taken = take(Question::Names, answer, &told, |index, body| {
-                lock(&heard).names(index, body)
-            });
+            let taken = take(Question::Names, answer, &told, &heard);
             rang.notify_one();
             taken
         },
     );
     let draw = async {
-        let mut painter = Painter::new(&config, Instant::now());
+        let mut painter = Painter::new(&config, &heard, Instant::now());
         loop {
             tokio::select! {
-                () = rang.notified() => painter.listen(&mut lock(&heard), Instant::now()),
+                () = rang.notified() => painter.listen(Instant::now()),
                 () = tokio::time::sleep_until(painter.next_look()) => {}
             }
             painter.look(out, &told).await;
@@ -143,13 +141,16 @@ fn take(
     question: Question,
     answer: Heard<Bytes>,
     told: &impl Fn(Question, Option<&ClientError>),
-    mut hear: impl FnMut(catalog::Index, Bytes) -> Result<(), ClientError>,
+    ears: &Mutex<Ears>,
 ) -> bool {
     let outcome = match answer {
-        Heard::News(answer) => hear(answer.index, answer.rows),
+        Heard::News(answer) => lock(ears).hear(question, answer),
         Heard::Same => Ok(()),
         Heard::Failed(error) => Err(error),
     };
+    if outcome.is_err() {
+        lock(ears).failed(question);
+    }
     told(question, outcome.as_ref().err());
     outcome.is_ok()
 }

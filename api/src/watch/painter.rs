@@ -1,21 +1,23 @@
 //! What is known of a foreign catalog, what of it has to be read again, and when.
 
 mod ears;
+mod grace;
 mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use catalog::node::fold;
 use catalog::service;
-use catalog::{Check, Index, Instance, InstanceKey, Picture};
+use catalog::{Answer, Check, Index, Instance, InstanceKey, Picture};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
 pub(super) use self::ears::Ears;
 use self::ears::NodeCheck;
-use super::{Config, Question};
+use self::grace::Grace;
+use super::{Config, Question, lock};
 use crate::blocking::Stepper;
 use crate::client::{ClientError, Consistency, Query};
 use crate::wire::health::HealthEntry;
@@ -28,9 +30,12 @@ const FIRST_TRIES: u32 = 4;
 
 pub(super) struct Painter<'a> {
     config: &'a Config,
+    ears: &'a Mutex<Ears>,
     picture: Picture,
     /// Of every instance that was read, whether it is kept in the picture or not.
     versions: BTreeMap<InstanceKey, Index>,
+    /// With which index each service was read that has instances.
+    read_at: BTreeMap<Arc<str>, Index>,
     /// Names of the services to read again.
     stale: BTreeSet<Arc<str>>,
     /// What is known of node checks that changed since the services they speak for were read.
@@ -49,19 +54,18 @@ pub(super) struct Painter<'a> {
     /// Paces the reading again of what could not be read.
     failures: Stepper,
     retry_at: Option<Instant>,
-    /// Until then nothing is taken out of the picture: the catalog began anew.
-    hold_until: Option<Instant>,
-    /// What is only in the picture because of that.
-    held: BTreeSet<InstanceKey>,
+    grace: Grace,
     published: bool,
 }
 
 impl<'a> Painter<'a> {
-    pub(super) fn new(config: &'a Config, now: Instant) -> Self {
+    pub(super) fn new(config: &'a Config, ears: &'a Mutex<Ears>, now: Instant) -> Self {
         Self {
             config,
+            ears,
             picture: Picture::new(),
             versions: BTreeMap::new(),
+            read_at: BTreeMap::new(),
             stale: BTreeSet::new(),
             node_checks: Vec::new(),
             nodes: BTreeMap::new(),
@@ -72,24 +76,25 @@ impl<'a> Painter<'a> {
             soon_at: now,
             failures: Stepper::default(),
             retry_at: None,
-            hold_until: None,
-            held: BTreeSet::new(),
+            grace: Grace::new(config.keep_over_restart),
             published: false,
         }
     }
 
     /// Takes over what was heard.
-    pub(super) fn listen(&mut self, ears: &mut Ears, now: Instant) {
+    pub(super) fn listen(&mut self, now: Instant) {
+        let mut ears = lock(self.ears);
         self.knows = ears.know_all();
         // What is read before both were heard could be older than they are.
         if !self.knows {
             return;
         }
-        let heard = ears.take();
+        let (heard, failing) = (ears.take(), ears.failing());
+        drop(ears);
         if heard.restarted {
-            tracing::info!("the catalog began anew; what it does not know any more is kept for a while");
-            self.hold_until = Some(now + self.config.keep_over_restart);
+            self.begin_anew(now);
         }
+        self.grace.heard(failing, now);
         self.stale.extend(heard.services);
         self.node_checks.extend(heard.node_checks);
         if let Some(index) = heard.changed_at {
@@ -101,9 +106,18 @@ impl<'a> Painter<'a> {
         }
     }
 
+    /// The catalog has lost its memory. Its indexes start over, so no version that was read tells anything any more.
+    fn begin_anew(&mut self, now: Instant) {
+        if self.grace.begin(now) {
+            tracing::info!("the catalog began anew; what it does not know any more is kept for a while");
+        }
+        let known = self.versions.keys().map(|key| key.service.clone());
+        self.stale.extend(known);
+    }
+
     /// When there is something to do even if nothing is heard.
     pub(super) fn next_look(&self) -> Instant {
-        let moments = [self.retry_at, self.hold_until].into_iter().flatten();
+        let moments = [self.retry_at, self.grace.until()].into_iter().flatten();
         moments.fold(self.next_sweep(), Instant::min)
     }
 
@@ -126,11 +140,8 @@ impl<'a> Painter<'a> {
             return;
         }
         let before = self.picture.clone();
-        if self.hold_until.is_some_and(|until| Instant::now() >= until) {
-            self.hold_until = None;
-            for key in std::mem::take(&mut self.held) {
-                self.picture.remove(&key);
-            }
+        for key in self.grace.over(Instant::now()) {
+            self.picture.remove(&key);
         }
         for check in std::mem::take(&mut self.node_checks) {
             self.take_over(&check);
@@ -147,9 +158,33 @@ impl<'a> Painter<'a> {
         }
         let first = !self.published && (whole || self.nearly_whole());
         if first || (self.published && !before.ptr_eq(&self.picture)) {
+            if first {
+                self.remember(&out.borrow());
+            }
             self.published = true;
             out.send_replace(self.picture.clone());
         }
+    }
+
+    /// Keeps what was known earlier, where the catalog has lost its memory since: a version fell, or most is not as it was.
+    fn remember(&mut self, earlier: &Picture) {
+        let now = |key| self.versions.get(key).copied();
+        let changed = earlier
+            .iter()
+            .filter(|(key, was)| now(key) != Some(was.service.modified));
+        let fell = changed
+            .clone()
+            .any(|(key, was)| now(key).is_some_and(|now| now < was.service.modified));
+        if !fell && (earlier.is_empty() || changed.count() * 2 < earlier.len()) {
+            return;
+        }
+        for (key, instance) in earlier {
+            if !self.versions.contains_key(key) {
+                self.grace.hold(key.clone());
+                self.picture.insert(key.clone(), instance.clone());
+            }
+        }
+        self.begin_anew(Instant::now());
     }
 
     /// The first picture has to be whole: half of one would look like services going away. But where most could be read
@@ -180,7 +215,7 @@ impl<'a> Painter<'a> {
                 None => break,
                 Some(Ok((name, Ok(answer)))) => {
                     told(Question::Service, None);
-                    self.redraw(&name, answer.rows);
+                    self.redraw(&name, answer);
                 }
                 Some(Ok((name, Err(error)))) => {
                     told(Question::Service, Some(&error));
@@ -206,7 +241,7 @@ impl<'a> Painter<'a> {
     }
 
     /// Replaces the instances of one service; one that says the same as before stays the same `Arc`.
-    fn redraw(&mut self, name: &str, rows: Vec<HealthEntry>) {
+    fn redraw(&mut self, name: &str, answer: Answer<Vec<HealthEntry>>) {
         let name = fold(name);
         let old: Vec<InstanceKey> = self
             .versions
@@ -214,11 +249,13 @@ impl<'a> Painter<'a> {
             .map(|(key, _)| key.clone())
             .take_while(|key| key.service == name)
             .collect();
-        let mut rows: BTreeMap<_, _> = rows
+        let mut rows: BTreeMap<_, _> = answer
+            .rows
             .into_iter()
             .map(Instance::from)
             .map(|instance| (instance.key(), instance))
             .collect();
+        self.doubt(&name, answer.index, &old, &rows);
         for key in old {
             if !rows.contains_key(&key) {
                 self.versions.remove(&key);
@@ -237,10 +274,14 @@ impl<'a> Painter<'a> {
         for (key, old) in known {
             let found = rows.remove(&key);
             if found.is_some() {
-                self.held.remove(&key);
+                self.grace.found(&key);
             }
             match found {
-                None if self.hold_until.is_some() => drop(self.held.insert(key)),
+                // It is there, but not wanted any more.
+                None if self.versions.contains_key(&key) => drop(self.picture.remove(&key)),
+                None if self.grace.holds() => self.grace.hold(key),
+                // The list will tell, of its end or of a catalog that began anew.
+                None if lock(self.ears).show(&key) => {}
                 None => drop(self.picture.remove(&key)),
                 Some(new) if new == *old => {}
                 Some(new) => drop(self.picture.insert(key, Arc::new(new))),
@@ -249,6 +290,35 @@ impl<'a> Painter<'a> {
         for (key, new) in rows {
             self.picture.insert(key, Arc::new(new));
         }
+    }
+
+    /// Looks whether this answer follows from the one before, and at what the lists have told meanwhile: before it may take
+    /// anything out. In one history no version falls, no index does, and what goes raises it.
+    fn doubt(
+        &mut self,
+        name: &Arc<str>,
+        index: Index,
+        old: &[InstanceKey],
+        rows: &BTreeMap<InstanceKey, Instance>,
+    ) {
+        let now = Instant::now();
+        let fell = old.iter().any(|key| {
+            let found = rows.get(key).map(|found| found.service.modified);
+            found.is_some_and(|found| found < self.versions[key])
+        });
+        let lost = old.iter().any(|key| !rows.contains_key(key));
+        let before = self.read_at.remove(name).unwrap_or_default();
+        if !rows.is_empty() {
+            self.read_at.insert(name.clone(), index);
+        }
+        let (restarted, failing) = {
+            let ears = lock(self.ears);
+            (ears.restarted(), ears.failing())
+        };
+        if fell || restarted || (index > 0 && (index < before || (lost && index == before))) {
+            self.begin_anew(now);
+        }
+        self.grace.heard(failing, now);
     }
 
     /// Takes over a check of a node for all that is known to run there.

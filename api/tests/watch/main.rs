@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+mod memory;
 mod scripted;
 
 use std::collections::BTreeSet;
@@ -34,13 +35,18 @@ impl Drop for Watching {
 
 impl Watching {
     fn start(consul: &Consul, adjust: impl FnOnce(&mut watch::Config)) -> Self {
+        Self::start_over(Picture::new(), consul, adjust)
+    }
+
+    /// With a picture from earlier in the place of the first one.
+    fn start_over(earlier: Picture, consul: &Consul, adjust: impl FnOnce(&mut watch::Config)) -> Self {
         let mut client = Config::new(consul.address.to_string());
         client.timeout = Duration::from_millis(500);
         let mut config = watch::Config::new(Client::new(&client).unwrap());
         config.sweep_gap = Duration::from_millis(50);
         config.slow_sweep = Duration::from_secs(3600);
         adjust(&mut config);
-        let (out, pictures) = latest::channel(Picture::new());
+        let (out, pictures) = latest::channel(earlier);
         let (tell, told) = mpsc::unbounded_channel();
         let task = tokio::spawn(async move {
             let tell = move |question, trouble: Option<&api::ClientError>| {
@@ -127,6 +133,8 @@ async fn a_catalog_that_fails_altogether_draws_nothing_and_changes_nothing() {
     let consul = Consul::start().await;
     consul.change(|catalog| {
         catalog.service("web", "w1", 80);
+        catalog.service("db", "d1", 90);
+        catalog.service("cache", "d2", 91);
         catalog.fail("/v1/health/service/");
     });
     let mut watching = Watching::start(&consul, |_| {});
@@ -135,16 +143,16 @@ async fn a_catalog_that_fails_altogether_draws_nothing_and_changes_nothing() {
     }
     assert!(!watching.pictures.has_changed().unwrap());
     consul.change(scripted::Catalog::mend);
-    watching.until(&[("w1", 80)]).await;
+    watching.until(&[("w1", 80), ("d1", 90), ("d2", 91)]).await;
     consul.change(|catalog| catalog.fail("/v1/"));
     watching.trouble().await;
     watching.trouble().await;
-    assert_eq!(watching.pictures.borrow().len(), 1);
+    assert_eq!(watching.pictures.borrow().len(), 3);
     consul.change(|catalog| {
         catalog.mend();
         catalog.remove("w1");
     });
-    watching.until(&[]).await;
+    watching.until(&[("d1", 90), ("d2", 91)]).await;
 }
 
 #[tokio::test]
@@ -360,5 +368,22 @@ async fn what_the_caller_does_not_want_is_not_in_the_picture() {
     });
     watching.until(&[("w1", 80)]).await;
     consul.change(|catalog| catalog.silently("w1", 81));
+    watching.until(&[("w1", 81)]).await;
+}
+
+#[tokio::test]
+async fn what_is_there_under_another_name_or_not_wanted_any_more_leaves_at_once() {
+    let consul = Consul::start().await;
+    consul.change(|catalog| {
+        catalog.service("web", "w1", 80);
+        catalog.service("db", "d1", 90);
+    });
+    let mut watching = Watching::start(&consul, |config| {
+        config.keep = Arc::new(|instance| instance.service.spec.port < 100);
+    });
+    watching.until(&[("w1", 80), ("d1", 90)]).await;
+    consul.change(|catalog| catalog.service("api", "w1", 81));
+    watching.until(&[("w1", 81), ("d1", 90)]).await;
+    consul.change(|catalog| catalog.silently("d1", 900));
     watching.until(&[("w1", 81)]).await;
 }

@@ -23,6 +23,7 @@ pub struct Catalog {
     services_index: u64,
     checks_index: u64,
     failing: BTreeSet<String>,
+    silent: BTreeSet<String>,
     garbled: BTreeMap<String, String>,
     asked: Vec<String>,
 }
@@ -66,12 +67,24 @@ impl Catalog {
         self.failing.insert(path.to_owned());
     }
 
+    /// Paths that begin so do not answer, for as long as they may be held.
+    pub fn silence(&mut self, path: &str) {
+        self.silent.insert(path.to_owned());
+    }
+
+    /// Begins anew.
+    pub fn forget(&mut self) {
+        self.services.clear();
+        self.checks.clear();
+    }
+
     pub fn garble(&mut self, path: &str, body: &str) {
         self.garbled.insert(path.to_owned(), body.to_owned());
     }
 
     pub fn mend(&mut self) {
         self.failing.clear();
+        self.silent.clear();
         self.garbled.clear();
     }
 
@@ -214,12 +227,9 @@ async fn hold(target: &str, catalog: &Mutex<Catalog>, changed: &mut watch::Recei
         changed.mark_unchanged();
         {
             let catalog = catalog.lock().unwrap();
-            if !catalog.hang {
-                if catalog
-                    .failing
-                    .iter()
-                    .any(|start| path.starts_with(start.as_str()))
-                {
+            let begins = |start: &String| path.starts_with(start.as_str());
+            if !catalog.hang && !catalog.silent.iter().any(begins) {
+                if catalog.failing.iter().any(begins) {
                     let text = "rpc error: No cluster leader";
                     let length = text.len();
                     return format!("HTTP/1.1 500 no\r\nContent-Length: {length}\r\n\r\n{text}");

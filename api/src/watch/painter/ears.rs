@@ -1,27 +1,51 @@
 //! The two lists that are held, and what they have told since anybody listened.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use catalog::{Check, Index};
+use catalog::node::fold;
+use catalog::{Answer, Check, Index, InstanceKey};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
-use super::super::rows::Rows;
+use super::super::Question;
+use super::super::rows::{Change, Rows};
 use crate::client::ClientError;
 use crate::wire::check::HealthCheck;
 
 /// Both lists as last heard.
 #[derive(Default)]
 pub(in crate::watch) struct Ears {
-    checks: Rows,
-    names: Rows,
-    know_checks: bool,
-    know_names: bool,
-    checks_at: Index,
-    names_at: Index,
+    checks: List,
+    names: List,
+    /// Servers that lag may answer the lists, so an index may fall for nothing.
+    may_lag: bool,
+    /// How many checks of its own the list shows of each instance.
+    speaking: BTreeMap<InstanceKey, usize>,
     told: Told,
+}
+
+/// A list as last heard.
+#[derive(Default)]
+struct List {
+    rows: Rows,
+    at: Index,
+    known: bool,
+    /// The last question had no answer.
+    failing: bool,
+}
+
+/// What is said by an answer as a whole.
+struct Advance {
+    change: Change,
+    /// The index of the answer before.
+    before: Index,
+    /// How many rows that one had.
+    rows: usize,
+    fell: bool,
+    after_failure: bool,
 }
 
 /// What was told.
@@ -33,7 +57,7 @@ pub(super) struct Told {
     pub(super) node_checks: Vec<NodeCheck>,
     /// Some service changed, last at this index.
     pub(super) changed_at: Option<Index>,
-    /// The catalog began anew: its index fell, and most of what it had told is gone.
+    /// The catalog began anew: what it says now does not follow from what it said before.
     pub(super) restarted: bool,
 }
 
@@ -55,66 +79,163 @@ struct Subject {
     service_id: Arc<str>,
     #[serde(default)]
     service_name: Arc<str>,
+    #[serde(default)]
+    create_index: Index,
+    #[serde(default)]
+    modify_index: Index,
+}
+
+impl List {
+    /// `None`: it is no list at all.
+    fn advance(&mut self, answer: Answer<Bytes>) -> Option<Advance> {
+        let rows = self.rows.len();
+        let change = self.rows.advance(answer.rows)?;
+        self.known = true;
+        let before = std::mem::replace(&mut self.at, answer.index);
+        Some(Advance {
+            change,
+            before,
+            rows,
+            fell: answer.index < before,
+            after_failure: std::mem::take(&mut self.failing),
+        })
+    }
+}
+
+impl Advance {
+    /// Whether another history is told, as far as the index and how much was `lost` show. An index that fell says so by
+    /// itself, but where servers may lag. After a question without an answer, a loss of most says so as well: by then a
+    /// catalog that began anew may have passed any index.
+    fn restarted(&self, lost: usize, may_lag: bool) -> bool {
+        let most = self.rows > 0 && lost * 2 >= self.rows;
+        (self.fell && (most || !may_lag)) || (self.after_failure && most)
+    }
 }
 
 impl Ears {
+    pub(in crate::watch) fn new(may_lag: bool) -> Self {
+        Self {
+            may_lag,
+            ..Self::default()
+        }
+    }
+
+    /// Takes over the next answer to one of the two.
+    pub(in crate::watch) fn hear(
+        &mut self,
+        question: Question,
+        answer: Answer<Bytes>,
+    ) -> Result<(), ClientError> {
+        match question {
+            Question::Names => self.names(answer),
+            _ => self.checks(answer),
+        }
+    }
+
+    /// One of the two had no answer that could be read.
+    pub(in crate::watch) fn failed(&mut self, question: Question) {
+        match question {
+            Question::Names => self.names.failing = true,
+            _ => self.checks.failing = true,
+        }
+    }
+
     /// The checks as they are now.
-    pub(in crate::watch) fn checks(&mut self, index: Index, body: Bytes) -> Result<(), ClientError> {
-        let rows = self.checks.len();
-        let change = self
+    fn checks(&mut self, answer: Answer<Bytes>) -> Result<(), ClientError> {
+        let step = self
             .checks
-            .advance(body)
+            .advance(answer)
             .ok_or_else(|| odd("/v1/health/state/any"))?;
-        self.know_checks = true;
-        let before = std::mem::replace(&mut self.checks_at, index);
-        self.told.restarted |= index < before && change.gone.len() * 2 >= rows;
         // What is gone may have come back changed, so that goes first. A row that cannot be read harms only itself.
         let mut outcome = Ok(());
-        for row in &change.gone {
-            match read("/v1/health/state/any", row) {
-                Ok(check) => self.about(check, None),
+        let mut lost = BTreeSet::new();
+        for row in &step.change.gone {
+            match read::<Subject>("/v1/health/state/any", row) {
+                Ok(check) => {
+                    lost.insert(check.identity());
+                    self.quiet(&check);
+                    self.about(check, None);
+                }
                 Err(error) => outcome = Err(error),
             }
         }
-        for row in &change.came {
+        for row in &step.change.came {
             match arrived(row) {
-                Ok((check, now)) => self.about(check, now),
+                Ok((check, now)) => {
+                    lost.remove(&check.identity());
+                    // In one history, all that is new in a list was written after the list before.
+                    let written = 1..=step.before;
+                    self.told.restarted |= !step.fell && written.contains(&check.modify_index);
+                    if !check.service_id.is_empty() {
+                        *self.speaking.entry(check.speaker()).or_default() += 1;
+                    }
+                    self.about(check, now);
+                }
                 Err(error) => outcome = Err(error),
             }
         }
+        self.told.restarted |= step.restarted(lost.len(), self.may_lag);
         outcome
     }
 
-    /// The names as they are now. A new index means that some service has changed.
-    pub(in crate::watch) fn names(&mut self, index: Index, body: Bytes) -> Result<(), ClientError> {
-        let rows = self.names.len();
-        let change = self
+    /// The names as they are now. A new index means that some service has changed; so may an old one after a failure.
+    fn names(&mut self, answer: Answer<Bytes>) -> Result<(), ClientError> {
+        let (index, first) = (answer.index, !self.names.known);
+        let step = self
             .names
-            .advance(body)
+            .advance(answer)
             .ok_or_else(|| odd("/v1/catalog/services"))?;
         let mut outcome = Ok(());
-        for row in change.came.iter().chain(&change.gone) {
-            match named(row) {
-                Ok(names) => self.told.services.extend(names),
-                Err(error) => outcome = Err(error),
+        let mut sides = [BTreeSet::new(), BTreeSet::new()];
+        for (side, rows) in sides.iter_mut().zip([&step.change.gone, &step.change.came]) {
+            for row in rows {
+                match named(row) {
+                    Ok(names) => side.extend(names),
+                    Err(error) => outcome = Err(error),
+                }
             }
         }
+        let [gone, came] = sides;
+        self.told.restarted |= step.restarted(gone.difference(&came).count(), self.may_lag);
+        self.told.services.extend(gone.into_iter().chain(came));
         // The first answer names everything, so everything is read.
-        let before = std::mem::replace(&mut self.names_at, index);
-        let moved = before != index;
-        self.told.restarted |= index < before && change.gone.len() * 2 >= rows;
-        if std::mem::replace(&mut self.know_names, true) && moved {
+        if !first && (step.before != index || step.after_failure) {
             self.told.changed_at = Some(index);
         }
         outcome
     }
 
     pub(super) fn know_all(&self) -> bool {
-        self.know_checks && self.know_names
+        self.checks.known && self.names.known
+    }
+
+    /// How many of the two have no answer at the moment.
+    pub(super) fn failing(&self) -> usize {
+        usize::from(self.checks.failing) + usize::from(self.names.failing)
+    }
+
+    /// Whether the catalog began anew since anybody listened.
+    pub(super) fn restarted(&self) -> bool {
+        self.told.restarted
+    }
+
+    /// Whether the list of checks, while there is one, shows any of this instance. A service goes together with its checks,
+    /// so one that seems to have gone alone was asked of a catalog of which the list has not told yet.
+    pub(super) fn show(&self, key: &InstanceKey) -> bool {
+        !self.checks.failing && self.speaking.contains_key(key)
     }
 
     pub(super) fn take(&mut self) -> Told {
         std::mem::take(&mut self.told)
+    }
+
+    fn quiet(&mut self, check: &Subject) {
+        if let Entry::Occupied(mut count) = self.speaking.entry(check.speaker()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     fn about(&mut self, check: Subject, now: Option<Arc<Check>>) {
@@ -127,6 +248,22 @@ impl Ears {
         } else {
             self.told.services.insert(check.service_name);
         }
+    }
+}
+
+impl Subject {
+    /// The instance it speaks for.
+    fn speaker(&self) -> InstanceKey {
+        InstanceKey {
+            service: fold(&self.service_name),
+            node: fold(&self.node),
+            id: self.service_id.clone(),
+        }
+    }
+
+    /// Stays for as long as the check does, whatever it says.
+    fn identity(&self) -> (Arc<str>, Arc<str>, Index) {
+        (self.node.clone(), self.id.clone(), self.create_index)
     }
 }
 
