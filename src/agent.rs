@@ -8,7 +8,7 @@
 mod alone;
 mod whole;
 
-use std::fmt::Display;
+use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,11 +17,14 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+use crate::config::settings::Settings;
 use crate::feed;
 use crate::feed::presence::{self, Presence};
 use crate::net;
+use crate::process;
 use crate::reload::{self, Reload};
 use crate::task::{self, Died, Task, Tasks};
+use crate::telemetry::Log;
 
 /// How long stopping may take beyond what the balancer needs to drain.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
@@ -33,7 +36,8 @@ pub struct Agent {
     bound: Vec<(String, String)>,
     notes: Vec<String>,
     parts: Vec<Part>,
-    stop_limit: Duration,
+    /// How long the balancer may take to drain.
+    drain: Box<dyn Fn() -> Duration + Send>,
 }
 
 /// What the balancer is made of.
@@ -41,7 +45,7 @@ struct Plan {
     config: lb::Config,
     inputs: lb::Inputs,
     /// Reads its configuration again.
-    again: reload::Source,
+    again: (reload::Source, Settings),
     counted: feed::metrics::Metrics,
 }
 
@@ -52,6 +56,15 @@ struct Shown {
     /// An address others reach this host at.
     host: IpAddr,
     metrics: feed::metrics::Metrics,
+}
+
+/// What is scraped, with the process's own figures in it.
+fn registry(log: &Log) -> Result<Registry, BuildError> {
+    let registry = Registry::new();
+    log.register(&registry)
+        .map_err(|error| BuildError::of("metrics of the log", &error))?;
+    process::register(&registry).map_err(|error| BuildError::of("metrics of the process", &error))?;
+    Ok(registry)
 }
 
 /// Starts one task.
@@ -83,7 +96,7 @@ impl Agent {
             bound: Vec::new(),
             notes,
             parts: Vec::new(),
-            stop_limit: STOP_LIMIT,
+            drain: Box::new(|| Duration::ZERO),
         }
     }
 
@@ -123,7 +136,6 @@ impl Agent {
             again,
             counted,
         } = plan;
-        self.stop_limit += config.grace + config.shutdown_wait;
         let admin_over_tls = config.ui.as_ref().is_some_and(|ui| ui.listener.tls.is_some());
         let (node, datacenter) = (config.node.clone(), config.datacenter.clone());
         let (ask, requests) = mpsc::channel(1);
@@ -133,6 +145,7 @@ impl Agent {
         };
         let balancer = config.build(inputs, metrics);
         let balancer = balancer.map_err(|error| BuildError::of("balancer", &error))?;
+        self.drain = Box::new(balancer.stop_time());
         let fill_in = move |config: &mut lb::Config| {
             config.node.clone_from(&node);
             config.datacenter.clone_from(&datacenter);
@@ -172,16 +185,17 @@ impl Agent {
         Ok(())
     }
 
-    /// Says on standard output what this is, each bound address once, and what is switched on.
-    #[allow(clippy::print_stdout, reason = "this is what the user asked to see")]
-    pub fn announce(&self) {
-        println!("==> {}", self.title);
+    /// What this is, each bound address once, and what is switched on. For standard error: standard output is for lines
+    /// that a user sends there, such as those of the access log.
+    pub fn announcement(&self) -> String {
+        let mut text = format!("==> {}\n", self.title);
         for (what, at) in &self.bound {
-            println!("==> {what}: {at}");
+            let _ = writeln!(text, "==> {what}: {at}");
         }
         for note in &self.notes {
-            println!("==> note: {note}");
+            let _ = writeln!(text, "==> note: {note}");
         }
+        text
     }
 
     /// Runs every part until `signal` resolves, then stops them in order.
@@ -201,7 +215,7 @@ impl Agent {
             died = tasks.death() => Err(died),
         };
         tokio::select! {
-            () = tasks.stop(self.stop_limit) => {}
+            () = tasks.stop(STOP_LIMIT + (self.drain)()) => {}
             name = task::stop_signal() => tracing::info!(signal = name, "told to stop again: ending at once"),
         }
         outcome

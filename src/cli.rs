@@ -14,6 +14,7 @@ use crate::config::fault::{Fault, Origin};
 use crate::config::machine::Machine;
 use crate::config::options::{self, Command, Kind};
 use crate::config::raw::{self, Environment, Given, Raw};
+use crate::config::settings::Settings;
 use crate::config::{Agent, Lb, Registrator, check, file};
 use flags::{Bad, Shape};
 
@@ -74,10 +75,29 @@ const REGISTRATOR_VERSION: &str = "v7.4.0";
 /// # Errors
 /// What to tell the user instead, and the exit code.
 pub fn parse(args: &[String], env: &Environment, machine: &dyn Machine) -> Result<Invocation, Usage> {
+    let held = None;
+    read(args, World { env, machine, held })
+}
+
+/// Reads the command line of a process that runs with these settings. All of it has to be right; what only a restart
+/// changes is then as it is.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_again(
+    args: &[String],
+    env: &Environment,
+    machine: &dyn Machine,
+    held: &Settings,
+) -> Result<Invocation, Usage> {
+    let held = Some(held);
+    read(args, World { env, machine, held })
+}
+
+fn read(args: &[String], world: World<'_>) -> Result<Invocation, Usage> {
     let (program, words) = args.split_first().map_or(("lictor", args), |(program, words)| {
         (program.rsplit('/').next().unwrap_or(program), words)
     });
-    let world = World { env, machine };
     match program {
         "consul" => consul(words, world),
         "fabio" => lb("fabio", words, world),
@@ -91,6 +111,21 @@ pub fn parse(args: &[String], env: &Environment, machine: &dyn Machine) -> Resul
 struct World<'a> {
     env: &'a Environment,
     machine: &'a dyn Machine,
+    /// What a running process was started with; its log wants a fault a line, and nothing for a terminal.
+    held: Option<&'a Settings>,
+}
+
+impl World<'_> {
+    fn resolve<T>(&self, mut raw: Raw, resolve: impl Fn(Raw) -> (T, Vec<Fault>)) -> (T, Vec<Fault>) {
+        if let Some(held) = self.held {
+            let (config, faults) = resolve(raw.clone());
+            if !faults.is_empty() {
+                return (config, faults);
+            }
+            raw.settings = raw.settings.holding(held);
+        }
+        resolve(raw)
+    }
 }
 
 fn lictor(words: &[String], world: World<'_>) -> Result<Invocation, Usage> {
@@ -159,21 +194,23 @@ fn agent(program: &str, words: &[String], world: World<'_>) -> Result<Invocation
         return Ok(Invocation::Print(help::command(program, Command::Agent)));
     }
     let (raw, mut faults) = line.gather(world);
-    let resolved = Agent::resolve(raw);
-    let checked = resolved.as_ref().ok().filter(|config| config.check);
-    if let Some(lb) = checked.and_then(|config| config.lb.as_ref()) {
+    let (config, found) = world.resolve(raw, Agent::resolve);
+    faults.extend(found);
+    if let Some(lb) = config.lb.as_ref().filter(|_| config.check) {
         faults.extend(check::files(lb, None, world.machine));
     }
-    match resolved {
-        Ok(config) if faults.is_empty() && config.check => Ok(right(&config.notes)),
-        Ok(config) if faults.is_empty() => Ok(Invocation::Agent(Box::new(config))),
-        resolved => {
-            faults.extend(resolved.err().unwrap_or_default());
-            let mut text = report("==> ", &faults);
-            let _ = writeln!(text, "{program} -help lists the options");
-            Err(Usage::error(text, 1))
-        }
+    if world.held.is_some() && !faults.is_empty() {
+        return Err(Usage::error(report("", &faults), 1));
     }
+    if !faults.is_empty() {
+        let mut text = report("==> ", &faults);
+        let _ = writeln!(text, "{program} -help lists the options");
+        return Err(Usage::error(text, 1));
+    }
+    if config.check {
+        return Ok(right(&config.notes));
+    }
+    Ok(Invocation::Agent(Box::new(config)))
 }
 
 fn lb(program: &str, words: &[String], world: World<'_>) -> Result<Invocation, Usage> {
@@ -193,18 +230,21 @@ fn lb(program: &str, words: &[String], world: World<'_>) -> Result<Invocation, U
         return Ok(Invocation::Print(help::command(program, Command::Lb)));
     }
     let (raw, mut faults) = line.gather(world);
-    let resolved = Lb::resolve(raw);
-    if let Some(config) = resolved.as_ref().ok().filter(|config| config.check) {
+    let (config, found) = world.resolve(raw, Lb::resolve);
+    faults.extend(found);
+    if config.check {
         faults.extend(check::files(&config.lb, Some(&config.registry), world.machine));
     }
-    match resolved {
-        Ok(config) if faults.is_empty() && config.check => Ok(right(&config.notes)),
-        Ok(config) if faults.is_empty() => Ok(Invocation::Lb(Box::new(config))),
-        resolved => {
-            faults.extend(resolved.err().unwrap_or_default());
-            Err(originals(program, Command::Lb, &faults))
-        }
+    if world.held.is_some() && !faults.is_empty() {
+        return Err(Usage::error(report("", &faults), 1));
     }
+    if !faults.is_empty() {
+        return Err(originals(program, Command::Lb, &faults));
+    }
+    if config.check {
+        return Ok(right(&config.notes));
+    }
+    Ok(Invocation::Lb(Box::new(config)))
 }
 
 fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invocation, Usage> {
@@ -222,13 +262,12 @@ fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invo
     let uri = line.positional(program);
     let (raw, mut faults) = line.gather(world);
     // Without a URI the options are still read, so that their faults are told as well.
-    match Registrator::resolve(raw, uri.as_deref().unwrap_or("consul:")) {
-        Ok(config) if faults.is_empty() => Ok(Invocation::Registrator(Box::new(config))),
-        resolved => {
-            faults.extend(resolved.err().unwrap_or_default());
-            Err(originals(program, Command::Registrator, &faults))
-        }
+    let (config, found) = Registrator::resolve(raw, uri.as_deref().unwrap_or("consul:"));
+    faults.extend(found);
+    if !faults.is_empty() {
+        return Err(originals(program, Command::Registrator, &faults));
     }
+    Ok(Invocation::Registrator(Box::new(config)))
 }
 
 /// What `-cfg-check` says of a configuration without faults.
@@ -359,7 +398,11 @@ fn stray(word: &str) -> Fault {
     } else {
         ""
     };
-    Fault::Syntax(format!("unexpected argument {word:?}{hint}"))
+    // It may be the URL of a configuration.
+    Fault::Syntax(format!(
+        "unexpected argument {:?}{hint}",
+        lb::config::masked(word)
+    ))
 }
 
 fn is_boolean(word: &str) -> bool {

@@ -16,6 +16,7 @@ mod properties;
 pub mod raw;
 mod reader;
 pub mod registry;
+pub mod settings;
 mod shown;
 pub mod sockaddr;
 mod uri;
@@ -31,6 +32,7 @@ use fault::Fault;
 use raw::Raw;
 use reader::Reader;
 use registry::{Overrides, Register, Registry};
+use settings::Settings;
 
 /// `lictor agent`.
 #[derive(Clone, Debug)]
@@ -70,6 +72,8 @@ pub struct Agent {
     pub register: Register,
     /// The registrator; `None`: switched off.
     pub registrator: Option<Containers>,
+    /// All of it as written.
+    pub settings: Settings,
     /// What the user should hear at start: options without effect, and why.
     pub notes: Vec<String>,
 }
@@ -85,6 +89,8 @@ pub struct Lb {
     pub registry: Registry,
     /// How much to log.
     pub log_level: LevelFilter,
+    /// All of it as written.
+    pub settings: Settings,
     /// What the user should hear at start.
     pub notes: Vec<String>,
 }
@@ -136,11 +142,9 @@ pub struct Registrator {
 }
 
 impl Agent {
-    /// The meaning of what was written.
-    ///
-    /// # Errors
-    /// All faults.
-    pub fn resolve(raw: Raw) -> Result<Self, Vec<Fault>> {
+    /// The meaning of what was written, and all that is wrong with it. With faults it is good for looking for more of
+    /// them only: what means nothing is its default there.
+    pub fn resolve(raw: Raw) -> (Self, Vec<Fault>) {
         let mut read = Reader::new(raw);
         let dev = read.value("dev", values::boolean);
         if !dev {
@@ -171,7 +175,7 @@ impl Agent {
         }
         let registrator = Containers::read(&mut read);
         lb.shown = shown::of(&read, &lb, None).into();
-        Ok(Self {
+        let mut agent = Self {
             check: read.value("cfg-check", values::boolean),
             node_id: read.optional("node-id", values::uuid),
             client: read.value("client", values::ips),
@@ -187,21 +191,23 @@ impl Agent {
             overrides: Overrides::read(&mut read),
             register: Register::read(&mut read),
             registrator: read.value("registrator", values::boolean).then_some(registrator),
-            notes: read.finish()?,
+            settings: read.settings(),
+            notes: Vec::new(),
             node,
             datacenter,
             domain,
             dev,
-        })
+        };
+        let faults;
+        (agent.notes, faults) = read.finish();
+        (agent, faults)
     }
 }
 
 impl Lb {
-    /// The meaning of what was written.
-    ///
-    /// # Errors
-    /// All faults.
-    pub fn resolve(raw: Raw) -> Result<Self, Vec<Fault>> {
+    /// The meaning of what was written, and all that is wrong with it. With faults it is good for looking for more of
+    /// them only: what means nothing is its default there.
+    pub fn resolve(raw: Raw) -> (Self, Vec<Fault>) {
         let mut read = Reader::new(raw);
         let mut lb = balancer::section(&mut read);
         lb.domains.insert(0, "consul".to_owned());
@@ -209,22 +215,25 @@ impl Lb {
         lb.require_check = true;
         let registry = Registry::read(&mut read);
         lb.shown = shown::of(&read, &lb, Some(&registry)).into();
-        Ok(Self {
+        let check = read.value("cfg-check", values::boolean);
+        let log_level = read.value("log.level", values::level);
+        let settings = read.settings();
+        let (notes, faults) = read.finish();
+        let config = Self {
+            check,
             lb,
-            check: read.value("cfg-check", values::boolean),
             registry,
-            log_level: read.value("log.level", values::level),
-            notes: read.finish()?,
-        })
+            log_level,
+            settings,
+            notes,
+        };
+        (config, faults)
     }
 }
 
 impl Registrator {
-    /// The meaning of what was written, and of the registry's URI.
-    ///
-    /// # Errors
-    /// All faults.
-    pub fn resolve(raw: Raw, uri: &str) -> Result<Self, Vec<Fault>> {
+    /// The meaning of what was written, and of the registry's URI; and all that is wrong with it.
+    pub fn resolve(raw: Raw, uri: &str) -> (Self, Vec<Fault>) {
         let mut read = Reader::new(raw);
         let registrator = Containers::read(&mut read);
         let attempts = read.value("retry-attempts", values::number_from(-1));
@@ -235,14 +244,16 @@ impl Registrator {
             read.fault(Fault::Conflict(why));
             Uri::Consul(None)
         });
-        Ok(Self {
+        let (notes, faults) = read.finish();
+        let config = Self {
             registrator,
             uri,
             retry_attempts: u32::try_from(attempts).ok(),
             retry_interval: Duration::from_millis(interval.unsigned_abs()),
             log_level,
-            notes: read.finish()?,
-        })
+            notes,
+        };
+        (config, faults)
     }
 }
 

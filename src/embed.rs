@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use catalog::check::{CONTAINER_PREFIX, CheckSpec, Definition};
-use catalog::service::META_PORT;
 use catalog::{
     Check, Index, Instance, InstanceKey, Picture, Registration, Service, ServiceSpec, State, Status,
 };
@@ -255,13 +254,7 @@ impl Projection {
     }
 
     fn could_route(&self, instance: &Instance) -> bool {
-        let spec = &instance.service.spec;
-        let tagged = spec
-            .tags
-            .iter()
-            .any(|tag| tag.trim_start().starts_with(&self.tag_prefix));
-        // What stands beside a service to speak TLS for it repeats the service's tags, and is not the service.
-        spec.kind.is_empty() && (tagged || spec.meta.contains_key(META_PORT))
+        feed::could_route(instance, &self.tag_prefix)
     }
 }
 

@@ -25,7 +25,8 @@ pub mod texts;
 
 use std::sync::Arc;
 
-use catalog::Picture;
+use catalog::service::META_PORT;
+use catalog::{Instance, Picture};
 use tokio::sync::watch;
 
 /// Where a source puts what it knows.
@@ -62,6 +63,18 @@ impl Outs {
         };
         (outs, inputs)
     }
+}
+
+/// Whether the balancer could route to it: by a tag, or by the container port that our registrator noted. Not what stands
+/// beside a service to speak TLS for it: it repeats the service's tags, and half of all requests would meet it.
+pub fn could_route(instance: &Instance, tag_prefix: &str) -> bool {
+    let spec = &instance.service.spec;
+    let tagged = || {
+        spec.tags
+            .iter()
+            .any(|tag| tag.trim_start().starts_with(tag_prefix))
+    };
+    spec.kind.is_empty() && (tagged() || spec.meta.contains_key(META_PORT))
 }
 
 /// Sends a text on, if it is another one.

@@ -1,16 +1,14 @@
-//! One GET over HTTP or HTTPS, bounded in time and size: how a configuration is fetched before anything runs.
+//! A configuration behind a URL: one GET, redirects followed, bounded in time and size. It is asked for before anything
+//! runs, over the balancer's own client.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::header::{CONTENT_TYPE, LOCATION};
-use hyper::{Response, StatusCode, Uri, body::Incoming};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper::{Response, StatusCode, Uri};
+use lb::fetch::{FetchError, Fetcher, Limits};
 
 use crate::config::machine::Fetched;
 
@@ -24,36 +22,37 @@ const MOST_REDIRECTS: usize = 10;
 /// What `url` answers, redirects followed.
 ///
 /// # Errors
-/// Why there is no answer, without the URL: it may hold a secret.
+/// Why there is no answer. Of a URL it says neither user nor query, which may be secrets.
 pub async fn get(url: &str) -> io::Result<Fetched> {
-    let uri: Uri = url.parse().map_err(|_| io::Error::other("is no URL"))?;
-    match tokio::time::timeout(PATIENCE, follow(uri)).await {
+    match tokio::time::timeout(PATIENCE, follow(url.to_owned())).await {
         Ok(answer) => answer,
         Err(_) => Err(io::Error::other(format!("no answer within {PATIENCE:?}"))),
     }
 }
 
-async fn follow(mut uri: Uri) -> io::Result<Fetched> {
-    let client = client()?;
+async fn follow(mut url: String) -> io::Result<Fetched> {
+    let tls = api::tls::Tls::default().config().map_err(io::Error::other)?;
+    let fetcher = Fetcher::new(&Arc::new(tls));
+    let limits = Limits {
+        time: PATIENCE,
+        size: MOST_BODY,
+    };
     for _ in 0..=MOST_REDIRECTS {
-        let answer = client.get(uri.clone()).await.map_err(|error| broken(&error))?;
-        match redirect(&uri, &answer) {
-            Some(next) => uri = next?,
-            None => return read(answer).await,
+        let answer = fetcher.ask(&url, &[], limits).await;
+        let answer = answer.map_err(|error| match error {
+            FetchError::Unreachable { problem, .. } => io::Error::other(problem),
+            other => io::Error::other(other),
+        })?;
+        match redirect(&url, &answer) {
+            Some(next) => url = next?,
+            None => return Ok(fetched(answer)),
         }
     }
     Err(io::Error::other(format!("more than {MOST_REDIRECTS} redirects")))
 }
 
-fn client() -> io::Result<Client<HttpsConnector<HttpConnector>, Empty<Bytes>>> {
-    let tls = api::tls::Tls::default().config().map_err(io::Error::other)?;
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls);
-    let connector = connector.https_or_http().enable_http1().build();
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
-}
-
 /// Where an answer sends us; never from TLS to none.
-fn redirect(from: &Uri, answer: &Response<Incoming>) -> Option<io::Result<Uri>> {
+fn redirect(from: &str, answer: &Response<Bytes>) -> Option<io::Result<String>> {
     use StatusCode as S;
     let moved = [
         S::MOVED_PERMANENTLY,
@@ -66,51 +65,33 @@ fn redirect(from: &Uri, answer: &Response<Incoming>) -> Option<io::Result<Uri>> 
         return None;
     }
     let location = answer.headers().get(LOCATION)?.to_str().ok()?;
+    let from: Uri = from.parse().ok()?;
+    let is_secure = |uri: &Uri| uri.scheme_str() == Some("https");
     let next = if location.starts_with('/') && !location.starts_with("//") {
-        let (scheme, authority) = (from.scheme_str()?, from.authority()?);
-        format!("{scheme}://{authority}{location}").parse()
+        format!("{}://{}{location}", from.scheme_str()?, from.authority()?)
     } else {
-        location.parse::<Uri>()
+        location.to_owned()
     };
-    let bad = |why: &str| io::Error::other(format!("its redirect {why}"));
-    Some(match next {
-        Ok(next) if from.scheme_str() == Some("https") && next.scheme_str() != Some("https") => {
-            Err(bad("leads away from TLS"))
-        }
-        Ok(next) => Ok(next),
-        Err(_) => Err(bad("is no URL")),
-    })
-}
-
-async fn read(answer: Response<Incoming>) -> io::Result<Fetched> {
-    let content_type = answer.headers().get(CONTENT_TYPE);
-    let content_type = content_type
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    Ok(Fetched {
-        status: answer.status().as_u16(),
-        content_type: content_type.to_owned(),
-        body: Limited::new(answer.into_body(), MOST_BODY)
-            .collect()
-            .await
-            .map_err(io::Error::other)?
-            .to_bytes()
-            .to_vec(),
-    })
-}
-
-/// The cause of a failure, which the client wraps twice.
-fn broken(error: &hyper_util::client::legacy::Error) -> io::Error {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
+    if is_secure(&from) && !next.parse().is_ok_and(|next| is_secure(&next)) {
+        return Some(Err(io::Error::other("its redirect leads away from TLS")));
     }
-    io::Error::other(cause.to_string())
+    Some(Ok(next))
+}
+
+fn fetched(answer: Response<Bytes>) -> Fetched {
+    let content_type = answer.headers().get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    Fetched {
+        status: answer.status().as_u16(),
+        content_type: content_type.unwrap_or_default().to_owned(),
+        body: answer.into_body().to_vec(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::Router;
+    use axum::http::HeaderMap;
     use axum::response::Redirect;
     use axum::routing::get;
 
@@ -120,6 +101,7 @@ mod tests {
         let app = Router::new()
             .route("/conf", get(|| async { "proxy.addr = :1" }))
             .route("/moved", get(|| async { Redirect::temporary("/conf") }))
+            .route("/named", get(named))
             .route("/round", get(|| async { Redirect::temporary("/round") }))
             .route("/big", get(|| async { vec![b'#'; MOST_BODY + 1] }));
         let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -138,6 +120,21 @@ mod tests {
         );
         assert_eq!(fetched.body, b"proxy.addr = :1");
         assert_eq!(super::get(&format!("{at}/none")).await.unwrap().status, 404);
+    }
+
+    async fn named(headers: HeaderMap) -> Result<&'static str, StatusCode> {
+        let said = headers.get("authorization").and_then(|said| said.to_str().ok());
+        match said {
+            Some("Basic YW5uOnNlY3JldA==") => Ok("in"),
+            _ => Err(StatusCode::UNAUTHORIZED),
+        }
+    }
+
+    #[tokio::test]
+    async fn user_and_password_of_the_url_are_said() {
+        let at = server().await.replace("http://", "http://ann:secret@");
+        let fetched = super::get(&format!("{at}/named")).await.unwrap();
+        assert_eq!((fetched.status, &*fetched.body), (200, &b"in"[..]));
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@
 //! | `feed.rs` | other sources of routes; the balancer in a catalog |
 //! | `fetch.rs` | one GET, for configuration behind a URL |
 //! | `identity.rs` `net.rs` `limits.rs` `telemetry.rs` | who we are, where others reach us, what we may have, logs |
+//! | `process.rs` | what the process costs, for whoever scrapes |
 
 mod agent;
 mod check;
@@ -34,6 +35,7 @@ mod leader;
 mod limits;
 mod local;
 mod net;
+mod process;
 mod reload;
 mod store;
 mod sync;
@@ -46,6 +48,8 @@ use std::process::ExitCode;
 use agent::Agent;
 use cli::client::Outcome;
 use cli::{Invocation, Stream, Usage};
+use telemetry::Log;
+use tracing::level_filters::LevelFilter;
 
 /// Level with the system's under glibc, much faster than musl's when linked statically.
 #[global_allocator]
@@ -80,9 +84,14 @@ fn main() -> ExitCode {
             ..Outcome::default()
         },
     };
-    // Nobody is left to be told that a pipe was closed.
-    let _closed = std::io::stdout().write_all(&outcome.out);
-    let _closed = std::io::stderr().write_all(outcome.err.as_bytes());
+    // Only where there is something: whoever writes to a pipe that nobody reads holds its lock for good. And nobody is
+    // left to be told that a pipe was closed.
+    if !outcome.out.is_empty() {
+        let _closed = std::io::stdout().write_all(&outcome.out);
+    }
+    if !outcome.err.is_empty() {
+        let _closed = std::io::stderr().write_all(outcome.err.as_bytes());
+    }
     ExitCode::from(outcome.code)
 }
 
@@ -99,16 +108,18 @@ fn run(invocation: Invocation, read: reload::Read) -> Outcome {
             },
             Invocation::Client(call) => cli::client::run(*call).await,
             Invocation::Agent(config) => {
-                telemetry::start(config.log_level);
-                serve(Agent::build(*config, read).await).await
+                let level = config.log_level;
+                let build = async |log| Agent::build(*config, reload::Source { read, log }).await;
+                serve(level, build).await
             }
             Invocation::Lb(config) => {
-                telemetry::start(config.log_level);
-                serve(Agent::build_lb(*config, read).await).await
+                let level = config.log_level;
+                let build = async |log| Agent::build_lb(*config, reload::Source { read, log }).await;
+                serve(level, build).await
             }
             Invocation::Registrator(config) => {
-                telemetry::start(config.log_level);
-                serve(Agent::build_registrator(*config)).await
+                let level = config.log_level;
+                serve(level, async |_| Agent::build_registrator(*config)).await
             }
         }
     });
@@ -117,17 +128,31 @@ fn run(invocation: Invocation, read: reload::Read) -> Outcome {
     outcome
 }
 
-async fn serve(agent: Result<Agent, agent::BuildError>) -> Outcome {
-    match agent {
-        Err(error) => failed(&error.to_string()),
+async fn serve(
+    level: LevelFilter,
+    build: impl AsyncFnOnce(Log) -> Result<Agent, agent::BuildError>,
+) -> Outcome {
+    let log = match Log::start(level) {
+        Ok(log) => log,
+        Err(error) => return failed(&format!("cannot start threads: {error}")),
+    };
+    task::outlive_signals();
+    let ended = match build(log.clone()).await {
+        Err(error) => Err(error.to_string()),
         Ok(agent) => {
             limits::raise_open_files();
-            agent.announce();
-            match agent.run(task::stop_signal()).await {
-                Ok(()) => Outcome::default(),
-                Err(died) => failed(&died.to_string()),
-            }
+            log.say(&agent.announcement());
+            let ended = agent.run(task::stop_signal()).await;
+            ended.map_err(|died| died.to_string())
         }
+    };
+    // By way of the log, which alone may wait for a reader.
+    let outcome = ended.map_or_else(|why| failed(&why), |()| Outcome::default());
+    log.say(&outcome.err);
+    log.finish();
+    Outcome {
+        err: String::new(),
+        ..outcome
     }
 }
 

@@ -1,8 +1,8 @@
 //! The configuration, read again: on SIGHUP, and when the admin server is asked to.
 //!
 //! The same command line, environment and files are read as at the start. What is wrong with them is told, all of it, and
-//! changes nothing; else the balancer gets what concerns it, and what only a restart changes is named. Owns no
-//! configuration.
+//! changes nothing. Else each option that differs is named: in effect, or waiting for a restart, in which case it is
+//! taken over as it was, so that what is shown as the configuration is what holds. Owns what was written for each option.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,99 +11,86 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Invocation};
 use crate::config::machine::Here;
+use crate::config::settings::Settings;
 use crate::feed::metrics::Metrics;
+use crate::telemetry::Log;
 
-/// What was read.
+/// What was read, with everything that only a restart changes as it is.
 pub struct Fresh {
-    /// The balancer's part; `None`: it is switched off.
-    pub balancer: Option<lb::Config>,
-    /// Everything else, to be compared.
-    pub rest: String,
+    /// The balancer's part.
+    pub balancer: lb::Config,
+    /// How much to log.
+    pub log_level: LevelFilter,
+    /// What was written.
+    pub settings: Settings,
 }
 
-/// Reads the configuration; the error is all that is wrong. It may block, and must not be called by a task.
-pub type Read = Arc<dyn Fn() -> Result<Fresh, String> + Send + Sync>;
+/// Reads the configuration for a process with these settings; the error is all that is wrong. It may block, and must not
+/// be called by a task.
+pub type Read = Arc<dyn Fn(&Settings) -> Result<Fresh, String> + Send + Sync>;
 
-/// How the configuration is read again, and what of it only a restart changes, as it was at the start.
+/// How the configuration is read again, and where what is not the balancer's goes.
 pub struct Source {
     /// Reads it.
     pub read: Read,
-    /// See [`Fresh::rest`].
-    pub rest: String,
-}
-
-impl Source {
-    /// Of `lictor lb`.
-    pub fn of_lb(config: &crate::config::Lb, read: Read) -> Self {
-        let rest = of_lb(config.clone()).rest;
-        Self { read, rest }
-    }
-
-    /// Of the agent.
-    pub fn of_agent(config: &crate::config::Agent, read: Read) -> Self {
-        let rest = of_agent(config.clone()).rest;
-        Self { read, rest }
-    }
+    /// What is logged.
+    pub log: Log,
 }
 
 /// Reads what `main` has read.
 pub fn from_command_line(args: Vec<String>, env: BTreeMap<String, String>) -> Read {
-    Arc::new(move || match cli::parse(&args, &env, &Here) {
-        Ok(Invocation::Lb(config)) => Ok(of_lb(*config)),
-        Ok(Invocation::Agent(config)) => Ok(of_agent(*config)),
-        Ok(_) => Err("the command line does not start a balancer any more".to_owned()),
-        Err(usage) => Err(usage.text),
-    })
-}
-
-fn of_lb(config: crate::config::Lb) -> Fresh {
-    Fresh {
-        rest: format!("{:?}", config.registry),
-        balancer: Some(config.lb),
-    }
-}
-
-fn of_agent(mut config: crate::config::Agent) -> Fresh {
-    let balancer = config.lb.take();
-    Fresh {
-        rest: format!("{config:?}"),
-        balancer,
-    }
+    Arc::new(
+        move |settings| match cli::parse_again(&args, &env, &Here, settings) {
+            Ok(Invocation::Lb(config)) => Ok(Fresh {
+                balancer: config.lb,
+                log_level: config.log_level,
+                settings: config.settings,
+            }),
+            Ok(Invocation::Agent(config)) => Ok(Fresh {
+                balancer: config.lb.ok_or("the balancer is switched off")?,
+                log_level: config.log_level,
+                settings: config.settings,
+            }),
+            Ok(_) => Err("the command line does not start a balancer any more".to_owned()),
+            Err(usage) => Err(usage.text.trim_end().to_owned()),
+        },
+    )
 }
 
 /// Where requests to read again arrive, and how the balancer gets what was read.
 pub struct Reload {
-    read: Read,
+    source: Source,
+    settings: Settings,
     balancer: lb::Reloader,
     /// What only this process knows of the balancer's configuration: names of its node and datacenter.
     fill_in: Box<dyn Fn(&mut lb::Config) + Send>,
     requests: mpsc::Receiver<Answer>,
     hangups: Signal,
-    rest: String,
     metrics: Metrics,
 }
 
-/// Whoever asked for it waits for this: a line for everything that changed, or all that is wrong.
+/// Whoever asked for it waits for this: a line for everything that differs, or all that is wrong.
 type Answer = oneshot::Sender<Result<Vec<String>, String>>;
 
 impl Reload {
-    /// From now on SIGHUP does not end this process any more.
+    /// From now on SIGHUP does not end this process any more. `settings` are those of the start.
     ///
     /// # Errors
     /// Signals cannot be listened for.
     pub fn new(
-        source: Source,
+        (source, settings): (Source, Settings),
         balancer: lb::Reloader,
         fill_in: Box<dyn Fn(&mut lb::Config) + Send>,
         requests: mpsc::Receiver<Answer>,
         metrics: Metrics,
     ) -> io::Result<Self> {
         Ok(Self {
-            rest: source.rest,
-            read: source.read,
+            source,
+            settings,
             balancer,
             fill_in,
             requests,
@@ -133,96 +120,181 @@ impl Reload {
     }
 
     async fn again(&mut self) -> Result<Vec<String>, String> {
-        let read = self.read.clone();
+        let (read, before) = (self.source.read.clone(), self.settings.clone());
         // It reads files, and fetches what is behind a URL.
-        let reading = tokio::task::spawn_blocking(move || read());
-        let fresh = reading.await.unwrap_or_else(|died| Err(died.to_string()))?;
-        let Some(mut config) = fresh.balancer else {
-            return Err("only a restart switches the balancer off".to_owned());
-        };
-        (self.fill_in)(&mut config);
-        let mut changed = self
+        let reading = tokio::task::spawn_blocking(move || read(&before));
+        let mut fresh = reading.await.unwrap_or_else(|died| Err(died.to_string()))?;
+        (self.fill_in)(&mut fresh.balancer);
+        let listeners = self
             .balancer
-            .apply(config)
+            .apply(fresh.balancer)
             .await
             .map_err(|error| error.to_string())?;
-        if self.rest != fresh.rest {
-            changed.push(
-                "what does not concern listeners and requests: changes with the next restart only".to_owned(),
-            );
-        }
-        Ok(changed)
+        self.source.log.set_level(fresh.log_level);
+        let changed = fresh.settings.differing(&self.settings).into_iter();
+        let waiting = fresh.settings.waiting().iter();
+        let changed = changed.map(|row| match fresh.settings.waiting().contains(&row.name) {
+            // The one option that lasts in part.
+            true => format!("{}: in effect, but for its address", row.name),
+            false => format!("{}: in effect", row.name),
+        });
+        let waiting = waiting.map(|name| format!("{name}: needs a restart"));
+        let lines = changed.chain(listeners).chain(waiting).collect();
+        self.settings = fresh.settings;
+        Ok(lines)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
     use std::time::Duration;
 
     use super::*;
 
-    /// A balancer that runs, and a configuration that can be changed under it.
-    async fn ask(texts: [Result<&'static str, &'static str>; 2]) -> Result<Vec<String>, String> {
-        let written = Arc::new(Mutex::new(texts[0]));
-        let read: Read = Arc::new({
-            let written = written.clone();
-            move || match *written.lock().unwrap() {
-                Ok(rest) => Ok(Fresh {
-                    balancer: Some(config()),
-                    rest: rest.to_owned(),
-                }),
-                Err(why) => Err(why.to_owned()),
-            }
-        });
+    /// What is answered where the properties of `lictor lb` were these and are those.
+    async fn ask(before: &str, after: &str) -> Result<Vec<String>, String> {
+        let properties = tempfile::NamedTempFile::new().unwrap();
+        let write = |text: &str| {
+            let ports = "proxy.addr = 127.0.0.1:0\nui.addr = 127.0.0.1:0\nproxy.workers = 1\n";
+            std::fs::write(properties.path(), format!("{ports}{text}")).unwrap();
+        };
+        write(before);
+        let cfg = properties.path().display().to_string();
+        let args = ["lictor", "lb", "-cfg", &cfg].map(str::to_owned);
+        let Ok(Invocation::Lb(config)) = cli::parse(&args, &BTreeMap::new(), &Here) else {
+            panic!("{before:?} means nothing");
+        };
         let (outs, inputs) = crate::feed::Outs::new();
         outs.known.send_replace(true);
-        let balancer = config().build(inputs, &prometheus::Registry::new()).unwrap();
+        let balancer = config.lb.build(inputs, &prometheus::Registry::new()).unwrap();
         let (ask, requests) = mpsc::channel(1);
         let (reloader, metrics) = (balancer.reloader(), Metrics::new());
         let source = Source {
-            read,
-            rest: texts[0].unwrap().to_owned(),
+            read: from_command_line(args.to_vec(), BTreeMap::new()),
+            log: Log::none(),
         };
+        let source = (source, config.settings);
         let reload = Reload::new(source, reloader, Box::new(|_| {}), requests, metrics).unwrap();
-        *written.lock().unwrap() = texts[1];
+        write(after);
         let stop = CancellationToken::new();
         let running = tokio::spawn(balancer.run(stop.clone()));
         let reloading = tokio::spawn(reload.run(stop.clone()));
-        let (answer, told) = oneshot::channel();
-        ask.send(answer).await.unwrap();
-        let told = tokio::time::timeout(Duration::from_secs(20), told)
-            .await
-            .unwrap()
-            .unwrap();
+        let mut told = Vec::new();
+        // The second time nothing has changed, but what waits goes on waiting.
+        for _ in 0..2 {
+            let (answer, outcome) = oneshot::channel();
+            ask.send(answer).await.unwrap();
+            let outcome = tokio::time::timeout(Duration::from_secs(20), outcome).await;
+            told.push(outcome.unwrap().unwrap());
+        }
         stop.cancel();
         running.await.unwrap().unwrap();
         reloading.await.unwrap().unwrap();
-        told
+        let again = told.remove(1);
+        let waits = |line: &&String| line.ends_with("restart");
+        let waiting = |lines: &Vec<String>| lines.iter().filter(waits).cloned().collect::<Vec<_>>();
+        assert_eq!(again.as_ref().ok(), told[0].as_ref().ok().map(waiting).as_ref());
+        told.remove(0)
     }
 
-    fn config() -> lb::Config {
-        lb::Config {
-            listeners: Vec::new(),
-            ui: None,
-            workers: 1,
-            ..lb::Config::default()
-        }
+    /// What is read of an agent that was started with one text of its configuration file and finds another.
+    fn of_agent(before: &str, after: &str) -> Fresh {
+        let file = tempfile::Builder::new().suffix(".json").tempfile().unwrap();
+        std::fs::write(file.path(), before).unwrap();
+        let path = file.path().display().to_string();
+        let args = ["lictor", "agent", "-dev", "-config-file", &path].map(str::to_owned);
+        let Ok(Invocation::Agent(config)) = cli::parse(&args, &BTreeMap::new(), &Here) else {
+            panic!("{before:?} means nothing");
+        };
+        std::fs::write(file.path(), after).unwrap();
+        from_command_line(args.to_vec(), BTreeMap::new())(&config.settings).unwrap()
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn faults_are_told_and_nothing_else_happens() {
+    #[test]
+    fn what_waits_for_a_restart_is_taken_over_and_shown_as_it_was() {
+        let before = r#"{"datacenter": "one", "proxy": {"matcher": "glob"}}"#;
+        let after = r#"{"datacenter": "two", "log_level": "debug", "proxy": {"noroutestatus": 410}}"#;
+        let fresh = of_agent(before, after);
+        assert_eq!(fresh.settings.waiting(), ["datacenter", "proxy.matcher"]);
+        assert_eq!(fresh.log_level, LevelFilter::DEBUG);
+        let (balancer, shown) = (&fresh.balancer, &fresh.balancer.shown["Proxy"]);
+        assert_eq!((&*balancer.datacenter, balancer.no_route_status), ("one", 410));
         assert_eq!(
-            ask([Ok("a"), Err("proxy.addr: nonsense")]).await.unwrap_err(),
-            "proxy.addr: nonsense"
+            (&shown["Matcher"], &shown["NoRouteStatus"]),
+            (&"glob".into(), &410.into())
         );
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn what_only_a_restart_changes_is_named() {
-        let told = ask([Ok("a"), Ok("b")]).await.unwrap();
-        assert!(told.iter().any(|line| line.contains("restart")), "{told:?}");
-        let told = ask([Ok("a"), Ok("a")]).await.unwrap();
-        assert!(told.is_empty(), "{told:?}");
+    async fn the_admin_server_takes_a_renamed_certificate_source_and_keeps_its_address() {
+        let folder = tempfile::tempdir().unwrap();
+        let certs = folder.path().display();
+        // The last line of a key is the one that counts.
+        let with = |name: &str, admin: &str| {
+            format!("proxy.cs = cs={name};type=path;cert={certs}\nui.addr = {admin}\n")
+        };
+        let before = with("a", "127.0.0.1:0;cs=a");
+        let told = ask(&before, &with("b", "127.0.0.1:0;cs=b;tlsmin=tls13")).await;
+        assert_eq!(told.unwrap(), ["proxy.cs: in effect", "ui.addr: in effect"]);
+        let told = ask(&before, &with("b", "cs=b;addr=127.0.0.1:1")).await;
+        let expected = [
+            "proxy.cs: in effect",
+            "ui.addr: in effect, but for its address",
+            "ui.addr: needs a restart",
+        ];
+        assert_eq!(told.unwrap(), expected);
+        let told = ask(&before, &with("a", "127.0.0.1:1;cs=a")).await;
+        assert_eq!(told.unwrap(), ["ui.addr: needs a restart"]);
+        let told = ask(&before, &with("b", "")).await.unwrap_err();
+        assert!(told.contains("unknown certificate source \"a\""), "{told}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn faults_are_told_a_line_each_without_what_is_for_a_terminal() {
+        let wrong = "proxy.noroutestatus = many\nproxy.workers = many\n";
+        let told = ask("", wrong).await.unwrap_err();
+        assert_eq!(told.lines().count(), 2, "{told}");
+        assert!(!told.contains("FATAL") && !told.ends_with('\n'), "{told}");
+        let usage = |words: &[&str]| {
+            let args: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            from_command_line(args, BTreeMap::new())(&Settings::new(crate::config::options::Command::Agent))
+        };
+        let told = usage(&["lictor", "agent", "-dev", "-http-port", "many"])
+            .err()
+            .unwrap();
+        assert!(
+            told.lines().count() == 1 && told.starts_with("invalid value"),
+            "{told}"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn faults_are_told_and_nothing_else_happens() {
+        // Also of what would wait for a restart.
+        for wrong in ["proxy.noroutestatus = many", "proxy.workers = many"] {
+            let told = ask("", wrong).await.unwrap_err();
+            assert!(told.contains("many"), "{told}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn each_option_that_differs_is_named_in_effect_or_waiting_and_no_secret_is_told() {
+        assert_eq!(ask("", "").await, Ok(Vec::new()));
+        // Written otherwise, and the same.
+        let same = ask("proxy.dialtimeout = 1s", "proxy.dialtimeout = 1000ms").await;
+        assert_eq!(same, Ok(Vec::new()));
+        let before = "ui.token = s3cret\nregistry.consul.token = one\nproxy.strategy = rr\n";
+        let after = "ui.token = 0ther\nregistry.consul.token = two\nproxy.strategy = p2c\nlog.level = DEBUG\n\
+                     proxy.workers = 3\nmetrics.target = prometheus\n";
+        let told = ask(before, after).await.unwrap();
+        let expected = [
+            "ui.token: in effect",
+            "proxy.strategy: in effect",
+            "log.level: in effect",
+            "proxy.workers: needs a restart",
+            "metrics.target: needs a restart",
+            "registry.consul.token: needs a restart",
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -140,16 +141,21 @@ impl Tasks {
     }
 }
 
-/// Resolves at SIGINT or SIGTERM, and says which. From then on SIGHUP ends nothing: who reads a configuration again
-/// listens for it as well, and where nobody does, nothing is what it shall do.
+/// From now on SIGHUP and SIGUSR1 do not end the process, and will not again: who reads a configuration or opens a log
+/// anew listens for them as well, and where nobody does, nothing is what they shall do.
+pub fn outlive_signals() {
+    for kind in [SignalKind::hangup(), SignalKind::user_defined1()] {
+        if let Err(error) = signal(kind) {
+            tracing::error!(%error, signal = kind.as_raw_value(), "cannot listen for a signal; it ends the process");
+        }
+    }
+}
+
+/// Resolves at SIGINT or SIGTERM, and says which.
 pub async fn stop_signal() -> &'static str {
-    use tokio::signal::unix::{SignalKind, signal};
-    let streams = signal(SignalKind::interrupt()).and_then(|int| {
-        let hangup = signal(SignalKind::hangup())?;
-        Ok((int, signal(SignalKind::terminate())?, hangup))
-    });
+    let streams = signal(SignalKind::interrupt()).and_then(|int| Ok((int, signal(SignalKind::terminate())?)));
     match streams {
-        Ok((mut interrupt, mut terminate, _hangup)) => tokio::select! {
+        Ok((mut interrupt, mut terminate)) => tokio::select! {
             _ = interrupt.recv() => "SIGINT",
             _ = terminate.recv() => "SIGTERM",
         },

@@ -274,3 +274,30 @@ fn commands_in_a_file_are_followed_and_sighup_reads_the_properties_again() {
     lb.await_status("any.example", "/two", 200);
     lb.assert_calm();
 }
+
+#[test]
+fn standard_output_carries_the_access_log_and_nothing_else() {
+    let routes = format!("-registry.static.routes=route add web / http://{}/", upstream());
+    let words = [
+        "lb",
+        "-registry.backend=static",
+        &routes,
+        "-proxy.addr=127.0.0.1:0",
+        "-ui.addr=127.0.0.1:0",
+        "-insecure",
+        "-log.access.target=stdout",
+        "-log.access.format=$request_method $response_status",
+    ];
+    let lb = agent().command(&words).start_parts(&["proxy", "ui"]);
+    lb.await_status("any.example", "/", 200);
+    let lines = wait_for("a line", || match lb.printed() {
+        none if none.is_empty() => Err("nothing was printed".to_owned()),
+        some => Ok(some),
+    });
+    assert!(lines.lines().all(|line| line == "GET 200"), "{lines}");
+    assert!(
+        lb.said().contains("==> note: -insecure has no effect"),
+        "{}",
+        lb.said()
+    );
+}

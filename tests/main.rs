@@ -23,3 +23,5 @@ mod robustness;
 mod rolling;
 /// Host names and tags lead to containers.
 mod routing;
+/// Signals, a log that is rotated, files that run out.
+mod system;

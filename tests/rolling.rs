@@ -68,16 +68,18 @@ fn ten_rolling_replacements_under_http_websocket_and_grpc_fail_nothing() {
                         .expect("a service can be deregistered");
                     await_table(&agent, &old, false);
                 });
+                // What was on its way to it when it left has arrived: a server that hangs up on a request that comes
+                // at that moment cannot have served it.
+                load.flow(2).await;
                 old.server.stop().await;
                 load.flow(3).await;
             }
         }
-        let (tally, failures) = load.stop().await;
+        let (answers, failures) = load.stop().await;
         assert!(
             failures.is_empty(),
-            "{} failed, at least {} of each kind did not: {failures:#?}",
+            "{} failed, at least {answers} of each client did not: {failures:#?}",
             failures.len(),
-            tally.least()
         );
         for instance in instances {
             instance.server.stop().await;

@@ -7,12 +7,12 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 pub(crate) mod file;
 pub(crate) mod format;
@@ -20,13 +20,15 @@ pub(crate) mod sink;
 pub(crate) mod syslog;
 
 pub use format::{BadFormat, FIELDS, Format, JSON_KEYS};
-pub(crate) use format::{Record, Upstreamed};
+pub(crate) use format::{Record, UNREAD, Upstreamed};
 pub(crate) use sink::Sink;
 
 /// A buffer this full is handed over at once; a younger one at the worker's next tick.
 const BUFFER: usize = 16 * 1024;
 /// What a stop waits for the writer, whose reader may be stuck.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
+/// From one look for room in the queue to the next.
+const MOMENT: Duration = Duration::from_millis(10);
 /// Buffers that may wait for the writer, of all workers together.
 const WAITING: usize = 256;
 
@@ -87,11 +89,22 @@ impl AccessLog {
         }
     }
 
-    /// Returns when all that workers have handed over is written, or cannot be.
+    /// Returns when all that workers have handed over is written, or says that it cannot be.
     pub(crate) async fn written(&self) {
         let (done, report) = oneshot::channel();
-        if self.full.try_send(Job::Report(done)).is_ok() {
-            let _ = timeout(PATIENCE, report).await;
+        let all = async {
+            let mut job = Job::Report(done);
+            while let Err(TrySendError::Full(back)) = self.full.try_send(job) {
+                job = back;
+                sleep(MOMENT).await;
+            }
+            report.await.is_ok()
+        };
+        if timeout(PATIENCE, all).await != Ok(true) {
+            tracing::warn!(
+                dropped = self.dropped(),
+                "the access log ends without its last lines: nobody takes them"
+            );
         }
     }
 

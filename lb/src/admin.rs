@@ -4,6 +4,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `admin/server.rs` | sockets, TLS, limits |
+//! | `admin/seats.rs` | who may be connected, and who makes room; pure |
 //! | `admin/guard.rs` | who may do what; pure |
 //! | `admin/answer.rs` | answers, and what browsers may do with them |
 //! | `admin/paths.rs` | the table of paths, and where each leads |
@@ -19,6 +20,7 @@ mod guard;
 mod manual;
 mod pages;
 mod paths;
+mod seats;
 mod server;
 
 use std::io;
@@ -31,26 +33,27 @@ use tokio_util::sync::CancellationToken;
 
 use crate::ReloadRequest;
 use crate::config::{Config, Ui};
+use crate::current::{Current, Now};
+use crate::histogram::Bounds;
 use crate::kv::Kv;
+use crate::metrics::Counters;
 use crate::outlier::Outliers;
-use crate::policy::{BadPolicy, Policy};
+use crate::policy::BadPolicy;
 use crate::router::Live;
-use crate::tls::{Acceptor, Stores};
+use crate::tls::Stores;
 
 pub use paths::PATHS;
 
 /// The bound port of the admin server.
 #[derive(Debug)]
 pub struct Admin {
-    listener: std::net::TcpListener,
+    pub(crate) listener: std::net::TcpListener,
     addr: SocketAddr,
 }
 
 /// What the admin server shows, and what it may change.
 #[derive(Clone, Debug)]
 pub struct View {
-    /// Of `ui.*`, and for our own names.
-    pub config: Arc<Config>,
     /// The current table.
     pub live: Live,
     /// Whether traffic is welcome.
@@ -61,45 +64,63 @@ pub struct View {
     pub kv: Option<Arc<dyn Kv>>,
     /// Takes those who want the configuration read again.
     pub reload: Option<ReloadRequest>,
-    /// Shakes hands where `ui.addr` names a certificate source.
-    pub(crate) acceptor: Option<Acceptor>,
+    /// What holds now: `ui.*`, our own names, who may log in.
+    pub(crate) now: Now,
+    /// What goes wrong before there is a request.
+    pub(crate) counters: Arc<Counters>,
     /// Whose certificates are shown.
     pub(crate) stores: Option<Stores>,
-    /// Verifies passwords.
-    pub(crate) policy: Option<Arc<Policy>>,
     /// Who is passed over.
     pub(crate) outliers: Option<Arc<Outliers>>,
 }
 
 impl View {
-    /// Of a table; nothing can be changed, and nobody can log in.
-    #[must_use]
-    pub fn new(config: Arc<Config>, live: Live, ready: watch::Receiver<bool>, registry: Registry) -> Self {
+    /// Of a table, by a configuration that stays; nothing can be changed.
+    ///
+    /// # Errors
+    /// When a scheme of its passwords cannot be had.
+    pub fn new(
+        config: Arc<Config>,
+        live: Live,
+        ready: watch::Receiver<bool>,
+        registry: Registry,
+    ) -> Result<Self, BadPolicy> {
+        // A watch without a sender stays as it is.
+        let counters = Counters::new(&Bounds::of(&config.metrics));
+        let now = watch::channel(Arc::new(Current::new(config)?)).1;
+        Ok(Self::at((now, Arc::new(counters)), live, ready, registry))
+    }
+
+    pub(crate) fn at(
+        (now, counters): (Now, Arc<Counters>),
+        live: Live,
+        ready: watch::Receiver<bool>,
+        registry: Registry,
+    ) -> Self {
         Self {
-            config,
+            now,
+            counters,
             live,
             ready,
             registry,
             kv: None,
             reload: None,
-            acceptor: None,
             stores: None,
-            policy: None,
             outliers: None,
         }
     }
 
-    /// Users of the schemes of its configuration may log in.
-    ///
-    /// # Errors
-    /// When a scheme cannot be had.
-    pub fn with_passwords(mut self) -> Result<Self, BadPolicy> {
-        self.policy = Some(Arc::new(Policy::new(&self.config)?));
-        Ok(self)
+    /// What holds at this moment.
+    fn now(&self) -> Arc<Current> {
+        self.now.borrow().clone()
+    }
+
+    fn config(&self) -> Arc<Config> {
+        self.now().config.clone()
     }
 
     fn ui(&self) -> Ui {
-        self.config.ui.clone().unwrap_or_default()
+        self.config().ui.clone().unwrap_or_default()
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use catalog::Status;
 
 pub use auth::{AUTH_TYPES, AuthKind, AuthScheme, parse_auth};
-pub use certs::{Acme, CERT_OPTIONS, CERT_TYPES, CertKind, CertSource, parse_certs};
+pub use certs::{Acme, CERT_OPTIONS, CERT_TYPES, CertKind, CertSource, ExternalAccount, parse_certs};
 pub use edge::{
     Edge, Gzip, Headers, Sts, parse_bytes, parse_gzip, parse_header, parse_header_name, parse_header_value,
 };
@@ -29,10 +29,10 @@ pub use listener::{Around, LISTENER_OPTIONS, Listener, Proto, Tls, parse_admin, 
 pub use net::IpNet;
 pub use observe::{
     AccessLog, LogTarget, Metrics, MetricsTarget, RoutesLog, Traces, parse_buckets, parse_collector,
-    parse_log_format, parse_log_target, parse_metrics_targets, parse_remote,
+    parse_log_format, parse_log_target, parse_metrics_targets, parse_names, parse_prefix, parse_remote,
 };
 pub use resilience::{Outliers, Retries};
-pub use secret::Secret;
+pub use secret::{STARS, Secret, masked};
 pub use ui::{Access, SourceLinks, Ui, parse_access, parse_ui_path};
 
 /// A value that cannot be meant: which one, and what would be right.
@@ -321,13 +321,16 @@ pub fn parse_statuses(text: &str) -> Result<Vec<Status>, BadValue> {
     Ok(accepted)
 }
 
-/// `proxy.noroutestatus`: a status code.
+/// `proxy.noroutestatus`: a status code. fabio takes 100 to 199, too, after which clients go on waiting for the answer.
 pub fn parse_no_route_status(text: &str) -> Result<u16, BadValue> {
     match text.parse() {
-        Ok(code @ 100..=999) => Ok(code),
+        Ok(code @ 200..=999) => Ok(code),
         _ => Err(BadValue::new(
-            "proxy.noroutestatus must be between 100 and 999",
-            format!("it is '{text}'"),
+            "proxy.noroutestatus must be between 200 and 999",
+            match text.parse() {
+                Ok(100..=199) => format!("'{text}' only announces an answer"),
+                _ => format!("it is '{text}'"),
+            },
         )),
     }
 }
@@ -340,6 +343,27 @@ pub fn parse_networks(text: &str) -> Result<Vec<IpNet>, BadValue> {
 /// The items of a KV list.
 fn items(name: &str, text: &str) -> Result<Vec<Item>, BadValue> {
     kv_list(text).map_err(|bad| BadValue::new(format!("{name}: {bad}"), "close what a \" opens"))
+}
+
+/// The items of a KV list that mean something, and what is wrong with the others; of two with one name the later counts.
+fn each<T>(
+    option: &str,
+    text: &str,
+    read: impl Fn(&Item) -> Result<T, BadValue>,
+    name: impl Fn(&T) -> &Arc<str>,
+) -> (Vec<T>, Vec<BadValue>) {
+    let (mut good, mut bad): (Vec<T>, Vec<BadValue>) = Default::default();
+    match items(option, text) {
+        Err(unreadable) => bad.push(unreadable),
+        Ok(items) => items.iter().map(read).for_each(|one| match one {
+            Ok(one) => {
+                good.retain(|earlier| name(earlier) != name(&one));
+                good.push(one);
+            }
+            Err(wrong) => bad.push(wrong),
+        }),
+    }
+    (good, bad)
 }
 
 /// A duration in an option of a KV list.

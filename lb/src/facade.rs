@@ -4,7 +4,7 @@
 //! then do the workers listen. Stopping goes the other way: readiness is withdrawn, a pause lets those
 //! who watch it look elsewhere, workers finish their requests, then router and admin end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,16 +12,18 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tokio::sync::watch;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{self, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{Admin, View};
+use crate::current::{Current, Now};
 use crate::metrics::Certificates;
 use crate::outlier::Outliers;
-use crate::policy::{BadPolicy, Policy};
+use crate::policy::BadPolicy;
 use crate::router::Router;
-use crate::tls::{Acceptor, Alpn, Stores, TlsError};
+use crate::tls::{Stores, TlsError};
 use crate::told::{BeginError, Telling, Untellable};
+use crate::worker::loops::Hops;
 use crate::worker::{ListenError, Reloader, Shared, Workers};
 use crate::{Config, Inputs};
 
@@ -74,9 +76,12 @@ pub enum RunError {
     /// Access log, metrics or traces could not begin.
     #[error(transparent)]
     Told(#[from] BeginError),
-    /// The router or the admin server has died of a fault of ours.
-    #[error("a task of the balancer: {0}")]
-    Task(JoinError),
+    /// It has died of a fault of ours.
+    #[error("{0} of the balancer: {1}")]
+    Panicked(&'static str, JoinError),
+    /// It has ended although nobody had asked it to.
+    #[error("{0} of the balancer: ended without a word")]
+    Ended(&'static str),
 }
 
 /// A balancer whose ports are claimed.
@@ -88,12 +93,11 @@ pub struct Lb {
     telling: Telling,
     workers: Workers,
     admin: Option<Admin>,
-    /// What it shakes hands with, where it speaks TLS.
-    admin_tls: Option<Acceptor>,
     router: Router,
     stores: Stores,
     ready: watch::Sender<bool>,
-    policy: Arc<Policy>,
+    /// What holds while it runs.
+    now: Now,
 }
 
 impl Config {
@@ -101,16 +105,12 @@ impl Config {
     pub fn build(self, inputs: Inputs, registry: &Registry) -> Result<Lb, BuildError> {
         let config = Arc::new(self);
         let telling = Telling::of(&config)?;
-        let policy = Arc::new(Policy::new(&config)?);
+        let current = Current::new(config.clone())?;
         let (ready, _) = watch::channel(false);
         let router = Router::new(config.clone(), ready.clone(), registry)?;
         let stores = Stores::build(&config.certs, inputs.kv.as_ref(), router.live())?;
         registry.register(Box::new(Certificates::new(stores.clone())?))?;
-        let workers = Workers::claim(&config, &stores)?;
-        let admin_tls = config.ui.as_ref().and_then(|ui| ui.listener.tls.as_ref());
-        let admin_tls = admin_tls
-            .map(|tls| stores.acceptor(tls, Alpn::Http1))
-            .transpose()?;
+        let workers = Workers::claim(current.over_tls(&stores)?, &stores)?;
         let bind = |addr| Admin::bind(addr).map_err(|source| BuildError::Admin { addr, source });
         let admin = config.ui.as_ref().map(|ui| bind(ui.listener.addr)).transpose()?;
         Ok(Lb {
@@ -118,13 +118,12 @@ impl Config {
             inputs,
             registry: registry.clone(),
             telling,
+            now: workers.now(),
             workers,
             admin,
-            admin_tls,
             router,
             stores,
             ready,
-            policy,
         })
     }
 }
@@ -162,43 +161,54 @@ impl Lb {
         self.workers.reloader()
     }
 
+    /// How long a stop may take at most, by what holds when it is asked.
+    pub fn stop_time(&self) -> impl Fn() -> Duration + Send + 'static {
+        let now = self.now.clone();
+        move || {
+            let config = &now.borrow().config;
+            config.grace + config.shutdown_wait
+        }
+    }
+
     /// Serves until `stop`, then drains.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        let told = self
+            .telling
+            .begin(&self.config, &self.registry, self.router.live())?;
         let live = self.router.live();
         let swapped = self.router.swapped();
-        let told = self.telling.begin(&self.config, &self.registry, live.clone())?;
 
-        // These two outlive the traffic: the table stays true while requests finish.
+        // These outlive the traffic: the table stays true while requests finish.
         let outliers = Arc::new(Outliers::new(self.config.outliers));
-        let behind = CancellationToken::new();
-        let _end = behind.clone().drop_guard();
-        let mut tasks = JoinSet::new();
+        let end = CancellationToken::new();
+        let mut behind = Behind::default();
         if let Some(admin) = self.admin {
             let view = View {
                 kv: self.inputs.kv,
                 reload: self.inputs.reload,
-                acceptor: self.admin_tls,
                 stores: Some(self.stores.clone()),
-                policy: Some(self.policy.clone()),
                 outliers: Some(outliers.clone()),
-                ..View::new(
-                    self.config.clone(),
+                ..View::at(
+                    (self.now.clone(), told.metrics.apart()),
                     live.clone(),
                     self.ready.subscribe(),
                     self.registry.clone(),
                 )
             };
-            let run = admin.run(view, behind.clone());
-            tasks.spawn(async { run.await.map_err(RunError::Admin) });
+            let run = admin.run(view, end.clone());
+            behind.spawn("admin server", async { run.await.map_err(RunError::Admin) });
         }
-        tasks.spawn(unfailing(self.stores.clone().run(behind.clone())));
+        let run = self.stores.clone().run(end.clone());
+        behind.spawn("certificate sources", unfailing(run));
         let run = self
             .router
-            .run(self.inputs.instances, self.inputs.overrides, behind.clone());
-        tasks.spawn(unfailing(once_known(self.inputs.known, run, behind.clone())));
+            .run(self.inputs.instances, self.inputs.overrides, end.clone());
+        let run = once_known(self.inputs.known, run, end.clone());
+        behind.spawn("router", unfailing(run));
 
         let shared = Shared {
-            config: self.config.clone(),
+            policy: self.now.borrow().policy.clone(),
+            config: self.config,
             table: live,
             metrics: told.metrics.clone(),
             access_log: told.access_log.clone(),
@@ -206,31 +216,89 @@ impl Lb {
             registry: self.registry,
             stores: self.stores,
             outliers,
-            policy: self.policy,
+            hops: Hops::default(),
             no_route: self.inputs.no_route,
         };
         let halt = CancellationToken::new();
         let news = (self.ready.subscribe(), swapped);
         let traffic = traffic(self.workers, shared, news, halt.clone());
-        tokio::pin!(traffic);
-        tokio::select! {
-            ended = &mut traffic => return ended,
-            Some(ended) = tasks.join_next() => {
-                // Neither ends by itself unless something is wrong.
-                ended.map_err(RunError::Task)??;
-            }
-            () = stop.cancelled() => {}
-        }
-        self.ready.send_replace(false);
-        let ended = tokio::select! {
-            ended = &mut traffic => ended,
-            () = tokio::time::sleep(self.config.grace) => {
-                halt.cancel();
-                traffic.await
+        let stopped = async {
+            tokio::select! {
+                () = stop.cancelled() => None,
+                died = behind.death() => Some(died),
             }
         };
+        let ended = drained(traffic, stopped, halt, (self.ready, self.now)).await;
+        end.cancel();
         told.finish().await;
+        behind.finish().await;
         ended
+    }
+}
+
+/// Carries traffic until `stopped`, by somebody or by what died, and then until it is over.
+async fn drained(
+    traffic: impl Future<Output = Result<(), RunError>>,
+    stopped: impl Future<Output = Option<RunError>>,
+    halt: CancellationToken,
+    (ready, now): (watch::Sender<bool>, Now),
+) -> Result<(), RunError> {
+    tokio::pin!(traffic);
+    let died = tokio::select! {
+        ended = &mut traffic => return ended.and(Err(RunError::Ended("workers"))),
+        died = stopped => died,
+    };
+    ready.send_replace(false);
+    let grace = match died {
+        Some(_) => Duration::ZERO,
+        None => now.borrow().config.grace,
+    };
+    let ended = tokio::select! {
+        ended = &mut traffic => ended,
+        () = tokio::time::sleep(grace) => {
+            halt.cancel();
+            traffic.await
+        }
+    };
+    // What ended first is what matters.
+    died.map_or(ended, Err)
+}
+
+/// Time that the tasks behind the traffic have to end.
+const LAST: Duration = Duration::from_secs(2);
+
+/// The tasks that serve what carries the traffic. None of them ends by itself unless something is wrong.
+#[derive(Default)]
+struct Behind {
+    tasks: JoinSet<Result<(), RunError>>,
+    names: HashMap<task::Id, &'static str>,
+}
+
+impl Behind {
+    fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = Result<(), RunError>> + Send + 'static,
+    ) {
+        self.names.insert(self.tasks.spawn(task).id(), name);
+    }
+
+    /// Waits until one of them ends; says which.
+    async fn death(&mut self) -> RunError {
+        let name = |id| self.names.get(&id).copied().unwrap_or_default();
+        match self.tasks.join_next_with_id().await {
+            Some(Ok((id, Ok(())))) => RunError::Ended(name(id)),
+            Some(Ok((_, Err(error)))) => error,
+            Some(Err(panic)) => RunError::Panicked(name(panic.id()), panic),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until all have ended, which they were told to: an ACME source lets its lease go.
+    async fn finish(mut self) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        // What takes longer is cut off, as the process is about to end.
+        let _ = tokio::time::timeout(LAST, all).await;
     }
 }
 
@@ -274,3 +342,6 @@ async fn traffic(
     }
     workers.run(shared, swapped, halt).await.map_err(RunError::Worker)
 }
+
+#[cfg(test)]
+mod tests;

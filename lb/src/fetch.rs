@@ -1,4 +1,4 @@
-//! The few requests of the balancer's own: certificates, secrets, authorities. Never a client's request.
+//! The few requests of our own: certificates, secrets, authorities, a configuration. Never a client's request.
 //!
 //! Every one has a time limit and a size limit. A redirect is an answer like any other: what was asked for must not
 //! lead to where nobody meant to ask. Errors show a URL without user and query, which may be secrets.
@@ -20,6 +20,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::percent_decode_str;
 use rustls::ClientConfig;
 
+use crate::config::masked;
+
 /// Connections that nobody uses are closed after this long.
 const IDLE: Duration = Duration::from_secs(20);
 /// Bytes of a refusal that are shown.
@@ -27,7 +29,7 @@ const MAX_HINT: usize = 200;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchError {
+pub enum FetchError {
     /// No URL that could be asked.
     #[error("'{0}' is no URL: it is http://host/path or https://host/path")]
     Url(String),
@@ -72,7 +74,7 @@ pub(crate) enum FetchError {
 
 /// A URL as it may be shown: no user, no query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Shown(String);
+pub struct Shown(String);
 
 impl Shown {
     fn of(uri: &Uri) -> Self {
@@ -91,20 +93,21 @@ impl fmt::Display for Shown {
 
 /// How much one request may take.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Until the answer is there whole.
-    pub(crate) time: Duration,
+    pub time: Duration,
     /// Bytes of its body.
-    pub(crate) size: usize,
+    pub size: usize,
 }
 
 /// Asks over HTTP/1.1, with TLS where the URL says so. A cheap handle; connections are kept for the next request.
 #[derive(Clone, Debug)]
-pub(crate) struct Fetcher(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub struct Fetcher(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 impl Fetcher {
     /// With `tls`, whose protocols (ALPN) are left to us.
-    pub(crate) fn new(tls: &Arc<ClientConfig>) -> Self {
+    #[must_use]
+    pub fn new(tls: &Arc<ClientConfig>) -> Self {
         let mut tls = ClientConfig::clone(tls);
         tls.alpn_protocols.clear();
         let connector = HttpsConnectorBuilder::new()
@@ -159,7 +162,10 @@ impl Fetcher {
     }
 
     /// GET, whatever the status of its answer.
-    pub(crate) async fn ask(
+    ///
+    /// # Errors
+    /// When there is none, or it is too long.
+    pub async fn ask(
         &self,
         url: &str,
         headers: &[(HeaderName, HeaderValue)],
@@ -213,7 +219,7 @@ pub(crate) fn refuse_unless_ok(url: &str, answer: Response<Bytes>) -> Result<Res
 
 /// A URL that can be asked.
 pub(crate) fn url_of(text: &str) -> Result<Uri, FetchError> {
-    let bad = || FetchError::Url(text.split(['?', '@']).next_back().unwrap_or_default().to_owned());
+    let bad = || FetchError::Url(masked(text));
     let uri: Uri = text.parse().map_err(|_| bad())?;
     match uri.scheme_str() {
         Some("http" | "https") if uri.host().is_some_and(|host| !host.is_empty()) => Ok(uri),
@@ -257,4 +263,32 @@ fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_url_shows_neither_user_nor_query() {
+        for text in [
+            "ftp://host/x?token=s3cret",
+            "http://?token=s3cret",
+            "http:///x y?token=s3cret",
+            "ftp://ann:s3cret@host/x",
+            "ftp://s3cret@s3cret@host/x?s3cret",
+            "http://ann:s3cret?s3cret@ho st/",
+            "ftp://host/?to=ann@b.com&token=s3cret",
+        ] {
+            let error = url_of(text).unwrap_err().to_string();
+            assert!(
+                !error.contains("s3cret") && !error.contains("ann"),
+                "{text}: {error}"
+            );
+            assert!(
+                error.contains("it is http://host/path or https://host/path"),
+                "{error}"
+            );
+        }
+    }
 }

@@ -15,15 +15,16 @@ use hyper::ext::Protocol;
 use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
+use socket2::SockRef;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
-use crate::config::Listener;
+use crate::config::{Edge, Listener};
 use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
-use crate::policy::{Gate, Visit};
-use crate::table::{Asker, Options, Redirect, Route, Table};
+use crate::policy::{Applicant, Gate};
+use crate::table::{Asker, Redirect, Route, Table};
 use crate::tls::ACME_PATH;
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
@@ -39,27 +40,36 @@ mod grpc;
 mod h1;
 mod h2;
 pub(crate) mod headers;
-mod host;
+pub(crate) mod host;
+mod leash;
+pub(crate) mod lookup;
 pub(crate) mod path;
 mod patience;
 mod reply;
 mod sniff;
+mod tally;
 mod upgrade;
 
 use attempt::Call;
-use body::{AnswerBody, RequestBody};
+use body::{AnswerBody, Clock, RequestBody};
 use error::Refusal;
-use exchange::{Exchange, Tally};
-use headers::{Hop, Peer};
+use exchange::Exchange;
+use headers::trailers::Settled;
+use headers::{Hop, Peer, hops};
 use path::Path;
-use patience::Patience;
+use patience::{Each, Patience};
 use sniff::Replayed;
+use tally::Tally;
 use upgrade::Tunnel;
 
 /// Largest head of a request.
 const MAX_HEAD: usize = 64 * 1024;
 /// Most header lines of a request.
 const MAX_HEADERS: usize = 128;
+
+/// Bytes of an answer that the system takes beyond those that are on their way. Without a limit it takes megabytes, and
+/// lets nothing more in until a third of them is gone: a slow client would look like one that takes nothing.
+const UNSENT: u32 = 128 * 1024;
 
 /// Time that a client has at the stop for its first request. It connected in good faith, and unlike one that has been
 /// answered before it does not ask again elsewhere when its connection just ends.
@@ -74,6 +84,8 @@ struct Client {
     /// It has asked something, and when it first does.
     asked: Cell<bool>,
     first: Notify,
+    /// Limits of a request, where those of the connection do not hold.
+    each: Each,
 }
 
 /// What became of a request that was not refused.
@@ -108,6 +120,10 @@ impl Answered {
 /// answered. What TLS did not agree on, the first bytes tell.
 pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: impl Stream, arrival: Arrival) {
     let config = worker.config();
+    if let Some(tcp) = stream.tcp() {
+        // Nothing is lost where it cannot be had.
+        let _ = SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT);
+    }
     let patience = Patience::new(&listener, &config.edge, Instant::now());
     let stopped = async {
         arrival.stop.cancelled().await;
@@ -129,11 +145,12 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
         tally: Rc::default(),
         asked: Cell::default(),
         first: Notify::new(),
+        each: patience.each(is_h2),
         arrival,
         worker,
     });
     if is_h2 {
-        h2::serve(client, stream, patience.with_streams()).await;
+        h2::serve(client, stream, patience.with_streams(&config.edge)).await;
     } else {
         h1::serve(client, stream, patience).await;
     }
@@ -176,10 +193,10 @@ impl Client {
     /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`.
     async fn answer(&self, admitted: Result<(), Refusal>, parts: Parts, body: Incoming) -> Answered {
         let mut exchange = Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.tally.clone());
+        exchange.occupies(self.arrival.seat.asks());
         if self.arrival.tls.is_some() {
             exchange.over_tls();
         }
-        let is_call = grpc::is_call(parts.version, &parts.headers);
         let version = parts.version;
         let outcome = match admitted {
             Ok(()) => match self.proof(&parts).await {
@@ -199,7 +216,7 @@ impl Client {
             Ok(Outcome::Switch(answer, client)) => switch(answer, client, version, exchange),
             Err(refusal) => Answered {
                 is_last: refusal.ends_connection(),
-                ..Answered::of(self.refuse(&refusal, is_call, exchange))
+                ..Answered::of(self.refuse(&refusal, exchange))
             },
         }
     }
@@ -222,27 +239,21 @@ impl Client {
         exchange: &mut Exchange,
     ) -> Result<Outcome, Refusal> {
         let host = host_of(&request)?;
+        exchange.host(&host);
+        if hops::are_spent(&request.headers) {
+            return Err(Refusal::Loop);
+        }
         let uri = std::mem::take(&mut request.uri);
         let path = Path::clean(uri.path())?;
-        let wanted = Wanted { host, path };
-        exchange.host(&wanted.host);
+        let mut wanted = Wanted { host, path };
         let table = self.worker.table();
-        let route = self.lookup(&table, &wanted, &request.headers)?;
+        let route = self.lookup(&table, &mut wanted, &request.headers)?;
         let config = self.worker.config();
         let origin = Origin::of(self.peer.addr.ip(), &config.trusted, &request.headers);
-        let asker = Asker {
-            worker: self.worker.number,
-            client: origin.or(self.peer.addr.ip()),
-            headers: Some(&request.headers),
-            random: &rand::random::<u64>,
-        };
         exchange.routed(route);
-        let choice = route.choice(&config.strategy, &asker);
-        let target = self
-            .worker
-            .pick(route, choice, &[])
-            .ok_or(Refusal::Unavailable)?
-            .clone();
+        let choice = route.choice(&config.strategy, &self.asker(origin, &request.headers));
+        let target = self.worker.pick(route, choice, &[]).cloned();
+        let options = target.as_ref().map_or(&route.guard, |target| &target.options);
         // Here the request is known to be wanted, and by whom; nothing of it was changed or sent yet.
         let is_connect = request.extensions.get::<Protocol>().is_some();
         let gate = self.worker.gate();
@@ -250,62 +261,82 @@ impl Client {
         exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
         let wish = Wish::of(&request.method, &request.headers);
-        let visit = Visit {
+        let applicant = Applicant {
             route,
-            options: &target.options,
+            options,
             origin,
             peer: self.peer.addr.ip(),
             method: &request.method,
-            uri: &uri,
+            target: (wanted.path.compared(), uri.query()),
             headers: &mut request.headers,
             body: config.edge.body,
         };
-        let admitted = gate.admit(visit).await?;
+        let admitted = gate.admit(applicant).await?;
         exchange.holds(admitted.in_flight);
+        // Only now: who may not come in does not learn how the route is.
+        let target = target.ok_or(Refusal::Unavailable)?;
         if let Some(redirect) = &target.options.redirect {
             let there = attempt::rewritten(&uri, &wanted.path.encoded, &target)?;
             return to(redirect, &wanted.host, there.path(), uri.query());
         }
 
-        let path = wanted.path.encoded.into_owned();
-        let (body, upload) = RequestBody::new(body, admitted.body);
+        let settled = Settled {
+            policy: gate.policy.clone(),
+            options: target.options.clone(),
+        };
+        let clock = self.clock(&request, &config.edge);
+        let (body, upload) = RequestBody::new(body, admitted.body, clock, settled);
         let call = Call {
             method: request.method,
+            path: wanted.path.encoded.into_owned(),
             uri,
-            path,
             headers: request.headers,
             body,
-            upload,
+            upload: upload.clone(),
         };
         let (answer, lease) = attempt::send(&self.worker, (route, choice, target), call, exchange).await?;
         // Here the server has begun to answer, and the client knows nothing of it yet.
-        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            if is_connect && answer.status().is_success() {
-                return Err(Refusal::Upstream(Fault::Declined));
+        upload.answered();
+        match answer.status() {
+            StatusCode::SWITCHING_PROTOCOLS => {
+                let client = client.ok_or(Refusal::Upstream(Fault::Switched))?;
+                // The lease ends here: this connection never goes back to the pool.
+                Ok(Outcome::Switch(answer, client))
             }
-            return Ok(Outcome::Answer(answer, lease, wish));
+            status if is_connect && status.is_success() => Err(Refusal::Upstream(Fault::Declined)),
+            _ => Ok(Outcome::Answer(answer, lease, wish)),
         }
-        // The lease ends here: this connection never goes back to the pool.
-        drop(lease);
-        let client = client.ok_or(Refusal::Upstream(Fault::Switched))?;
-        Ok(Outcome::Switch(answer, client))
+    }
+
+    fn asker<'a>(&self, origin: Origin, headers: &'a HeaderMap) -> Asker<'a> {
+        Asker {
+            worker: self.worker.number,
+            client: origin.or(self.peer.addr.ip()),
+            headers: Some(headers),
+            random: &rand::random::<u64>,
+        }
+    }
+
+    /// For its body. A call may be silent as long as it likes.
+    fn clock(&self, request: &Parts, edge: &Edge) -> Option<Clock> {
+        if grpc::is_call(request.version, &request.headers) {
+            return None;
+        }
+        self.each.clock(edge, Instant::now())
     }
 
     fn lookup<'a>(
         &self,
         table: &'a Table,
-        wanted: &Wanted<'_>,
+        wanted: &mut Wanted<'_>,
         headers: &HeaderMap,
     ) -> Result<&'a Arc<Route>, Refusal> {
         let scheme = || headers::scheme(headers, &self.peer);
-        table
-            .http_where(
-                &wanted.host,
-                &wanted.path.decoded,
-                self.arrival.tls.is_some(),
-                |route| !leads_back(route, scheme, &wanted.host, &wanted.path.encoded),
-            )
-            .ok_or(Refusal::NoRoute)
+        let Wanted { host, path } = wanted;
+        // By what the client asks for, whatever it is read as: that is what it would ask for again.
+        let asked = path.encoded.clone();
+        let accept = |route: &Route| !lookup::leads_back(route, scheme, host, &asked);
+        lookup::find(table, host, path, self.arrival.tls.is_some(), accept).ok_or(Refusal::NoRoute)
     }
 
     /// Makes the headers those of a request of ours, but for what depends on the target. Returns the client's side of
@@ -325,7 +356,8 @@ impl Client {
             client,
         };
         headers::forward(headers, hop, host);
-        stamp.request(headers, client, self.peer.is_tls, uuid::Uuid::new_v4);
+        hops::count(headers);
+        stamp.request(headers, client, &self.peer, uuid::Uuid::new_v4);
         let client = request.extensions.remove::<OnUpgrade>();
         let protocol = upgrade?;
         headers::set_upgrade(headers, protocol);
@@ -381,27 +413,4 @@ fn to(redirect: &Redirect, host: &str, path: &str, query: Option<&str>) -> Resul
     let location = redirect.location(host, path, query);
     let location = HeaderValue::from_str(&location).map_err(|error| Refusal::Rewrite(error.into()))?;
     Ok(Outcome::Redirect(status, location))
-}
-
-/// Would following the redirect of this route ask for the same again? A query makes no difference, and what
-/// names no host stays on this one.
-fn leads_back(route: &Route, scheme: impl Fn() -> HeaderValue, host: &str, path: &str) -> bool {
-    let Some(Options {
-        redirect: Some(redirect),
-        strip,
-        prepend,
-        ..
-    }) = route.targets.first().map(|target| &*target.options)
-    else {
-        return false;
-    };
-    let rewritten = path::rewrite(path, strip.as_deref(), prepend.as_deref());
-    let location = redirect.location(host, &rewritten, None);
-    let there = location.split_once('?').map_or(&*location, |(there, _)| there);
-    let there = match there.split_once("://") {
-        Some((named, rest)) if named.as_bytes() == scheme().as_bytes() => rest.strip_prefix(host),
-        Some(_) => None,
-        None => Some(there),
-    };
-    there == Some(path)
 }

@@ -34,4 +34,7 @@ pub trait Kv: Send + Sync + fmt::Debug {
     /// Writes where the entry's index still is `cas` (0: where there is none); `None`: in any case. Returns whether
     /// it was written.
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, cas: Option<u64>) -> KvFuture<'a, bool>;
+    /// Deletes where the entry's index still is `cas`; `None`: in any case. Returns whether it is gone, which an entry
+    /// that was never there is.
+    fn delete<'a>(&'a self, key: &'a str, cas: Option<u64>) -> KvFuture<'a, bool>;
 }

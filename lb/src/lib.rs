@@ -14,22 +14,27 @@
 //! | `kv.rs` | the door to the catalog's key-value store |
 //! | `admin.rs` `admin/*` | the table shown to people and programs |
 //! | `facade.rs` | `Config::build`, [`Lb`]: claim, run, drain |
+//! | `current.rs` | the configuration that holds now |
 //! | `worker.rs` `listen.rs` `arrival.rs` | one thread, runtime and set of sockets per core; who arrives there |
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
-//! | `fetch.rs` | the few requests of our own: certificates, secrets, authorities |
+//! | `authority.rs` | `host:port`, taken apart |
+//! | `fetch.rs` | the few requests of our own: certificates, secrets, authorities, configurations |
 //! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `policy.rs` `policy/*` | what a route asks of its requests: who may come in, how often, changed how |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
 //! | `outlier.rs` | what traffic teaches about targets: failures, ejection, slow return |
 //! | `told.rs` `access_log.rs` `metrics.rs` `trace.rs` `histogram.rs` `meter.rs` | what is written down and counted |
+//! | `pace.rs` | whether a client keeps up; pure |
 
 mod access_log;
 pub mod admin;
 mod arrival;
+mod authority;
 pub mod check;
 pub mod config;
+mod current;
 mod facade;
-mod fetch;
+pub mod fetch;
 pub mod health;
 mod histogram;
 mod http;
@@ -38,7 +43,9 @@ mod listen;
 mod meter;
 pub mod metrics;
 mod outlier;
+mod pace;
 mod policy;
+mod probe;
 pub mod router;
 pub mod table;
 mod tcp;

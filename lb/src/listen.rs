@@ -6,10 +6,13 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
+
+use crate::metrics::Counters;
 
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -17,6 +20,8 @@ const BACKLOG: i32 = 4096;
 const KEEP_ALIVE: Duration = Duration::from_secs(180);
 /// Pause after an accept that failed for lack of file descriptors or memory.
 const PAUSE: Duration = Duration::from_millis(50);
+/// A trouble that lasts is told this often.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Binds `count` sockets to one address; port 0 gives all of them the same free port.
 /// `[::]` means every address of both families, or of IPv4 on a machine without IPv6.
@@ -100,7 +105,7 @@ pub(crate) fn take(socket: Socket) -> io::Result<TcpListener> {
 
 /// The next connection. Never ends: a connection that died while waiting is skipped, and want of
 /// file descriptors is told and waited out, since closing the listener would only make it worse.
-pub(crate) async fn accept(listener: &TcpListener, on_error: impl Fn(&io::Error)) -> (TcpStream, SocketAddr) {
+pub(crate) async fn accept(listener: &TcpListener, trouble: &mut Trouble) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok((stream, addr)) => {
@@ -109,9 +114,32 @@ pub(crate) async fn accept(listener: &TcpListener, on_error: impl Fn(&io::Error)
             }
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
-                on_error(&error);
+                trouble.met(&error);
                 tokio::time::sleep(PAUSE).await;
             }
+        }
+    }
+}
+
+/// Accepting connections fails: counted each time, said now and then.
+pub(crate) struct Trouble {
+    counters: Arc<Counters>,
+    addr: SocketAddr,
+    said: Option<Instant>,
+}
+
+impl Trouble {
+    /// None yet, of the listener at `addr`.
+    pub(crate) fn new(counters: Arc<Counters>, addr: SocketAddr) -> Self {
+        let said = None;
+        Self { counters, addr, said }
+    }
+
+    fn met(&mut self, error: &io::Error) {
+        self.counters.doors.accept_errors.add(1);
+        if self.said.is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
+            self.said = Some(Instant::now());
+            tracing::warn!(addr = %self.addr, %error, "accepting connections fails, trying again");
         }
     }
 }

@@ -57,6 +57,11 @@ impl Meter {
         self.0.stalled.set(true);
     }
 
+    /// Does it take nothing of what is there for it?
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.0.stalled.get()
+    }
+
     /// Ends when the client has been awaited for `reads`, or taken nothing of what waits for it for `writes`.
     pub(crate) async fn silence(&self, reads: Option<Duration>, writes: Option<Duration>) {
         let never = Duration::MAX;

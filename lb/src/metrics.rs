@@ -23,22 +23,25 @@ pub(crate) mod page;
 pub(crate) mod push;
 mod rows;
 mod scrape;
+mod services;
 mod template;
 
 pub(crate) use certificates::Certificates;
-pub(crate) use counters::{Count, Counters, ServiceCounters};
+pub(crate) use counters::{Count, Counters};
 use doors::Ports;
 pub(crate) use fabio::FabioScrape;
 pub use fabio::{FABIO, FabioRow, Group};
 pub(crate) use naming::Naming;
 pub use rows::{Kind, METRICS, Row};
 pub(crate) use scrape::Scrape;
-pub use template::BadTemplate;
+pub(crate) use services::{ServiceCounters, Services};
+pub(crate) use template::{NAME_FIELDS, PREFIX_FIELDS, Template};
 
 /// The counts of all workers, and of the table's targets.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     workers: Mutex<Vec<Arc<Counters>>>,
+    pub(crate) services: Services,
     table: Arc<ArcSwap<Table>>,
     access_log: Option<AccessLog>,
     bounds: Bounds,
@@ -48,6 +51,8 @@ pub(crate) struct Metrics {
     fabio: Vec<&'static FabioRow>,
     /// Sendings of [`push`] that failed.
     push_failures: Count,
+    /// Signals that could not be listened for.
+    pub(crate) signal_failures: Count,
     spans: Arc<Lost>,
     /// Written by the owner of the listeners.
     pub(crate) ports: Ports,
@@ -62,12 +67,14 @@ impl Metrics {
         buckets.dedup();
         Self {
             workers: Mutex::default(),
+            services: Services::new(config.workers, &config.metrics),
             table,
             access_log,
             bounds: Bounds::of(&config.metrics),
             buckets,
             fabio: fabio::rows(config),
             push_failures: Count::default(),
+            signal_failures: Count::default(),
             spans: Arc::default(),
             ports: Ports::default(),
             apart: OnceLock::new(),
@@ -79,7 +86,7 @@ impl Metrics {
         Self { spans, ..self }
     }
 
-    /// Counters of what no worker does, written by one task at a time.
+    /// Counters of what no worker does.
     pub(crate) fn apart(&self) -> Arc<Counters> {
         self.apart.get_or_init(|| self.of_a_worker()).clone()
     }

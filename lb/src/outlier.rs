@@ -247,14 +247,14 @@ impl Watch {
         }
     }
 
-    /// It answered.
+    /// It answered, to the end.
     pub(crate) fn succeeded(&self, address: &str) {
         if !self.failures.borrow().is_empty() {
             self.failures.borrow_mut().remove(address);
         }
     }
 
-    /// It failed to answer, or its answer said that it fails; it is one of `targets` of a route.
+    /// It failed to answer, or its answer said that it fails, or broke off; it is one of `targets` of a route.
     pub(crate) fn failed<'a>(
         &self,
         address: &Arc<str>,
@@ -273,13 +273,6 @@ impl Watch {
             failures.remove(address);
             drop(failures);
             self.eject(address, Cause::Failing, targets, now);
-        }
-    }
-
-    /// Its answer broke off. Whether that is one too many is looked at when the next one fails.
-    pub(crate) fn broke_off(&self, address: &Arc<str>) {
-        if self.policy.get().failures > 0 {
-            *self.failures.borrow_mut().entry(address.clone()).or_insert(0) += 1;
         }
     }
 

@@ -28,7 +28,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use hyper::http::HeaderValue;
+use hyper::http::{HeaderName, HeaderValue};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +37,8 @@ use crate::http::headers::{BadStamp, Stamp};
 use crate::metrics::Counters;
 
 pub use auth::BadScheme;
-pub(crate) use auth::Verdict;
-pub(crate) use gate::{Denial, Gate, Visit, same_gate};
+pub(crate) use auth::{Verdict, user_of};
+pub(crate) use gate::{Applicant, Denial, Gate, same_gate};
 
 /// How often it is asked which files are due to be looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -68,6 +68,14 @@ impl Policy {
             stamp: Stamp::new(&config.headers)?,
             schemes: auth::Schemes::new(&config.auth)?,
         })
+    }
+
+    /// Headers of a request that only the scheme of this name sets.
+    pub(crate) fn set_by(&self, scheme: &str) -> &[HeaderName] {
+        match self.schemes.get(scheme) {
+            Some(auth::Scheme::External(external)) => external.sets(),
+            Some(auth::Scheme::Basic(_)) | None => &[],
+        }
     }
 
     /// Keeps looking at those files until `stop`, and counts what is wrong with them.

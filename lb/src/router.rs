@@ -116,6 +116,7 @@ impl Router {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = instances.changed() => if changed.is_err() {
+                    router.gauges.source_ended.inc();
                     tracing::warn!("no more pictures will come, the routing table stays as it is");
                     stop.cancelled().await;
                     return;

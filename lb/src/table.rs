@@ -20,6 +20,7 @@ mod overrides;
 pub mod part;
 mod paths;
 mod pick;
+mod probed;
 mod radix;
 pub mod redirect;
 pub mod route;
@@ -49,6 +50,8 @@ pub use text::{Row, Weights};
 use census::Census;
 use matching::{Hosts, Wanted};
 use names::Names;
+use probed::Probes;
+pub(crate) use probed::{Probed, Question, Turn};
 
 /// Port that a plain request means when its Host names none.
 const HTTP_PORT: u16 = 80;
@@ -96,6 +99,8 @@ pub struct Table {
     targets: Census,
     /// Names of `register=`.
     aliases: Census,
+    /// Targets that are probed.
+    probes: Probes,
     skipped: OrdMap<InstanceKey, Arc<[Skipped]>>,
     notes: OrdMap<InstanceKey, Arc<[Skipped]>>,
     bad_commands: Arc<[Skipped]>,
@@ -206,6 +211,11 @@ impl Table {
     #[must_use]
     pub fn aliases(&self) -> BTreeSet<Arc<str>> {
         self.aliases.names().cloned().collect()
+    }
+
+    /// Targets that are probed, each once.
+    pub(crate) fn probed(&self) -> impl Iterator<Item = &Arc<Probed>> {
+        self.probes.all()
     }
 
     /// Tags and commands that are left out.

@@ -1,14 +1,16 @@
 //! TCP: a listener's port, or the name that a client asks for in its ClientHello, is the route. Bytes go through
 //! unread, and each side may close its half when it likes.
 //!
-//! A connection lives on when its target leaves the table: the target may be draining, and nobody but its two ends
-//! knows what they are in the middle of.
+//! A connection lives on when its target leaves the table, unless its route says for how long: the target may be
+//! draining, and nobody but its two ends knows what they are in the middle of.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::arrival::{Arrival, Socket, proxy};
@@ -19,6 +21,7 @@ use crate::policy::access;
 use crate::table::{Asker, Route, Served, Table, Target, UnderWay};
 use crate::upstream::Fault;
 use crate::worker::Worker;
+use crate::worker::loops::Hop;
 
 mod pump;
 
@@ -47,7 +50,7 @@ pub(crate) enum Key {
 }
 
 /// One connection on its way to a target.
-pub(crate) struct Visit<'a> {
+pub(crate) struct Passage<'a> {
     pub worker: &'a Worker,
     pub listener: &'a Listener,
     pub arrival: &'a Arrival,
@@ -67,7 +70,7 @@ enum Unserved {
     Failed,
 }
 
-impl Visit<'_> {
+impl Passage<'_> {
     /// Carries the connection until both halves are closed, or closes it where it leads nowhere.
     pub(crate) async fn serve(&self, client: Client) {
         let started = Instant::now();
@@ -83,7 +86,7 @@ impl Visit<'_> {
                 "no route for a TCP connection");
             return;
         };
-        let (target, server) = match self.connect(route).await {
+        let (target, (server, _hop)) = match self.connect(route).await {
             Ok(connected) => connected,
             Err(Unserved::Denied) => return counters.doors.tcp_denied.add(1),
             Err(Unserved::Failed) => return counts.failed.add(1),
@@ -106,6 +109,35 @@ impl Visit<'_> {
             () = tally.meter.silence(self.listener.read_timeout, self.listener.write_timeout) => {
                 tracing::debug!(target = %target.addr, "TCP connection closed after silence");
             }
+            () = self.abandoned(target) => {
+                tracing::debug!(target = %target.addr, "TCP connection closed, its target has left");
+            }
+        }
+    }
+
+    /// Resolves when its target has left the table for as long as its route lets connections go on.
+    async fn abandoned(&self, target: &Target) {
+        let Some(grace) = target.options.shutdown_sessions else {
+            return std::future::pending().await;
+        };
+        let is_there = || self.worker.table().leads_to(&target.addr);
+        loop {
+            self.until(|| !is_there()).await;
+            if timeout(grace, self.until(is_there)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Resolves with a table of which that is true.
+    async fn until(&self, so: impl Fn() -> bool) {
+        loop {
+            // Before it is asked, so that no table is missed.
+            let turned = self.worker.turned.notified();
+            if so() {
+                return;
+            }
+            turned.await;
         }
     }
 
@@ -146,7 +178,7 @@ impl Visit<'_> {
     }
 
     /// Dials targets of `route` until one accepts.
-    async fn connect(&self, route: &Route) -> Result<(Arc<Target>, TcpStream), Unserved> {
+    async fn connect(&self, route: &Route) -> Result<(Arc<Target>, (TcpStream, Option<Hop>)), Unserved> {
         let worker = self.worker;
         let asker = Asker {
             worker: worker.number,
@@ -166,8 +198,18 @@ impl Visit<'_> {
                 return Err(Unserved::Denied);
             }
             worker.counters.retries.add(u64::from(!tried.is_empty()));
-            match worker.upstream.dial(&target.addr).await {
-                Ok(stream) => return Ok((target, stream)),
+            let hop = Cell::new(None);
+            let socket = |to| {
+                let (socket, way) = worker.loops.socket(self.arrival, self.listener.addr, to)?;
+                hop.set(way);
+                Ok(socket)
+            };
+            let dialled = worker
+                .upstream
+                .dial(&target.addr, target.options.timeouts.dial, socket)
+                .await;
+            match dialled {
+                Ok(stream) => return Ok((target, (stream, hop.take()))),
                 Err(fault) => {
                     self.note(&target, &fault);
                     attempts += usize::from(!fault.is_refusal());
@@ -179,8 +221,10 @@ impl Visit<'_> {
     }
 
     fn note(&self, target: &Target, fault: &Fault) {
-        tracing::warn!(service = %target.service, target = %target.addr, %fault, "TCP target refused");
-        self.worker.counters.upstream_failures.add(1);
+        self.worker.failures.tell("TCP target refused", target, fault);
+        let counters = &self.worker.counters;
+        counters.upstream_failures.add(1);
+        counters.loops.add(u64::from(matches!(fault, Fault::Loop)));
     }
 
     async fn carry(
@@ -219,7 +263,7 @@ impl Visit<'_> {
 
 struct FromClient<'a>(&'a Meter);
 
-impl pump::Watch for FromClient<'_> {
+impl pump::Progress for FromClient<'_> {
     fn read(&self, bytes: usize) {
         self.0.came(bytes);
     }
@@ -232,7 +276,7 @@ impl pump::Watch for FromClient<'_> {
 
 struct ToClient<'a>(&'a Meter);
 
-impl pump::Watch for ToClient<'_> {
+impl pump::Progress for ToClient<'_> {
     fn read(&self, _: usize) {}
     fn waits(&self) {}
     fn wrote(&self, bytes: usize) {

@@ -23,7 +23,7 @@ mod table;
 mod upstream;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use rustls::ClientConfig;
@@ -34,8 +34,10 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use acceptor::{Acceptor, Refused};
 pub(crate) use challenges::{ACME_PATH, Challenges};
 pub(crate) use policy::{Alpn, BadPolicy};
+use source::VaultToken;
+pub(crate) use source::misplaced;
 pub use status::SourceStatus;
-pub(crate) use upstream::NoClient;
+pub(crate) use upstream::{NoClient, system_client};
 
 use crate::config::{CertSource, Tls};
 use crate::kv::Kv;
@@ -128,19 +130,14 @@ impl Stores {
     /// An error changes nothing.
     pub(crate) fn reconfigure(&self, sources: &[CertSource]) -> Result<(), TlsError> {
         let known = self.0.wanted.borrow().clone();
-        let retired = self
-            .0
-            .retired
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let retired = self.retired().clone();
         let mut next = Vec::new();
         for config in sources {
             let mut all = known.iter().chain(&retired);
             let same = all.find(|source| source.config == *config);
             next.push(match same {
                 Some(source) => source.clone(),
-                None => Arc::new(Source::build(config, &self.0.provider, self.0.kv.as_ref())?),
+                None => Arc::new(Source::build(config, &self.0.context, self.0.kv.as_ref())?),
             });
         }
         // Of two sources with one name the last counts, as in fabio.
@@ -151,9 +148,27 @@ impl Stores {
         let gone = known
             .into_iter()
             .filter(|source| !next.iter().any(|other| Arc::ptr_eq(source, other)));
-        *self.0.retired.lock().unwrap_or_else(PoisonError::into_inner) = gone.collect();
+        *self.retired() = gone.collect();
         self.0.wanted.send_replace(next);
         Ok(())
+    }
+
+    /// The last change stays: what it let go of ends.
+    pub(crate) fn settle(&self) {
+        self.retired().clear();
+    }
+
+    /// Names of sources that nobody wants, but that a change which is taken back would need again.
+    #[cfg(test)]
+    pub(crate) fn kept_in_reserve(&self) -> Vec<Arc<str>> {
+        self.retired()
+            .iter()
+            .map(|source| source.config.name.clone())
+            .collect()
+    }
+
+    fn retired(&self) -> MutexGuard<'_, Vec<Arc<Source>>> {
+        self.0.retired.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps all sources current until `stop`.
@@ -211,6 +226,11 @@ impl Stores {
     pub(crate) fn status(&self) -> Vec<SourceStatus> {
         let sources = self.0.wanted.borrow();
         sources.iter().map(|source| SourceStatus::of(source)).collect()
+    }
+
+    /// The tokens of Vaults that sources share.
+    pub(crate) fn vault_tokens(&self) -> Vec<VaultToken> {
+        self.0.context.vault_tokens()
     }
 
     fn store(&self, name: &Arc<str>) -> Option<Arc<Store>> {

@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, BadFormat, Format, Sink};
-use crate::config::{self, Config, LogTarget};
-use crate::metrics::{BadTemplate, FabioScrape, Metrics, Naming, Scrape, push};
+use crate::config::{self, BadValue, Config, LogTarget};
+use crate::metrics::{FabioScrape, Metrics, Naming, Scrape, push};
 use crate::table::Table;
 use crate::trace::{BadTraces, Exporter, Traces};
 
@@ -36,7 +36,7 @@ pub enum Untellable {
     },
     /// A name of metrics is no template.
     #[error(transparent)]
-    Template(#[from] BadTemplate),
+    Template(#[from] BadValue),
     /// Spans cannot be sent so.
     #[error(transparent)]
     Traces(#[from] BadTraces),
@@ -104,7 +104,7 @@ impl Telling {
             .clone()
             .filter(|_| config.access_log.as_ref().is_some_and(to_file))
         {
-            tasks.spawn(reopen_when_told(log, stop.clone()));
+            tasks.spawn(reopen_when_told(log, metrics.clone(), stop.clone()));
         }
         Ok(Told {
             metrics,
@@ -127,9 +127,10 @@ pub enum BeginError {
     Metrics(#[from] prometheus::Error),
 }
 
-async fn reopen_when_told(log: AccessLog, stop: CancellationToken) {
+async fn reopen_when_told(log: AccessLog, metrics: Arc<Metrics>, stop: CancellationToken) {
     tokio::select! {
         Err(error) = log.reopen_when_told() => {
+            metrics.signal_failures.add(1);
             tracing::error!(%error, "cannot listen for signals: a renamed access log stays in use");
         }
         () = stop.cancelled() => {}

@@ -5,22 +5,23 @@
 //! wait in `pool.rs` in between; those of HTTP/2 are shared in `streams.rs`.
 
 use std::cell::Cell;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper::client::conn::{TrySendError, http2};
 use hyper::http::{Uri, Version, header};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http::body::{RequestBody, Upload, Uploaded};
-use crate::outlier::Watch;
+use crate::outlier::{Outliers, Watch};
 use crate::tls::Stores;
 
 mod dial;
@@ -30,11 +31,11 @@ mod streams;
 mod way;
 
 pub(crate) use fault::{Fault, Unanswered};
-use pool::Pool;
+use pool::{Link, Pool};
 use streams::{Stream, Streams};
 pub(crate) use way::Way;
 
-/// Most that is read of an answer before the client takes it; its head must fit.
+/// The head of an answer must fit.
 const UPSTREAM_BUFFER: usize = 128 * 1024;
 
 /// A connection used this short a time ago is hardly being closed by a server that tires of idle ones.
@@ -93,7 +94,7 @@ pub(crate) struct Lease(Held);
 
 enum Held {
     Whole {
-        sender: SendRequest<RequestBody>,
+        link: Link<RequestBody>,
         way: Way,
         upstream: Rc<Upstream>,
     },
@@ -105,13 +106,8 @@ enum Held {
 impl Lease {
     /// The answer has been read to its end.
     pub(crate) fn give_back(self) {
-        if let Held::Whole {
-            sender,
-            way,
-            upstream,
-        } = self.0
-        {
-            upstream.pool.put(way, sender, upstream.limits.get().max_idle);
+        if let Held::Whole { link, way, upstream } = self.0 {
+            upstream.pool.put(way, link, upstream.limits.get().max_idle);
         }
     }
 }
@@ -140,6 +136,16 @@ impl Upstream {
             watch,
             http,
         }
+    }
+
+    /// With the same limits and certificates, connections of its own, and nobody to learn from what they meet.
+    pub(crate) fn apart(&self) -> Rc<Self> {
+        let nobody = Outliers::new(config::Outliers {
+            failures: 0,
+            ..config::Outliers::default()
+        });
+        let watch = Rc::new(Watch::new(Arc::new(nobody)));
+        Rc::new(Self::new(self.limits.get(), self.stores.clone(), watch))
     }
 
     /// Takes over other limits, for what begins from now on.
@@ -171,20 +177,20 @@ impl Upstream {
     ) -> Sent {
         let idle = match reuse {
             Reuse::Any => self.pool.take(way, self.limits.get().idle),
-            Reuse::Young => self.pool.take(way, YOUNG.min(self.limits.get().idle)),
+            Reuse::Young => self.pool.take_quiet(way, YOUNG.min(self.limits.get().idle)),
             Reuse::No => None,
         };
-        let (mut sender, reused) = match idle {
-            Some(sender) => (sender, true),
+        let (mut link, reused) = match idle {
+            Some(link) => (link, true),
             None => match self.open(way, times).await {
-                Ok(sender) => (sender, false),
+                Ok(link) => (link, false),
                 Err(fault) => return Err(unsent(fault, request, false)),
             },
         };
-        let answer = sender.try_send_request(request);
+        let answer = link.sender.try_send_request(request);
         let answered = self.in_time(answer, upload, times).await;
         let held = Held::Whole {
-            sender,
+            link,
             way: way.clone(),
             upstream: self.clone(),
         };
@@ -240,8 +246,9 @@ impl Upstream {
         }
     }
 
-    async fn open(&self, way: &Way, times: Times) -> Result<SendRequest<RequestBody>, Fault> {
+    async fn open(&self, way: &Way, times: Times) -> Result<Link<RequestBody>, Fault> {
         let stream = self.dial_way(way, times).await?;
+        let socket = stream.socket();
         let (sender, connection) = self.http.handshake(TokioIo::new(stream)).await?;
         tokio::task::spawn_local(async move {
             // Whoever waits for an answer is told; without anybody it is just an idle connection's end.
@@ -249,7 +256,7 @@ impl Upstream {
                 tracing::trace!(%error, "connection to server ended");
             }
         });
-        Ok(sender)
+        Ok(Link { sender, socket })
     }
 
     async fn dial_way(&self, way: &Way, times: Times) -> Result<dial::Connected, Fault> {
@@ -258,13 +265,16 @@ impl Upstream {
         self.learn(&way.authority, dialled)
     }
 
-    /// A plain connection to `authority`.
-    pub(crate) async fn dial(&self, authority: &Arc<str>) -> Result<TcpStream, Fault> {
-        let dialled = timeout(
-            self.limits.get().dial,
-            dial::connect(authority, self.limits.get().probes),
-        )
-        .await;
+    /// A plain connection to `authority`, from the `socket` for its address; within `limit`, where its route has one.
+    pub(crate) async fn dial(
+        &self,
+        authority: &Arc<str>,
+        limit: Option<Duration>,
+        socket: impl Fn(SocketAddr) -> Result<TcpSocket, Fault>,
+    ) -> Result<TcpStream, Fault> {
+        let limits = self.limits.get();
+        let dialled = dial::connect(authority, limits.probes, socket);
+        let dialled = timeout(limit.unwrap_or(limits.dial), dialled).await;
         self.learn(authority, dialled.unwrap_or(Err(Fault::DialTimeout)))
     }
 

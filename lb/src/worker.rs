@@ -10,12 +10,18 @@
 //! | --- | --- |
 //! | `worker/ports.rs` | the single owner of what listens: claims, opens, changes, closes |
 //! | `worker/crew.rs` | the threads, and the orders they take |
+//! | `worker/crowd.rs` | how many clients there may be, and who makes room |
+//! | `worker/loops.rs` | targets that are listeners of ours |
+//! | `worker/failures.rs` | what is said of targets without an answer |
 //! | `worker/scrape.rs` | `proto=prometheus` |
 //! | `worker/door.rs` `guests.rs` | one listener on one worker: from an accepted socket to what serves it |
 
 mod crew;
+pub(crate) mod crowd;
 mod door;
+mod failures;
 mod guests;
+pub(crate) mod loops;
 mod ports;
 mod scrape;
 
@@ -27,12 +33,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use prometheus::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Lines};
 use crate::config::Config;
+use crate::current::Current;
 use crate::http::budget::Budget;
 use crate::metrics::{Counters, Metrics, ServiceCounters};
 use crate::outlier::{Outliers, Watch};
@@ -43,13 +50,18 @@ use crate::tls::Stores;
 use crate::trace::{Tracer, Traces};
 use crate::upstream::{Limits, Upstream};
 
+use crowd::Crowd;
 pub(crate) use door::bury;
+use failures::Failures;
 use guests::Guests;
+use loops::{Hops, Loops};
 pub(crate) use ports::Workers;
 pub use ports::{ListenError, ReloadError, Reloader, Unclaimable};
 
 /// How often a worker hands over log lines and closes idle connections to servers.
 const CHORES: Duration = Duration::from_millis(250);
+/// How often a worker lets go of the counters of services, so that those of services that are gone can go.
+const LET_GO: Duration = Duration::from_secs(60);
 
 /// What all workers read.
 #[derive(Clone, Debug)]
@@ -63,6 +75,7 @@ pub(crate) struct Shared {
     pub registry: Registry,
     pub stores: Stores,
     pub outliers: Arc<Outliers>,
+    pub hops: Hops,
     pub policy: Arc<Policy>,
     /// HTML for requests that no route wants; empty: none.
     pub no_route: watch::Receiver<Arc<str>>,
@@ -81,16 +94,23 @@ pub(crate) struct Worker {
     /// What TCP connections borrow.
     pub spares: Spares,
     pub stores: Stores,
+    crowd: Rc<Crowd>,
     guests: Guests,
+    pub loops: Loops,
+    /// Told when there is another table.
+    pub turned: Notify,
     registry: Registry,
     /// What it has seen of targets.
     pub watch: Rc<Watch>,
     outliers: Arc<Outliers>,
+    pub failures: Failures,
     /// For requests that are sent again.
     pub budget: RefCell<Budget>,
     /// This worker's own copy, so that no core waits for another's reference count.
     config: RefCell<Rc<Config>>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    metrics: Arc<Metrics>,
+    /// Counters of services that it has met since it last let go of all.
     services: RefCell<HashMap<Arc<str>, Arc<ServiceCounters>>>,
     gate: RefCell<Rc<Gate>>,
     no_route: watch::Receiver<Arc<str>>,
@@ -101,21 +121,28 @@ impl Worker {
         let config = &shared.config;
         let watch = Rc::new(Watch::new(shared.outliers.clone()));
         let upstream = Upstream::new(Limits::of(config), shared.stores.clone(), watch.clone());
+        let crowd = Rc::new(Crowd::default());
+        crowd.set_most(crowd::share(config));
         let budget = Budget::new(config.retries.budget, Instant::now());
         Self {
             number,
             services: RefCell::default(),
             counters: shared.metrics.of_a_worker(),
+            metrics: shared.metrics,
             upstream: Rc::new(upstream),
             watch,
             outliers: shared.outliers,
+            failures: Failures::default(),
             budget: RefCell::new(budget),
             log: shared.access_log.map(|log| log.lines()),
             tracer: shared.traces.map(|traces| traces.tracer()),
             stop,
             spares: Spares::default(),
             stores: shared.stores,
+            crowd,
             guests: Guests::default(),
+            loops: Loops::new(shared.hops),
+            turned: Notify::new(),
             registry: shared.registry,
             table: RefCell::new(Cache::new(shared.table)),
             config: RefCell::new(Rc::new((*shared.config).clone())),
@@ -130,11 +157,13 @@ impl Worker {
     }
 
     /// Takes over another configuration, for what begins from now on.
-    fn configure(&self, config: &Config, policy: Arc<Policy>) {
-        self.config.replace(Rc::new(config.clone()));
+    fn configure(&self, current: &Current) {
+        let config = &current.config;
+        self.config.replace(Rc::new((**config).clone()));
         self.upstream.configure(Limits::of(config));
+        self.crowd.set_most(crowd::share(config));
         self.budget.borrow_mut().set_share(config.retries.budget);
-        self.gate.replace(Rc::new(Gate::new(policy)));
+        self.gate.replace(Rc::new(Gate::new(current.policy.clone())));
     }
 
     /// What is asked of requests.
@@ -159,7 +188,7 @@ impl Worker {
             Some(known) => known.clone(),
             None => services
                 .entry(name.clone())
-                .or_insert(self.counters.of_service(name))
+                .or_insert(self.metrics.services.of(name))
                 .clone(),
         }
     }
@@ -187,6 +216,8 @@ impl Worker {
     async fn chores(self: Rc<Self>) {
         let mut tick = interval(CHORES);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last: Option<Arc<Table>> = None;
+        let mut let_go = Instant::now();
         loop {
             tick.tick().await;
             if let Some(log) = &self.log {
@@ -195,16 +226,41 @@ impl Worker {
             if let Some(tracer) = &self.tracer {
                 tracer.flush();
             }
+            self.failures.tend(Instant::now());
             let table = self.table();
+            if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &table)) {
+                last = Some(table.clone());
+                self.turned.notify_waiters();
+            }
             let wanted = |authority: &str| table.leads_to(authority);
             self.upstream.sweep(wanted);
             self.tend_outliers(wanted);
+            // One speaks for all.
+            if self.number == 0
+                && let Some(count) = self.loops.look(&table, &self.config())
+            {
+                self.counters.own_targets.set(count as u64);
+            }
             self.counters.upstream_idle.set(self.upstream.idle() as u64);
+            if let_go.elapsed() >= LET_GO {
+                let_go = Instant::now();
+                self.tend_services(&table, let_go);
+            }
         }
     }
 }
 
 impl Worker {
+    fn tend_services(&self, table: &Table, now: Instant) {
+        self.services.borrow_mut().clear();
+        // One speaks for all.
+        if self.number == 0 {
+            let targets = table.routes().flat_map(|route| &route.targets);
+            let services = targets.map(|target| &*target.service).collect();
+            self.metrics.services.tend(&services, now);
+        }
+    }
+
     fn tend_outliers(&self, wanted: impl Fn(&str) -> bool) {
         let now = Instant::now();
         self.watch.forget(&wanted);

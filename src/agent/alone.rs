@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::client::Client;
-use prometheus::Registry;
 use registrator::registry::consul::Consul;
 
 use super::{Agent, BuildError, Plan, Shown, registrator_config};
@@ -27,11 +26,10 @@ impl Agent {
     ///
     /// # Errors
     /// What cannot be built, with the option that asked for it; the source of routes where it is not there in time.
-    pub async fn build_lb(config: config::Lb, read: reload::Read) -> Result<Self, BuildError> {
-        let again = reload::Source::of_lb(&config, read);
+    pub async fn build_lb(config: config::Lb, again: reload::Source) -> Result<Self, BuildError> {
         let (registry, mut balancer) = (config.registry, config.lb);
         balancer.node = net::hostname();
-        let registered = Registry::new();
+        let registered = super::registry(&again.log)?;
         let metrics = Metrics::new();
         metrics
             .register(&registered)
@@ -55,7 +53,7 @@ impl Agent {
         let plan = Plan {
             config: balancer,
             inputs,
-            again,
+            again: (again, config.settings),
             counted: metrics,
         };
         agent.add_balancer(plan, shown, &registered)?;
@@ -124,7 +122,7 @@ impl Source {
     ) -> Result<Self, BuildError> {
         let (from, feed) = match registry.backend {
             Backend::Consul => {
-                let catalog = Catalog::reach(registry, balancer).await?;
+                let catalog = Catalog::reach(registry, balancer, &metrics).await?;
                 let client = catalog.consul.client().clone();
                 return Ok(Self {
                     from: client.address().to_owned(),
@@ -177,6 +175,7 @@ impl Catalog {
     async fn reach(
         config: &config::registry::Registry,
         balancer: &mut lb::Config,
+        metrics: &Metrics,
     ) -> Result<Self, BuildError> {
         let consul = feed::consul::Consul::new(&config.consul, &balancer.tag_prefix);
         let consul = consul.map_err(|error| BuildError::of("registry.consul.addr", &error))?;
@@ -187,10 +186,10 @@ impl Catalog {
             None => config.timeout,
         };
         let mut spare_after = SPARE_AFTER;
-        match (consul.datacenter((patience, config.retry)).await, spare) {
+        match (consul.datacenter(metrics, (patience, config.retry)).await, spare) {
             (Ok(datacenter), _) => balancer.datacenter = datacenter.unwrap_or(balancer.datacenter.clone()),
             (Err(trouble), Some(spare)) => {
-                tracing::warn!(%trouble, "Consul is out of reach; routes are those of the snapshot");
+                metrics.snapshot_used(&trouble);
                 balancer.datacenter = spare.datacenter;
                 spare_after = Duration::ZERO;
             }

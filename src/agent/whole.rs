@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Agent, BuildError, Plan, Shown, registrator_config};
 use crate::check::{Checks, Event};
 use crate::config;
+use crate::config::settings::Settings;
 use crate::embed::{Door, Feed, Stopped};
 use crate::feed::{self, presence};
 use crate::identity::Identity;
@@ -43,7 +44,7 @@ struct Routing {
     lb: Option<lb::Config>,
     keys: config::registry::Overrides,
     register: config::registry::Register,
-    again: reload::Source,
+    again: (reload::Source, Settings),
 }
 
 impl Agent {
@@ -51,8 +52,7 @@ impl Agent {
     ///
     /// # Errors
     /// The first part that cannot be built, with the option that asked for it.
-    pub async fn build(config: config::Agent, read: reload::Read) -> Result<Self, BuildError> {
-        let again = reload::Source::of_agent(&config, read);
+    pub async fn build(config: config::Agent, again: reload::Source) -> Result<Self, BuildError> {
         let identity = Arc::new(identity(&config));
         let title = format!(
             "Lictor {} agent: node '{}', datacenter '{}', one server, everything in memory",
@@ -66,7 +66,7 @@ impl Agent {
         leader::enlist(&store, &identity)
             .await
             .map_err(|error| BuildError::of("catalog", &error))?;
-        let metrics = Registry::new();
+        let metrics = super::registry(&again.log)?;
         let (events, results) = mpsc::channel(EVENTS);
         let idle = CancellationToken::new();
         let checks = Checks::new(events, idle.clone());
@@ -94,7 +94,7 @@ impl Agent {
             lb: config.lb,
             keys: config.overrides,
             register: config.register,
-            again,
+            again: (again, config.settings),
         };
         agent.balancer(routing, &core, stopped)?;
 

@@ -3,7 +3,7 @@
 //!
 //! | directive | |
 //! | --- | --- |
-//! | `file` | a path, then its content, for what follows |
+//! | `file` | a path, then its content, for what follows; `as=latin1` and `as=marked` (UTF-8 with a mark in front) |
 //! | `env` | `NAME=value` lines, replacing those before |
 //! | `run` | command lines, each answered in turn |
 //! | `shown` | command lines, each answered by what `/api/config` says beyond the defaults |
@@ -24,12 +24,12 @@ use crate::config::{Agent, Containers, Lb, Registrator};
 
 #[derive(Default)]
 struct Desk {
-    files: BTreeMap<String, String>,
+    files: BTreeMap<String, Vec<u8>>,
     env: Environment,
 }
 
 impl Machine for Desk {
-    fn read(&self, path: &str) -> io::Result<String> {
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         self.files
             .get(path)
             .cloned()
@@ -53,19 +53,13 @@ impl Machine for Desk {
             .files
             .get(url)
             .ok_or_else(|| io::Error::other("connection refused"))?;
-        let (head, body) = answer.split_once('\n').unwrap();
+        let (head, body) = answer.split_at(answer.iter().position(|byte| *byte == b'\n').unwrap() + 1);
+        let head = str::from_utf8(head).unwrap().trim_end();
         let (status, content_type) = head.split_once(' ').unwrap_or((head, ""));
         Ok(Fetched {
             status: status.parse().unwrap(),
             content_type: content_type.to_owned(),
-            // A Latin-1 answer is what it is on the wire.
-            body: if content_type == "text/plain" {
-                body.chars()
-                    .map(|c| u8::try_from(u32::from(c)).unwrap())
-                    .collect()
-            } else {
-                body.as_bytes().to_vec()
-            },
+            body: body.to_vec(),
         })
     }
 
@@ -144,8 +138,15 @@ fn command_lines_mean_what_the_transcripts_say() {
         file.run(|case| -> String {
             match case.directive.as_str() {
                 "file" => {
+                    let encoding = case.try_take_arg::<String>("as").unwrap();
                     let (path, content) = case.input.split_once('\n').unwrap();
-                    desk.files.insert(path.to_owned(), content.to_owned());
+                    let content = match encoding.as_deref() {
+                        None => content.as_bytes().to_vec(),
+                        Some("marked") => format!("\u{feff}{content}").into_bytes(),
+                        Some("latin1") => latin(content),
+                        Some(other) => panic!("unknown encoding {other}"),
+                    };
+                    desk.files.insert(path.to_owned(), content);
                     String::new()
                 }
                 "env" => {
@@ -184,6 +185,12 @@ fn command_lines_mean_what_the_transcripts_say() {
             }
         });
     });
+}
+
+fn latin(text: &str) -> Vec<u8> {
+    text.chars()
+        .map(|c| u8::try_from(u32::from(c)).unwrap())
+        .collect()
 }
 
 /// As a shell would: blanks separate, single and double quotes hold together.

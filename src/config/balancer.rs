@@ -12,10 +12,13 @@ use super::{sockaddr, values};
 /// All of it.
 pub fn section(read: &mut Reader) -> lb::Config {
     let defaults = lb::Config::default();
-    let certs = read.parts("proxy.cs", balancer::parse_certs);
-    let auth = read.parts("proxy.auth", balancer::parse_auth).unwrap_or_default();
-    let listeners = listeners(read, certs.as_deref());
-    let ui = ui(read, certs.as_deref(), &auth);
+    let (certs, all_certs) = read.items("proxy.cs", balancer::parse_certs);
+    let (auth, all_auth) = read.items("proxy.auth", balancer::parse_auth);
+    // A name that is missing among those that mean something may be that of one that does not.
+    let known_certs = all_certs.then_some(&*certs);
+    let known_auth = all_auth.then_some(&*auth);
+    let listeners = listeners(read, known_certs);
+    let ui = ui(read, known_certs, known_auth);
     let admin = ui
         .as_ref()
         .map(|ui| ui.listener.addr)
@@ -74,7 +77,7 @@ pub fn section(read: &mut Reader) -> lb::Config {
             .unwrap_or_default(),
         domains: read.value("proxy.domain", values::domains),
         workers: workers(read).unwrap_or(defaults.workers),
-        certs: certs.unwrap_or_default(),
+        certs,
         auth,
         ..defaults
     }
@@ -95,7 +98,7 @@ fn listeners(read: &mut Reader, certs: Option<&[balancer::CertSource]>) -> Vec<b
 fn ui(
     read: &mut Reader,
     certs: Option<&[balancer::CertSource]>,
-    auth: &[balancer::AuthScheme],
+    auth: Option<&[balancer::AuthScheme]>,
 ) -> Option<balancer::Ui> {
     let interfaces = read.interfaces();
     let around = balancer::Around {
@@ -110,7 +113,7 @@ fn ui(
     });
     let scheme = read.optional("ui.auth", values::text);
     if let Some(scheme) = &scheme
-        && auth.iter().all(|known| *known.name != **scheme)
+        && auth.is_some_and(|all| all.iter().all(|known| *known.name != **scheme))
     {
         read.fault(Fault::Conflict(format!(
             "ui.auth: proxy.auth has no scheme {scheme:?}"
@@ -136,6 +139,21 @@ fn ui(
             .value("ui.routingtable.source.linkenabled", values::boolean)
             .then_some(links),
     };
+    let source = ui.listener.tls.as_ref().map(|tls| &tls.source);
+    let asking = certs
+        .unwrap_or_default()
+        .iter()
+        .find(|each| Some(&each.name) == source);
+    if let Some(name) = asking
+        .filter(|each| each.client_ca.is_some())
+        .map(|each| &each.name)
+    {
+        read.note(format!(
+            "ui.addr: certificate source {name:?} has clientca, so nobody without a client certificate gets an answer: \
+             not the check of the balancer's own service, which stays critical, and no orchestrator that asks for /health \
+             or /ready"
+        ));
+    }
     // An empty address switches it off.
     (listener != Some(None)).then_some(ui)
 }
@@ -155,6 +173,7 @@ fn headers(read: &mut Reader) -> balancer::Headers {
     };
     balancer::Headers {
         client_ip,
+        client_cert: read.meant("proxy.header.clientcert", name).flatten(),
         tls: tls.map(|name| (name, tls_value.unwrap_or_default())),
         request_id: read.meant("proxy.header.requestid", name).flatten(),
         sts: (sts.max_age > 0).then_some(sts),
@@ -193,6 +212,9 @@ fn edge(read: &mut Reader) -> balancer::Edge {
     balancer::Edge {
         header_timeout: read.value("proxy.limit.header", values::patience),
         connections: Some(read.value("proxy.limit.conns", values::count)).filter(|count| *count > 0),
+        total: Some(read.value("proxy.limit.total", values::count)).filter(|count| *count > 0),
+        stall: read.value("proxy.limit.stall", values::pause),
+        rate: read.value("proxy.limit.rate", values::rate),
         streams,
         body: body.filter(|bytes| *bytes > 0),
     }
@@ -227,7 +249,9 @@ fn access_log(read: &mut Reader) -> Option<balancer::AccessLog> {
         "" => Ok(None),
         text => balancer::parse_log_target(text, size, keep).map(Some),
     });
-    let format = read.meant("log.access.format", balancer::parse_log_format)?;
+    let format = read
+        .meant("log.access.format", balancer::parse_log_format)
+        .unwrap_or_default();
     target
         .flatten()
         .map(|target| balancer::AccessLog { format, target })
@@ -254,6 +278,13 @@ fn metrics(read: &mut Reader) -> balancer::Metrics {
     let targets = read
         .parts("metrics.target", balancer::parse_metrics_targets)
         .unwrap_or_default();
+    let names = read.value("metrics.names", values::text);
+    let names = balancer::parse_names(&names).unwrap_or_else(|bad| {
+        // fabio has not read it since 1.6: an old one that never worked must not stop a start.
+        let origin = read.asked(&["metrics.names"]);
+        read.note(format!("{origin} has no effect, and the default holds: {bad}"));
+        defaults.names
+    });
     let mut remote = |name: &'static str, target: Target, word: &str| {
         let addr = read.meant(name, |text| match text {
             "" => Ok(None),
@@ -271,11 +302,13 @@ fn metrics(read: &mut Reader) -> balancer::Metrics {
         graphite,
         statsd,
         dogstatsd,
-        prefix: read.value("metrics.prefix", |text| match text {
-            "default" => Ok(defaults.prefix.clone()),
-            text => values::text(text),
-        }),
-        names: read.value("metrics.names", values::text),
+        prefix: read
+            .meant("metrics.prefix", |text| match text {
+                "default" => Ok(defaults.prefix.clone()),
+                text => balancer::parse_prefix(text),
+            })
+            .unwrap_or_default(),
+        names,
         interval: read.value("metrics.interval", values::pause),
         subsystem: read.value("metrics.prometheus.subsystem", values::text),
         path: read.value("metrics.prometheus.path", |text| match text {
@@ -298,14 +331,18 @@ fn traces(read: &mut Reader) -> balancer::Traces {
         "" => Ok(None),
         text => balancer::parse_header(text).map(Some),
     });
+    let rate = read.value("tracing.SamplerRate", |text| match text.parse::<f64>() {
+        Ok(rate) if !rate.is_nan() => Ok(rate.clamp(0.0, 1.0)),
+        _ => Err("expected a number from 0 to 1".to_owned()),
+    });
+    let endpoint = endpoint.flatten();
+    // Who names a collector and no rate wants to see something there, as with every exporter of OTLP.
+    let wants_all = endpoint.is_some() && !read.is_written("tracing.SamplerRate");
     balancer::Traces {
-        endpoint: endpoint.flatten(),
+        endpoint,
         header: header.flatten(),
         service: read.value("tracing.ServiceName", values::text),
-        rate: read.value("tracing.SamplerRate", |text| match text.parse::<f64>() {
-            Ok(rate) if !rate.is_nan() => Ok(rate.clamp(0.0, 1.0)),
-            _ => Err("expected a number from 0 to 1".to_owned()),
-        }),
+        rate: if wants_all { 1.0 } else { rate },
     }
 }
 

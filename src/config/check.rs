@@ -1,70 +1,144 @@
 //! What `-cfg-check` looks at beyond the configuration itself: that the files it names can be read, and mean something. A
 //! start would tell of them one after the other, or later.
 
-use lb::config::{AuthKind, CertKind};
+use std::io::ErrorKind;
+
+use lb::config::{AuthKind, CertKind, CertSource, LogTarget};
 
 use super::fault::Fault;
 use super::machine::Machine;
 use super::registry::{Backend, NoRoute, Registry};
 
-/// A fault for every file that is needed and cannot be read, or not understood.
+/// What is wrong with a file: which, and why.
+type Bad = (String, String);
+
+/// A fault for every file that is needed and cannot be read, not understood, or not be written.
 pub fn files(lb: &lb::Config, registry: Option<&Registry>, machine: &dyn Machine) -> Vec<Fault> {
-    let mut named = of_balancer(lb);
-    named.extend(registry.into_iter().flat_map(of_registry));
+    let mut bad = unread(lb, registry, machine);
+    bad.extend(unwritten(lb, registry, machine));
+    bad.extend(certificates(lb, machine));
+    bad.extend(places(lb, machine));
+    bad.extend(passwords(lb, machine));
+    bad.extend(registry.map_or(Vec::new(), |registry| commands(lb, registry, machine)));
     let mut faults = Vec::new();
-    let mut fault = |path: &str, why: String| {
-        let path = path.to_owned();
+    for (path, why) in bad {
         let fault = Fault::File { path, why };
         if !faults.contains(&fault) {
             faults.push(fault);
         }
-    };
-    for (path, option) in named {
-        if let Err(error) = machine.read(&path) {
-            fault(&path, format!("cannot be read: {error} ({option})"));
-        }
-    }
-    for source in &lb.certs {
-        let CertKind::File { cert, key } = &source.kind else {
-            continue;
-        };
-        if let (Ok(chain), Ok(secret)) = (machine.read(cert), machine.read(key))
-            && let Some(why) = lb::check::certificate(chain.as_bytes(), secret.as_bytes())
-        {
-            fault(cert, format!("{why} (proxy.cs, source {:?})", &*source.name));
-        }
-    }
-    for scheme in &lb.auth {
-        let AuthKind::Basic { file, .. } = &scheme.kind else {
-            continue;
-        };
-        for why in machine
-            .read(file)
-            .iter()
-            .flat_map(|text| lb::check::htpasswd(text.as_bytes()))
-        {
-            fault(file, why);
-        }
-    }
-    match registry {
-        Some(registry) if registry.backend == Backend::Static => {
-            for why in lb::check::commands(lb, &registry.fixed.routes) {
-                fault("registry.static.routes", why);
-            }
-        }
-        Some(registry) if registry.backend == Backend::File => {
-            let path = &registry.file.path;
-            for why in machine
-                .read(path)
-                .iter()
-                .flat_map(|text| lb::check::commands(lb, text))
-            {
-                fault(path, why);
-            }
-        }
-        _ => {}
     }
     faults
+}
+
+fn unread(lb: &lb::Config, registry: Option<&Registry>, machine: &dyn Machine) -> Vec<Bad> {
+    let mut named = of_balancer(lb);
+    named.extend(registry.into_iter().flat_map(of_registry));
+    // An empty one is missing, which is a fault of its own.
+    named.retain(|(path, _)| !path.is_empty());
+    let bad = |(path, option): (String, String)| {
+        let error = machine.read(&path).err()?;
+        Some((path, format!("cannot be read: {error} ({option})")))
+    };
+    named.into_iter().filter_map(bad).collect()
+}
+
+fn unwritten(lb: &lb::Config, registry: Option<&Registry>, machine: &dyn Machine) -> Vec<Bad> {
+    let snapshot = registry.and_then(|registry| registry.snapshot.as_deref());
+    let places = [
+        (access_log(lb), "log.access.target"),
+        (snapshot, "registry.snapshot"),
+    ];
+    let bad = |(path, option): (Option<&str>, &str)| {
+        let why = no_place(path?, machine)?;
+        Some((path?.to_owned(), format!("cannot be written: {why} ({option})")))
+    };
+    places.into_iter().filter_map(bad).collect()
+}
+
+fn certificates(lb: &lb::Config, machine: &dyn Machine) -> Vec<Bad> {
+    let bad = |source: &CertSource| {
+        let CertKind::File { cert, key } = &source.kind else {
+            return None;
+        };
+        let why = lb::check::certificate(&machine.read(cert).ok()?, &machine.read(key).ok()?)?;
+        let why = format!("{why} (proxy.cs, source {:?})", &*source.name);
+        Some((cert.clone(), why))
+    };
+    lb.certs.iter().filter_map(bad).collect()
+}
+
+/// Places of certificates and authorities that can never be read; a folder that is not there yet may come.
+fn places(lb: &lb::Config, machine: &dyn Machine) -> Vec<Bad> {
+    let mut bad = Vec::new();
+    for source in &lb.certs {
+        let option = format!("(proxy.cs, source {:?})", &*source.name);
+        if let CertKind::Path(folder) = &source.kind {
+            let files = [Some(folder), source.client_ca.as_ref()].into_iter().flatten();
+            let files = files.filter(|path| machine.read(path).is_ok());
+            bad.extend(files.map(|path| {
+                (
+                    path.clone(),
+                    format!("is a file; type=path takes folders {option}"),
+                )
+            }));
+        }
+        let wrong = lb::check::place(source).map(|why| ("proxy.cs".to_owned(), format!("{why} {option}")));
+        bad.extend(wrong);
+    }
+    bad
+}
+
+fn passwords(lb: &lb::Config, machine: &dyn Machine) -> Vec<Bad> {
+    let mut bad = Vec::new();
+    for scheme in &lb.auth {
+        if let AuthKind::Basic { file, .. } = &scheme.kind
+            && let Ok(text) = machine.read(file)
+        {
+            bad.extend(
+                lb::check::htpasswd(&text)
+                    .into_iter()
+                    .map(|why| (file.clone(), why)),
+            );
+        }
+    }
+    bad
+}
+
+fn commands(lb: &lb::Config, registry: &Registry, machine: &dyn Machine) -> Vec<Bad> {
+    let (place, text) = match registry.backend {
+        Backend::Static => ("registry.static.routes", registry.fixed.routes.clone()),
+        Backend::File => {
+            let path = &registry.file.path;
+            let bytes = machine.read(path).unwrap_or_default();
+            (path.as_str(), String::from_utf8_lossy(&bytes).into_owned())
+        }
+        Backend::Consul | Backend::Custom => return Vec::new(),
+    };
+    let bad = lb::check::commands(lb, &text).into_iter();
+    bad.map(|why| (place.to_owned(), why)).collect()
+}
+
+/// The file of the access log, where it goes to one.
+fn access_log(lb: &lb::Config) -> Option<&str> {
+    match &lb.access_log.as_ref()?.target {
+        LogTarget::File { path, .. } => path.to_str(),
+        LogTarget::Stdout | LogTarget::Syslog(_) => None,
+    }
+}
+
+/// Why a file cannot be made there; what only the system knows (rights, room) is left to the start.
+fn no_place(path: &str, machine: &dyn Machine) -> Option<String> {
+    if path.ends_with('/') || machine.list(path).is_ok() {
+        return Some("it is a folder".to_owned());
+    }
+    let folder = match path.rsplit_once('/') {
+        None => ".",
+        Some(("", _)) => "/",
+        Some((folder, _)) => folder,
+    };
+    let error = machine.list(folder).err()?;
+    let missing = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    missing.then(|| format!("{folder}: {error}"))
 }
 
 /// Files with the option that names them.

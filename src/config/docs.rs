@@ -16,16 +16,17 @@ pub fn page() -> String {
         let rows = || options::all().filter(move |row| row.owner == owner);
         let _ = write!(
             page,
-            "\n## {title}\n\n| Option | Type | Default | In | Meaning |\n|---|---|---|---|---|\n"
+            "\n## {title}\n\n| Option | Type | Default | In | Change | Meaning |\n|---|---|---|---|---|---|\n"
         );
         for row in rows().filter(|row| row.status == Status::Supported) {
             let _ = writeln!(
                 page,
-                "| {} | {} | {} | {} | {} |",
+                "| {} | {} | {} | {} | {} | {} |",
                 names(row),
                 cell(&row.kind.describe()),
                 defaults(row),
                 commands(row),
+                if row.lasting { "restart" } else { "at once" },
                 cell(row.help)
             );
         }
@@ -63,26 +64,32 @@ const INTRODUCTION: &str = "\
 
 Generated from `src/config/options/`; `REWRITE=1 cargo test docs` writes it anew.
 
-Flags take one dash or two, `-name value` or `-name=value`; booleans stand alone or take `=`. In
-configuration files (`-config-file`, `-config-dir`; JSON or HCL) the same names are keys, sections are
-dots (`proxy { addr = \":9999\" }` is `proxy.addr`), and the spellings in brackets mean the same. `lictor
-lb` also reads Java properties from a file or URL (`-cfg`; a URL has to answer 200 and plain text) and
-environment variables: `FABIO_` and the name, dots as underscores, in any case; or the name alone if it
-holds an underscore, which is then told in the log. `lictor registrator` drops the prefix `registrator.`.
-Stronger wins: flag, variable with `FABIO_`, variable without, file, default; of two files the later.
-Letters of keys in files may be upper or lower case; the log tells how they were read.
+Flags take one dash or two, `-name value` or `-name=value`; booleans stand alone or take `=`. In configuration
+files (`-config-file`, `-config-dir`; JSON or HCL) the same names are keys, sections are dots (`proxy { addr =
+\":9999\" }` is `proxy.addr`), and the spellings in brackets mean the same. `lictor lb` also reads Java properties
+from a file or URL (`-cfg`; a URL has to answer 200 and plain text) and environment variables: `FABIO_` and the
+name, dots as underscores, in any case; or, for fabio's own options, the name alone if it holds an underscore,
+which is then told in the log. `lictor registrator` drops the prefix `registrator.`. Stronger wins: flag,
+variable with `FABIO_`, variable without, file, default; of two files the later. Letters of keys in files may be
+upper or lower case; the log tells how they were read.
 
-In a properties file a key that is no option is fine where another value refers to it (`${my.host}`).
-What may be an address may also be a template of go-sockaddr: `{{ GetPrivateIP }}:9999`,
-`{{ GetInterfaceIP \"eth0\" }}`, `{{ GetAllInterfaces | include \"network\" \"10.0.0.0/8\" | attr
-\"address\" }}`. One that finds nothing is a fault.
+*Change* says when a running balancer takes over another value: *at once*, when the configuration is read again
+([sources.md](sources.md#reading-the-configuration-again)), or with the next restart.
 
-Every fault is reported, all at once, with its place and what would be right; `-cfg-check` does that and
-nothing else, also reads the files that the configuration names, and exits with 0 where all is right, with
-1 for bad settings and 2 for a bad command line. A variable with `FABIO_` that begins like a section of
-the options and is none is a fault; others (`FABIO_VERSION`, `FABIO_PORT` of Kubernetes) are named in the
-log. Options marked *not yet* are known but unsupported: setting one to anything but what this version
-does anyway is an error, and so for those that are refused.
+In a properties file a key that is no option is fine where another value refers to it (`${my.host}`). What may
+be an address may also be a template of go-sockaddr: `{{ GetPrivateIP }}:9999`, `{{ GetInterfaceIP \"eth0\" }}`,
+`{{ GetAllInterfaces | include \"network\" \"10.0.0.0/8\" | attr \"address\" }}`. One that finds nothing is a fault.
+
+Every fault is reported, all at once, with its place and what would be right; `-cfg-check` does that and nothing
+else, also reads the files that the configuration names and looks for the folders of those that it would
+write, and exits with 0 where all is right, with 1 for bad
+settings and 2 for a bad command line. A variable with `FABIO_` that begins like a section of the options and is
+none is a fault; others (`FABIO_VERSION`) are named in the log, and what Kubernetes sets for services
+(`FABIO_UI_SERVICE_PORT`, `FABIO_UI_PORT=tcp://…`) is left alone. So is, with a word in the log, a variable
+without the prefix whose text is none of the option's type (`PROXY_MAXCONN=many`), or no level or layout of the
+log (`LOG_LEVEL=verbose`); any other bad value there is a fault. Options marked *not yet* are known but
+unsupported: setting one to anything but what this version does anyway is an error, and so for those that are
+refused.
 ";
 
 fn names(row: &Row) -> String {

@@ -114,11 +114,7 @@ impl Fault {
                 value,
                 kind,
                 ..
-            } => match kind {
-                Kind::Bool | Kind::Duration => true,
-                Kind::Number | Kind::Port => value.parse::<i64>().is_err(),
-                _ => false,
-            },
+            } => !kind.admits(value),
             Self::Invalid { .. }
             | Self::Meant { .. }
             | Self::Refused { .. }

@@ -3,6 +3,10 @@
 //! Sections are flattened with dots, a list of sections counts as each of its members in turn (HCL
 //! repeats blocks, Consul's JSON wraps them in lists). What a key means is not known here.
 
+use std::string::FromUtf8Error;
+
+use lb::config::masked;
+
 use super::fault::Fault;
 use super::machine::{Fetched, Machine};
 use super::properties;
@@ -17,6 +21,8 @@ pub struct Setting {
     pub items: Vec<String>,
     /// It may be there only for others to refer to.
     pub helper: bool,
+    /// What stands there cannot be read, which is told as a fault of the file.
+    pub broken: bool,
 }
 
 /// What an `.hcl` or `.json` file says.
@@ -25,7 +31,7 @@ pub struct Setting {
 /// A fault that names the file.
 pub fn read(path: &str, machine: &dyn Machine) -> Result<Vec<Setting>, Fault> {
     let fault = |why: String| Fault::File {
-        path: path.to_owned(),
+        path: shown(path),
         why,
     };
     let extension = path.rsplit_once('.').map_or("", |(_, extension)| extension);
@@ -34,9 +40,10 @@ pub fn read(path: &str, machine: &dyn Machine) -> Result<Vec<Setting>, Fault> {
             "unknown kind of configuration; expected a name ending in .json or .hcl".to_owned(),
         ));
     }
-    let text = machine
+    let bytes = machine
         .read(path)
         .map_err(|error| fault(format!("cannot be read: {error}")))?;
+    let text = utf8(bytes).map_err(|_| fault("is not UTF-8".to_owned()))?;
     let value: serde_json::Value = if extension == "json" {
         serde_json::from_str(&text).map_err(|error| fault(format!("is not JSON: {error}")))?
     } else {
@@ -75,14 +82,18 @@ pub fn in_directory(directory: &str, machine: &dyn Machine) -> Result<Vec<String
         .collect())
 }
 
-/// What fabio's properties file or URL says; `${HOME}` in the path is expanded as fabio does.
+/// What fabio's properties file or URL says, and what is wrong within; `${HOME}` in the path is expanded as fabio does.
 ///
 /// # Errors
 /// A fault that names the file.
-pub fn read_properties(path: &str, env: &Environment, machine: &dyn Machine) -> Result<Vec<Setting>, Fault> {
+pub fn read_properties(
+    path: &str,
+    env: &Environment,
+    machine: &dyn Machine,
+) -> Result<(Vec<Setting>, Vec<Fault>), Fault> {
     let place = path.trim_matches(|quote| matches!(quote, '\'' | '"'));
     let fault = |why: String| Fault::File {
-        path: shown(path).to_owned(),
+        path: shown(path),
         why,
     };
     let place =
@@ -96,27 +107,21 @@ pub fn read_properties(path: &str, env: &Environment, machine: &dyn Machine) -> 
         text_of(fetched).map_err(fault)?
     } else {
         let read = machine.read(&place);
-        read.map_err(|error| fault(format!("cannot be read: {error}")))?
+        utf8_or_latin(read.map_err(|error| fault(format!("cannot be read: {error}")))?)
     };
-    let pairs = properties::parse(&text, env).map_err(fault)?;
-    Ok(pairs
-        .into_iter()
-        .map(|pair| Setting {
-            key: pair.key,
-            items: vec![pair.value],
-            helper: pair.referred,
-        })
-        .collect())
+    let (pairs, faults) = properties::parse(&text, env);
+    let settings = pairs.into_iter().map(|pair| Setting {
+        key: pair.key,
+        broken: pair.value.is_none(),
+        items: pair.value.into_iter().collect(),
+        helper: pair.referred,
+    });
+    Ok((settings.collect(), faults.into_iter().map(fault).collect()))
 }
 
-/// A path or URL as it may be shown: what follows a ? may be a token.
-pub fn shown(path: &str) -> &str {
-    let path = path.trim_matches(|quote| matches!(quote, '\'' | '"'));
-    if path.contains("://") {
-        path.split('?').next().unwrap_or_default()
-    } else {
-        path
-    }
+/// A path or URL as it may be shown, in every text that names it.
+pub fn shown(path: &str) -> String {
+    masked(path.trim_matches(|quote| matches!(quote, '\'' | '"')))
 }
 
 /// `-cfg` that leads nowhere.
@@ -138,19 +143,27 @@ fn text_of(fetched: Fetched) -> Result<String, String> {
         .split_whitespace()
         .collect();
     match kind.as_str() {
-        "" | "text/plain" | "text/plain;charset=iso-8859-1" => {
-            // Go's own reading of no type at all is Latin-1, too; what is UTF-8 all the same is read as that.
-            let latin =
-                |error: std::string::FromUtf8Error| error.into_bytes().into_iter().map(char::from).collect();
-            Ok(String::from_utf8(fetched.body).unwrap_or_else(latin))
+        // Go's own reading of no type at all is Latin-1, too; what is UTF-8 all the same is read as that.
+        "" | "text/plain" | "text/plain;charset=iso-8859-1" => Ok(utf8_or_latin(fetched.body)),
+        "text/plain;charset=utf-8" => {
+            utf8(fetched.body).map_err(|_| "is not the UTF-8 that its server says it is".to_owned())
         }
-        "text/plain;charset=utf-8" => String::from_utf8(fetched.body)
-            .map_err(|_| "is not the UTF-8 that its server says it is".to_owned()),
         _ => Err(format!(
             "invalid content type {}; expected text/plain",
             fetched.content_type
         )),
     }
+}
+
+/// Without the mark that some editors begin it with, which would be part of the first key.
+fn utf8(bytes: Vec<u8>) -> Result<String, FromUtf8Error> {
+    let text = String::from_utf8(bytes)?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+/// Java's properties are Latin-1, and fabio's are UTF-8: what cannot be the one is the other.
+fn utf8_or_latin(bytes: Vec<u8>) -> String {
+    utf8(bytes).unwrap_or_else(|error| error.into_bytes().into_iter().map(char::from).collect())
 }
 
 fn flatten(key: &str, value: &serde_json::Value, settings: &mut Vec<Setting>) {
@@ -168,12 +181,14 @@ fn flatten(key: &str, value: &serde_json::Value, settings: &mut Vec<Setting>) {
                 key: key.to_owned(),
                 items: members.iter().map(text).collect(),
                 helper: false,
+                broken: false,
             });
         }
         scalar => settings.push(Setting {
             key: key.to_owned(),
             items: vec![text(scalar)],
             helper: false,
+            broken: false,
         }),
     }
 }

@@ -8,11 +8,11 @@ use crate::{fetch, net};
 
 /// What reading a configuration may ask the machine for.
 pub trait Machine {
-    /// A whole file, as text.
+    /// A whole file.
     ///
     /// # Errors
     /// As the system says.
-    fn read(&self, path: &str) -> io::Result<String>;
+    fn read(&self, path: &str) -> io::Result<Vec<u8>>;
 
     /// The names in a directory, in any order, without the directory.
     ///
@@ -45,8 +45,8 @@ pub struct Fetched {
 pub struct Here;
 
 impl Machine for Here {
-    fn read(&self, path: &str) -> io::Result<String> {
-        std::fs::read_to_string(path)
+    fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        std::fs::read(path)
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {

@@ -65,8 +65,10 @@ impl Owner {
 pub enum Kind {
     /// `true` or `false`; as a flag it may stand alone.
     Bool,
-    /// A number.
+    /// A whole number.
     Number,
+    /// A number that may have a fraction.
+    Float,
     /// A port; -1 switches it off.
     Port,
     /// Go's notation: `250ms`, `1m30s`, `0`.
@@ -90,7 +92,7 @@ impl Kind {
     pub fn describe(self) -> String {
         match self {
             Self::Bool => "bool".to_owned(),
-            Self::Number => "number".to_owned(),
+            Self::Number | Self::Float => "number".to_owned(),
             Self::Port => "port".to_owned(),
             Self::Duration => "duration".to_owned(),
             Self::Text => "text".to_owned(),
@@ -99,6 +101,18 @@ impl Kind {
             Self::OneOf(words) => words.join(", "),
             Self::Paths => "path, repeatable".to_owned(),
             Self::Tree => "section".to_owned(),
+        }
+    }
+
+    /// Whether Go's flag parser takes a text for a value of such a type.
+    pub fn admits(self, text: &str) -> bool {
+        match self {
+            Self::Bool => values::boolean(text).is_ok(),
+            Self::Number | Self::Port => text.parse::<i64>().is_ok(),
+            Self::Float => text.parse::<f64>().is_ok(),
+            // Of times below 0, too, which make no sense to us.
+            Self::Duration => values::duration(text.strip_prefix('-').unwrap_or(text)).is_ok(),
+            Self::Text | Self::Ip | Self::List | Self::OneOf(_) | Self::Paths | Self::Tree => true,
         }
     }
 }
@@ -140,6 +154,8 @@ pub struct Row {
     pub status: Status,
     /// Whether its value, or a part of it, must not be shown.
     pub secret: bool,
+    /// Only a restart changes it; else reading the configuration again does.
+    pub lasting: bool,
 }
 
 impl Row {
@@ -156,6 +172,7 @@ impl Row {
             commands,
             status,
             secret: false,
+            lasting: true,
         }
     }
 
@@ -178,6 +195,16 @@ impl Row {
 
     const fn secret(mut self) -> Self {
         self.secret = true;
+        self
+    }
+
+    const fn at_once(mut self) -> Self {
+        self.lasting = false;
+        self
+    }
+
+    const fn lasting(mut self) -> Self {
+        self.lasting = true;
         self
     }
 
@@ -219,13 +246,17 @@ impl Row {
 
     /// Whether a value says nothing that the default does not.
     pub fn is_default(&self, command: Command, value: &str) -> bool {
-        let default = self.default_for(command);
+        self.same(value, self.default_for(command))
+    }
+
+    /// Whether two values mean the same, as far as that can be told here.
+    pub fn same(&self, one: &str, other: &str) -> bool {
         let same = match self.kind {
-            Kind::Bool => values::boolean(value).is_ok_and(|on| values::boolean(default) == Ok(on)),
-            Kind::Duration => values::duration(value).is_ok_and(|time| values::duration(default) == Ok(time)),
+            Kind::Bool => values::boolean(one).is_ok_and(|on| values::boolean(other) == Ok(on)),
+            Kind::Duration => values::duration(one).is_ok_and(|time| values::duration(other) == Ok(time)),
             _ => false,
         };
-        same || value.trim() == default
+        same || one.trim() == other.trim()
     }
 }
 
@@ -297,7 +328,8 @@ pub fn nearest_variable(command: Command, name: &str) -> Option<&'static str> {
 
 /// The row of an environment variable without its prefix: dots are underscores, case is free.
 pub fn by_variable(command: Command, name: &str) -> Option<&'static Row> {
-    of(command).find(|row| row.flag(command).replace('.', "_").eq_ignore_ascii_case(name))
+    let same = |spelling: &str| spelling.replace('.', "_").eq_ignore_ascii_case(name);
+    of(command).find(|row| same(row.flag(command)) || row.keys.iter().any(|key| same(key)))
 }
 
 /// Which other command knows a flag, for those who mix them up.

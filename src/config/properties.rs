@@ -11,34 +11,39 @@ use super::raw::Environment;
 pub struct Pair {
     /// As written, escapes undone.
     pub key: String,
-    /// With what it refers to filled in.
-    pub value: String,
+    /// With what it refers to filled in; `None`: it cannot be, and that is told.
+    pub value: Option<String>,
     /// Whether it is there for others.
     pub referred: bool,
 }
 
-/// The pairs of a file, keys once each (the last wins), in order of key.
-///
-/// # Errors
-/// What is malformed, in words.
-pub fn parse(text: &str, env: &Environment) -> Result<Vec<Pair>, String> {
-    let mut pairs = BTreeMap::new();
+/// The pairs of a file, keys once each (the last wins), in order of key; and all that is malformed, in words.
+pub fn parse(text: &str, env: &Environment) -> (Vec<Pair>, Vec<String>) {
+    let (mut pairs, mut faults) = (BTreeMap::new(), Vec::new());
     for line in logical_lines(text) {
-        let (key, value) = split(&line)?;
-        pairs.insert(key, value);
+        match split(&line) {
+            Ok((key, value)) => _ = pairs.insert(key, value),
+            Err(why) => faults.push(why),
+        }
     }
     let within = Within { pairs: &pairs, env };
-    pairs
-        .keys()
-        .map(|key| {
-            let reference = format!("${{{key}}}");
-            Ok(Pair {
-                key: key.clone(),
-                value: within.resolve(key, &[])?,
-                referred: pairs.values().any(|value| value.contains(&reference)),
-            })
-        })
-        .collect()
+    let pair = |key: &String| {
+        let reference = format!("${{{key}}}");
+        let refers = |value: &Result<String, String>| matches!(value, Ok(text) if text.contains(&reference));
+        let value = within.resolve(key, &[]).map_err(|why| {
+            // Whoever refers to it has the same fault.
+            if !faults.contains(&why) {
+                faults.push(why);
+            }
+        });
+        Pair {
+            key: key.clone(),
+            value: value.ok(),
+            referred: pairs.values().any(refers),
+        }
+    };
+    let read = pairs.keys().map(pair).collect();
+    (read, faults)
 }
 
 /// Replaces `${name}` by what `lookup` says.
@@ -62,7 +67,7 @@ pub fn expand(text: &str, lookup: &dyn Fn(&str) -> String) -> Result<String, Str
 
 /// What references may refer to.
 struct Within<'a> {
-    pairs: &'a BTreeMap<String, String>,
+    pairs: &'a BTreeMap<String, Result<String, String>>,
     env: &'a Environment,
 }
 
@@ -72,6 +77,7 @@ impl Within<'_> {
         let Some(value) = self.pairs.get(key) else {
             return Ok(self.env.get(key).cloned().unwrap_or_default());
         };
+        let value = value.as_ref().map_err(Clone::clone)?;
         if from.contains(&key) {
             return Err(format!("{key} refers to itself"));
         }
@@ -112,8 +118,8 @@ fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// A line's key and value, escapes undone. The key ends at the first plain `=`, `:` or blank.
-fn split(line: &str) -> Result<(String, String), String> {
+/// A line's key and value, escapes undone. The key ends at the first plain `=`, `:` or blank; without one there is no pair.
+fn split(line: &str) -> Result<(String, Result<String, String>), String> {
     let mut escaped = false;
     let end = line
         .find(|c: char| {
@@ -125,7 +131,12 @@ fn split(line: &str) -> Result<(String, String), String> {
     let (key, rest) = line.split_at(end);
     let rest = rest.trim_start();
     let value = rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start();
-    Ok((unescape(key)?, unescape(value)?.trim_end().to_owned()))
+    let key = unescape(key)?;
+    let value = match unescape(value) {
+        Ok(value) => Ok(value.trim_end().to_owned()),
+        Err(why) => Err(format!("{key}: {why}")),
+    };
+    Ok((key, value))
 }
 
 fn unescape(text: &str) -> Result<String, String> {
@@ -166,8 +177,10 @@ mod tests {
 
     fn pairs(text: &str) -> Vec<(String, String)> {
         let env = Environment::from([("HOME".to_owned(), "/root".to_owned())]);
-        let pairs = parse(text, &env).unwrap().into_iter();
-        pairs.map(|pair| (pair.key, pair.value)).collect()
+        let (pairs, faults) = parse(text, &env);
+        assert_eq!(faults, [""; 0]);
+        let pairs = pairs.into_iter();
+        pairs.map(|pair| (pair.key, pair.value.unwrap())).collect()
     }
 
     fn one(text: &str) -> String {
@@ -201,20 +214,24 @@ mod tests {
     }
 
     #[test]
-    fn circles_and_open_braces_are_named() {
+    fn circles_and_open_braces_are_named_and_hide_nothing() {
+        let faults = |text: &str| parse(text, &Environment::new()).1;
         assert_eq!(
-            parse("a = ${b}\nb = ${a}", &Environment::new()).unwrap_err(),
-            "a refers to itself"
+            faults("a = ${b}\nb = ${a}"),
+            ["a refers to itself", "b refers to itself"]
         );
-        assert_eq!(
-            parse("a = ${b", &Environment::new()).unwrap_err(),
-            "a: ${b has no closing brace"
+        let (pairs, faults) = parse(
+            "a = ${a}\nb = ${a}\nc = ${b\nd = \\u12\ne = 1",
+            &Environment::new(),
         );
-        assert!(
-            parse("a = \\u12", &Environment::new())
-                .unwrap_err()
-                .contains("four hex digits")
-        );
+        let expected = [
+            "a refers to itself",
+            "c: ${b has no closing brace",
+            "d: \\u12 is no character; expected four hex digits",
+        ];
+        assert_eq!(faults, expected);
+        let read = pairs.into_iter().filter_map(|pair| Some((pair.key, pair.value?)));
+        assert_eq!(read.collect::<Vec<_>>(), [("e".to_owned(), "1".to_owned())]);
     }
 
     proptest! {

@@ -4,12 +4,13 @@
 //! environment, flags. Nothing is interpreted here; whether a *name* may be used at all is decided
 //! here, so a name that does not work is found once, whoever wrote it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::fault::{Fault, Origin};
 use super::file::{self, Setting};
 use super::machine::Machine;
-use super::options::{self, Command, Kind, Row, Status};
+use super::options::{self, Command, Kind, Owner, Row, Status};
+use super::settings::Settings;
 use super::sockaddr::Interface;
 
 /// What somebody wrote, and where.
@@ -31,15 +32,18 @@ pub struct Given {
 }
 
 /// Everything written, by name of option.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Raw {
     /// Who asks; decides which names are valid.
     pub command: Command,
     /// The environment, for variables that are not options.
     pub env: Environment,
-    values: BTreeMap<&'static str, Written>,
+    /// What was written, by option.
+    pub settings: Settings,
     /// The addresses of this host.
     pub interfaces: Vec<Interface>,
+    /// Options whose value cannot be read, which is among the faults: nothing is concluded from their absence.
+    pub broken: BTreeSet<&'static str>,
     /// What is wrong so far.
     pub faults: Vec<Fault>,
     /// What the user should hear though nothing is wrong.
@@ -52,12 +56,12 @@ pub type Environment = BTreeMap<String, String>;
 impl Raw {
     /// Collects what flags, environment and the files named by flags say.
     pub fn gather(command: Command, given: &[Given], env: &Environment, machine: &dyn Machine) -> Self {
-        let values = BTreeMap::new();
         let mut raw = Self {
             command,
             env: env.clone(),
             interfaces: machine.interfaces(),
-            values,
+            settings: Settings::new(command),
+            broken: BTreeSet::new(),
             faults: Vec::new(),
             notes: Vec::new(),
         };
@@ -83,7 +87,7 @@ impl Raw {
 
     /// Says what variables without fabio's prefix did: they may be meant for somebody else.
     fn note_strangers(&mut self) {
-        for (name, written) in &self.values {
+        for (name, written) in self.settings.written() {
             if let Origin::Variable(variable) = &written.origin
                 && unprefixed(variable).is_none()
             {
@@ -94,12 +98,12 @@ impl Raw {
 
     /// What was written for an option, if anything.
     pub fn written(&self, name: &str) -> Option<&Written> {
-        self.values.get(name)
+        self.settings.written().get(name)
     }
 
     fn take_files(&mut self, flag: &Given, env: &Environment, machine: &dyn Machine) {
         let read = match flag.row.name {
-            "config-file" => vec![(flag.value.clone(), file::read(&flag.value, machine))],
+            "config-file" => vec![(file::shown(&flag.value), file::read(&flag.value, machine))],
             "config-dir" => match file::in_directory(&flag.value, machine) {
                 Ok(paths) => paths
                     .into_iter()
@@ -107,10 +111,14 @@ impl Raw {
                     .collect(),
                 Err(fault) => return self.faults.push(fault),
             },
-            "cfg" => vec![(
-                flag.value.clone(),
-                file::read_properties(&flag.value, env, machine),
-            )],
+            "cfg" => {
+                let read = file::read_properties(&flag.value, env, machine);
+                let read = read.map(|(settings, faults)| {
+                    self.faults.extend(faults);
+                    settings
+                });
+                vec![(file::shown(&flag.value), read)]
+            }
             _ => return,
         };
         for (path, settings) in read {
@@ -124,7 +132,12 @@ impl Raw {
     }
 
     fn take_setting(&mut self, path: &str, setting: Setting) {
-        let Setting { key, items, helper } = setting;
+        let Setting {
+            key,
+            items,
+            helper,
+            broken,
+        } = setting;
         let origin = Origin::File {
             path: path.to_owned(),
             key: key.clone(),
@@ -140,6 +153,7 @@ impl Raw {
                 self.faults
                     .push(Fault::Conflict(format!("{origin} works as a flag only")));
             }
+            Some(row) if broken => _ = self.broken.insert(row.name),
             Some(row) => self.admit(row, Written { items, origin }),
             // It is there for ${…} of another key.
             None if helper => {}
@@ -160,23 +174,9 @@ impl Raw {
     /// wins. A bare name that is no option, or one word such as `insecure`, is somebody else's.
     fn take_environment(&mut self, env: &Environment) {
         for (variable, value) in env.iter().filter(|(name, _)| unprefixed(name).is_none()) {
-            let Some(row) = options::by_variable(self.command, variable) else {
-                continue;
-            };
-            let origin = Origin::Variable(variable.clone());
-            match row.status {
-                _ if !variable.contains('_') => {}
-                Status::Supported => self.admit(
-                    row,
-                    Written {
-                        items: vec![value.clone()],
-                        origin,
-                    },
-                ),
-                _ => self.notes.push(format!(
-                    "{origin} is not used, though fabio would read {}",
-                    row.name
-                )),
+            match options::by_variable(self.command, variable) {
+                Some(row) if variable.contains('_') => self.take_bare(row, variable, value),
+                _ => {}
             }
         }
         for (variable, value) in env {
@@ -185,6 +185,10 @@ impl Raw {
             };
             let origin = Origin::Variable(variable.clone());
             match options::by_variable(self.command, name) {
+                Some(row) if row.name == "cfg" => {
+                    let note = format!("{origin} is not used: -cfg works as a flag only, in fabio too");
+                    self.notes.push(note);
+                }
                 Some(row) => self.admit(
                     row,
                     Written {
@@ -192,13 +196,31 @@ impl Raw {
                         origin,
                     },
                 ),
+                None if is_of_a_service(name, value) => {}
                 None => self.take_stranger(origin, name),
             }
         }
     }
 
-    /// A variable with fabio's prefix that is no option. A slip is a fault. But Kubernetes sets FABIO_PORT and more for any
-    /// service named fabio, and images say FABIO_VERSION: what begins like no section of the options is somebody else's.
+    /// A variable named like an option, without the prefix: it may be meant for us, or for somebody else. Where fabio goes
+    /// on without it, so do we; and options that fabio does not have are nobody's habit.
+    fn take_bare(&mut self, row: &'static Row, variable: &str, value: &str) {
+        let origin = Origin::Variable(variable.to_owned());
+        let why = if row.owner != Owner::Fabio {
+            format!(": {} takes FABIO_{}", row.name, variable.to_ascii_uppercase())
+        } else if row.status != Status::Supported {
+            format!(", though fabio would read {}", row.name)
+        } else if fabio_passes_over(row, value) {
+            format!(": {value:?} is no value of {}", row.name)
+        } else {
+            let items = vec![value.to_owned()];
+            return self.admit(row, Written { items, origin });
+        };
+        self.notes.push(format!("{origin} is not used{why}"));
+    }
+
+    /// A variable with fabio's prefix that is no option. A slip is a fault. But images say FABIO_VERSION: what begins like
+    /// no section of the options is somebody else's.
     fn take_stranger(&mut self, origin: Origin, name: &str) {
         let section = name.split('_').next().unwrap_or_default();
         if options::has_section(self.command, section) {
@@ -218,7 +240,8 @@ impl Raw {
             .all(|item| row.is_default(self.command, item));
         match row.status {
             Status::Supported => {
-                self.values.insert(row.name, written);
+                self.broken.remove(row.name);
+                self.settings.put(row.name, written);
             }
             _ if says_nothing && row.kind != Kind::Tree => {}
             Status::Ignored(why) => {
@@ -270,6 +293,27 @@ pub fn unknown(command: Command, origin: Origin, hint: Option<String>, theirs: O
         },
         None => Fault::Unknown { origin, hint },
     }
+}
+
+/// Whether fabio stays with its default: where a text is not of the option's type, and where a word for its own log is none.
+fn fabio_passes_over(row: &Row, text: &str) -> bool {
+    match row.kind {
+        Kind::OneOf(words) if row.name.starts_with("log.") => {
+            !words.iter().any(|word| word.eq_ignore_ascii_case(text))
+        }
+        kind => !kind.admits(text),
+    }
+}
+
+/// Whether Kubernetes sets such a variable for a service: one named `fabio-ui` makes `FABIO_UI_SERVICE_HOST`,
+/// `FABIO_UI_SERVICE_PORT_HTTP`, `FABIO_UI_PORT=tcp://…`, `FABIO_UI_PORT_9998_TCP_ADDR` and more.
+fn is_of_a_service(name: &str, value: &str) -> bool {
+    let words: Vec<&str> = name.split('_').collect();
+    let numbered = |front: &[&str]| matches!(front, ["PORT", number, "TCP" | "UDP" | "SCTP"] if number.parse::<u16>().is_ok());
+    words.ends_with(&["SERVICE", "HOST"])
+        || words.windows(2).any(|pair| pair == ["SERVICE", "PORT"])
+        || words.windows(3).any(numbered)
+        || (words.ends_with(&["PORT"]) && value.contains("://"))
 }
 
 fn unprefixed(variable: &str) -> Option<&str> {

@@ -8,6 +8,7 @@ use lb::config::BadValue;
 use super::fault::{Fault, Origin};
 use super::options::{self, Kind, Row};
 use super::raw::{Raw, Written};
+use super::settings::Settings;
 use super::sockaddr::Interface;
 use super::values::Value;
 
@@ -45,10 +46,13 @@ impl Reader {
     pub fn parts<T>(
         &mut self,
         name: &'static str,
-        parse: impl Fn(&str) -> Result<T, Vec<BadValue>>,
+        parse: impl FnOnce(&str) -> Result<T, Vec<BadValue>>,
     ) -> Option<T> {
         let row = self.row(name);
         let command = self.raw.command;
+        if self.raw.broken.contains(name) {
+            return None;
+        }
         let Some(written) = self.raw.written(name) else {
             // A test reads every default, so this cannot meet a user.
             let default = parse(row.default_for(command));
@@ -67,9 +71,29 @@ impl Reader {
         }
     }
 
+    /// The items of an option that mean something, and whether those are all.
+    pub fn items<T>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> (Vec<T>, Vec<BadValue>),
+    ) -> (Vec<T>, bool) {
+        let mut items = Vec::new();
+        let all = self.parts(name, |text| {
+            let bad;
+            (items, bad) = parse(text);
+            if bad.is_empty() { Ok(()) } else { Err(bad) }
+        });
+        (items, all.is_some())
+    }
+
     /// The meaning of an option whose parser says itself what is wrong; `None` where something is.
     pub fn meant<T>(&mut self, name: &'static str, parse: impl Fn(&str) -> Result<T, BadValue>) -> Option<T> {
         self.parts(name, |text| parse(text).map_err(|bad| vec![bad]))
+    }
+
+    /// Everything that was written.
+    pub fn settings(&self) -> Settings {
+        self.raw.settings.clone()
     }
 
     /// The addresses of this host.
@@ -79,10 +103,7 @@ impl Reader {
 
     /// The text that counts, written or default.
     pub fn text(&self, name: &'static str) -> String {
-        let default = || self.row_of(name).default_for(self.raw.command).to_owned();
-        self.raw
-            .written(name)
-            .map_or_else(default, |written| written.items.join(","))
+        self.raw.settings.text(self.row_of(name))
     }
 
     /// Whether the command has the option.
@@ -136,17 +157,10 @@ impl Reader {
         self.raw.notes.push(note.into());
     }
 
-    /// Everything found out besides the values: notes, or what is wrong.
-    ///
-    /// # Errors
-    /// All faults, in the order they were found.
-    pub fn finish(self) -> Result<Vec<String>, Vec<Fault>> {
+    /// Everything found out besides the values: notes, and what is wrong, in the order it was found.
+    pub fn finish(self) -> (Vec<String>, Vec<Fault>) {
         debug_assert!(self.unread().is_empty(), "no one reads {:?}", self.unread());
-        if self.raw.faults.is_empty() {
-            Ok(self.raw.notes)
-        } else {
-            Err(self.raw.faults)
-        }
+        (self.raw.notes, self.raw.faults)
     }
 
     /// Supported options that nobody asked for: promised in a row and then forgotten.

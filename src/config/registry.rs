@@ -274,7 +274,7 @@ impl Consul {
         let token = read.optional("registry.consul.token", values::text);
         let token = token.or_else(|| read.variable("CONSUL_HTTP_TOKEN"));
         let monitors = read.value("registry.consul.serviceMonitors", values::number_from(i64::MIN));
-        let tls = Tls::read(read);
+        let tls = Tls::read(read, https);
         if !https && tls != Tls::default() {
             read.note(
                 "registry.consul.tls.* has no effect: registry.consul.addr does not begin with https://",
@@ -314,12 +314,14 @@ fn consistency(read: &mut Reader) -> Consistency {
 }
 
 impl Tls {
-    fn read(read: &mut Reader) -> Self {
+    /// What goes wrong with a Consul over TLS is no fault of one without.
+    fn read(read: &mut Reader, https: bool) -> Self {
         let cert = read.optional("registry.consul.tls.certfile", values::text);
         let key = read.optional("registry.consul.tls.keyfile", values::text);
         let pair = match (cert, key) {
             (Some(cert), Some(key)) => Some((cert, key)),
             (None, None) => None,
+            (cert, key) if !https => Some((cert.unwrap_or_default(), key.unwrap_or_default())),
             _ => {
                 let text = "registry.consul.tls.certfile and registry.consul.tls.keyfile go together";
                 read.fault(Fault::Conflict(text.to_owned()));

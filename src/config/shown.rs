@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
-use lb::config::{Acme, AuthKind, AuthScheme, CertKind, CertSource, Listener, Ui};
+use lb::config::{Acme, AuthKind, AuthScheme, CertKind, CertSource, Listener, STARS, Ui, masked};
 use serde_json::{Map, Value, json};
 
 use super::options::{self, Owner, Row, Status};
 use super::reader::Reader;
 use super::registry::{NoRoute, Registry};
-
-const STARS: &str = "***";
+use super::values;
 
 /// All of it. Inside the agent there is no `registry`: routes come from its own catalog.
 pub fn of(read: &Reader, lb: &lb::Config, registry: Option<&Registry>) -> Value {
@@ -29,7 +28,7 @@ pub fn of(read: &Reader, lb: &lb::Config, registry: Option<&Registry>) -> Value 
         "Listen": lb.listeners.iter().map(|each| listener(each, &lb.certs)).collect::<Vec<_>>(),
         "Metrics": metrics(read, lb),
         "BGP": bgp(),
-        "UI": lb.ui.as_ref().map(|each| ui(each, &lb.certs)),
+        "UI": lb.ui.as_ref().map(|each| ui(each, read, &lb.certs)),
         "Registry": registry.map(|registry| self::registry(registry, read, lb)),
         "Proxy": proxy(read, lb),
         "Runtime": {"GOGC": 0, "GOMAXPROCS": lb.workers},
@@ -46,31 +45,6 @@ fn nanos(time: Duration) -> u64 {
 
 fn some_nanos(time: Option<Duration>) -> u64 {
     time.map_or(0, nanos)
-}
-
-/// A URL without what may be a secret in it: user and password, and the values of its query.
-fn masked(url: &str) -> String {
-    let (place, query) = url
-        .split_once('?')
-        .map_or((url, None), |(place, query)| (place, Some(query)));
-    let place = match place.split_once("://") {
-        Some((scheme, rest)) => {
-            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-            match authority.rsplit_once('@') {
-                Some((_, host)) => format!("{scheme}://{STARS}@{host}{path}"),
-                None => place.to_owned(),
-            }
-        }
-        None => place.to_owned(),
-    };
-    let values = |query: &str| {
-        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) => format!("{name}={STARS}"),
-            None => STARS.to_owned(),
-        });
-        pairs.collect::<Vec<_>>().join("&")
-    };
-    query.map_or(place.clone(), |query| format!("{place}?{}", values(query)))
 }
 
 fn stars(secret: &str) -> &str {
@@ -160,17 +134,16 @@ fn bgp() -> Value {
     })
 }
 
-fn ui(each: &Ui, certs: &[CertSource]) -> Value {
+/// How links would look is shown also where there are none, as in fabio.
+fn ui(each: &Ui, read: &Reader, certs: &[CertSource]) -> Value {
     use lb::config::Access;
-    let links = each.source_links.as_ref();
-    let part = |of: fn(&lb::config::SourceLinks) -> &str| links.map_or("", of);
     json!({
         "RoutingTable": {"Source": {
-            "LinkEnabled": links.is_some(),
-            "NewTab": links.is_some_and(|links| links.new_tab),
-            "Scheme": part(|links| &links.scheme),
-            "Host": part(|links| &links.host),
-            "Port": part(|links| &links.port),
+            "LinkEnabled": each.source_links.is_some(),
+            "NewTab": values::boolean(&read.text("ui.routingtable.source.newtab")) == Ok(true),
+            "Scheme": read.text("ui.routingtable.source.scheme"),
+            "Host": read.text("ui.routingtable.source.host"),
+            "Port": read.text("ui.routingtable.source.port"),
         }},
         "Color": each.color,
         "Title": each.title,
@@ -344,26 +317,4 @@ fn own(read: &Reader) -> Value {
     };
     let rows = options::all().filter(ours).filter(|row| read.has(row.name));
     Value::Object(rows.map(shown).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_in_urls_are_stars_and_the_rest_stays() {
-        for (url, expected) in [
-            (
-                "http://c:8500/v1/kv/certs?token=abc&dc=x",
-                "http://c:8500/v1/kv/certs?token=***&dc=***",
-            ),
-            ("https://me:pass@host/list", "https://***@host/list"),
-            ("https://me:p@ss@host", "https://***@host"),
-            ("https://host/a@b", "https://host/a@b"),
-            ("/etc/certs", "/etc/certs"),
-            ("http://h/?secret", "http://h/?***"),
-        ] {
-            assert_eq!(masked(url), expected);
-        }
-    }
 }

@@ -12,7 +12,7 @@ use super::{Agent, Lb, Registrator, docs};
 struct Nothing;
 
 impl Machine for Nothing {
-    fn read(&self, _: &str) -> io::Result<String> {
+    fn read(&self, _: &str) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::NotFound.into())
     }
 
@@ -58,9 +58,12 @@ fn every_default_is_a_valid_value_and_every_supported_row_is_read() {
         row: options::by_flag(Command::Agent, "dev").unwrap(),
         value: "true".to_owned(),
     };
-    Agent::resolve(gather(Command::Agent, &[dev])).unwrap();
-    Lb::resolve(gather(Command::Lb, &[])).unwrap();
-    Registrator::resolve(gather(Command::Registrator, &[]), "consul:").unwrap();
+    assert_eq!(Agent::resolve(gather(Command::Agent, &[dev])).1, []);
+    assert_eq!(Lb::resolve(gather(Command::Lb, &[])).1, []);
+    assert_eq!(
+        Registrator::resolve(gather(Command::Registrator, &[]), "consul:").1,
+        []
+    );
 }
 
 #[test]
@@ -97,13 +100,18 @@ fn the_balancer_in_the_agent_starts_with_the_defaults_of_the_balancer() {
         row: options::by_flag(Command::Agent, "dev").unwrap(),
         value: "true".to_owned(),
     };
-    let mut agent = Agent::resolve(gather(Command::Agent, &[dev]))
-        .unwrap()
-        .lb
-        .unwrap();
+    let mut agent = Agent::resolve(gather(Command::Agent, &[dev])).0.lb.unwrap();
     assert!(agent.shown.is_object());
     agent.shown = std::sync::Arc::default();
     assert_eq!(format!("{agent:?}"), format!("{:?}", lb::Config::default()));
+}
+
+#[test]
+fn links_to_sources_are_shown_with_their_defaults_where_there_are_none() {
+    let shown = Lb::resolve(gather(Command::Lb, &[])).0.lb.shown;
+    let source = &shown["UI"]["RoutingTable"]["Source"];
+    let expected = r#"{"Host":"","LinkEnabled":false,"NewTab":true,"Port":"","Scheme":"http"}"#;
+    assert_eq!(source.to_string(), expected);
 }
 
 #[test]

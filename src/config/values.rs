@@ -20,8 +20,12 @@ pub fn boolean(text: &str) -> Value<bool> {
 
 /// Go's durations.
 pub fn duration(text: &str) -> Value<Duration> {
-    catalog::duration::parse(text)
-        .map_err(|_| "expected a number with its unit, for example 250ms, 1.5s or 1m30s".to_owned())
+    let positive = text.strip_prefix('-').unwrap_or(text);
+    match catalog::duration::parse(text) {
+        Ok(time) => Ok(time),
+        Err(_) if catalog::duration::parse(positive).is_ok() => Err("expected no time below 0".to_owned()),
+        Err(_) => Err("expected a number with its unit, for example 250ms, 1.5s or 1m30s".to_owned()),
+    }
 }
 
 /// A duration of which zero means "as long as it takes".
@@ -50,6 +54,7 @@ pub fn port(text: &str) -> Value<Option<u16>> {
 pub fn number_from(least: i64) -> impl Fn(&str) -> Value<i64> {
     move |text| match text.parse() {
         Ok(number) if number >= least => Ok(number),
+        _ if least == i64::MIN => Err("expected a whole number".to_owned()),
         _ => Err(format!("expected a whole number, {least} or more")),
     }
 }
@@ -81,6 +86,12 @@ pub fn streams(text: &str) -> Value<u32> {
         Ok(count) if count > 0 => Ok(count),
         _ => Err("expected a whole number, 1 or more".to_owned()),
     }
+}
+
+/// Bytes a second, 0 for any.
+pub fn rate(text: &str) -> Value<u32> {
+    text.parse()
+        .map_err(|_| "expected a whole number, 0 or more".to_owned())
 }
 
 /// A share of a whole.
@@ -214,6 +225,6 @@ pub fn level(text: &str) -> Value<LevelFilter> {
         "info" => Ok(LevelFilter::INFO),
         "warn" => Ok(LevelFilter::WARN),
         "err" | "error" | "fatal" => Ok(LevelFilter::ERROR),
-        _ => Err("expected trace, debug, info, warn or error".to_owned()),
+        _ => Err("expected trace, debug, info, warn, error or fatal".to_owned()),
     }
 }

@@ -57,6 +57,14 @@ impl Kv for StoreKv {
             },
         }))
     }
+
+    fn delete<'a>(&'a self, key: &'a str, cas: Option<u64>) -> KvFuture<'a, bool> {
+        let key = key.into();
+        Box::pin(self.write(match cas {
+            None => KvCommand::Delete { key },
+            Some(expected) => KvCommand::DeleteCas { key, expected },
+        }))
+    }
 }
 
 fn entry(found: &catalog::kv::Entry) -> Entry {

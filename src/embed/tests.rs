@@ -5,7 +5,7 @@ use std::time::Duration;
 use catalog::Command;
 use catalog::check::Probe;
 use catalog::command::{Record, Target};
-use catalog::service::{META_CONTAINER, META_OWNER};
+use catalog::service::{META_CONTAINER, META_OWNER, META_PORT};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -280,4 +280,18 @@ async fn the_door_lists_what_it_was_given_with_what_its_checks_say_now() {
 
     door.deregister("web").await.unwrap();
     assert_eq!(ids(&listed().await), [of_leader]);
+}
+
+#[tokio::test]
+async fn the_store_is_compared_and_set_and_deleted_from() {
+    let kv = StoreKv::new(Store::new(CancellationToken::new()));
+    let kv: &dyn lb::Kv = &kv;
+    assert!(kv.put("a/b", b"1".to_vec(), Some(0)).await.unwrap());
+    let index = kv.get("a/b").await.unwrap().unwrap().index;
+    assert!(!kv.put("a/b", b"2".to_vec(), Some(0)).await.unwrap());
+    assert!(!kv.delete("a/b", Some(index + 1)).await.unwrap());
+    assert_eq!(kv.list("a/").await.unwrap().len(), 1);
+    assert!(kv.delete("a/b", Some(index)).await.unwrap());
+    assert!(kv.delete("a/b", None).await.unwrap(), "it is gone all the same");
+    assert_eq!(kv.get("a/b").await.unwrap(), None);
 }

@@ -9,16 +9,15 @@ use std::time::Duration;
 use api::blocking::{Heard, follow};
 use api::client::{self, Client, ClientError, Query};
 use api::tls::Tls;
-use api::watch::{self, Keep, Question};
+use api::watch::{self, Question};
 use api::wire::kv::Pair;
 use catalog::Instance;
-use catalog::service::META_PORT;
 use tokio::sync::watch as latest;
 use tokio::time::Instant;
 
 use super::metrics::Metrics;
 use super::snapshot::Snapshot;
-use super::{Outs, tell, texts};
+use super::{Outs, could_route, tell, texts};
 use crate::config::registry;
 
 /// Services read at the same time, whatever `registry.consul.serviceMonitors` says below it: one after the other, a
@@ -80,12 +79,17 @@ impl Consul {
     /// Why the last question had no answer.
     pub async fn datacenter(
         &self,
+        metrics: &Metrics,
         (patience, retry): (Duration, Duration),
     ) -> Result<Option<String>, ClientError> {
         let until = Instant::now() + patience;
         let mut warned = false;
         loop {
-            match self.client.agent_self().await {
+            let answer = self.client.agent_self().await;
+            if answer.is_err() {
+                metrics.agent_failed();
+            }
+            match answer {
                 Ok(agent) => return Ok(Some(agent.config.datacenter)),
                 Err(ClientError::Status { code, text }) if code.is_client_error() => {
                     tracing::warn!(%code, text, "Consul does not tell its datacenter; what tags call $DC is dc1");
@@ -139,7 +143,7 @@ impl Consul {
                 None => all.await,
                 Some(spare) => tokio::select! {
                     () = all => {}
-                    () = tokio::time::sleep(patience) => show(spare, outs, *heard.borrow()),
+                    () = tokio::time::sleep(patience) => show(spare, outs, metrics, *heard.borrow()),
                 },
             }
             let enough = async { _ = heard.subscribe().wait_for(Answered::is_enough).await };
@@ -163,7 +167,10 @@ impl Consul {
             query: self.query.clone(),
             every: self.poll,
             parallel: self.readers,
-            keep: routable(&self.tag_prefix),
+            keep: Arc::new({
+                let tag_prefix = self.tag_prefix.clone();
+                move |instance: &Instance| could_route(instance, &tag_prefix)
+            }),
             ..watch::Config::new(self.client.clone())
         };
         let mut pictures = outs.instances.subscribe();
@@ -239,9 +246,9 @@ impl Answered {
 }
 
 /// Takes the place of what has not answered.
-fn show(spare: &Snapshot, outs: &Outs, heard: Answered) {
+fn show(spare: &Snapshot, outs: &Outs, metrics: &Metrics, heard: Answered) {
     let Some(restored) = spare.read() else { return };
-    tracing::warn!("the catalog has not been read yet; routes are those of the snapshot");
+    metrics.snapshot_used(&"the catalog has not been read yet");
     if !heard.catalog {
         outs.instances.send_replace(restored.instances);
     }
@@ -258,17 +265,6 @@ fn entries(pairs: &[Pair]) -> impl Iterator<Item = (&str, &[u8])> {
     pairs.iter().map(|pair| (&*pair.key, &*pair.value))
 }
 
-/// What could be routed: by a tag, or by the container port that our registrator noted. Not what stands beside a
-/// service to speak TLS for it: it repeats the service's tags, and half of all requests would meet it.
-fn routable(tag_prefix: &str) -> Keep {
-    let prefix = tag_prefix.to_owned();
-    Arc::new(move |instance: &Instance| {
-        let spec = &instance.service.spec;
-        let tagged = spec.tags.iter().any(|tag| tag.trim_start().starts_with(&prefix));
-        spec.kind.is_empty() && (tagged || spec.meta.contains_key(META_PORT))
-    })
-}
-
 fn files(config: &registry::Tls) -> Tls {
     let (cert_file, key_file) = config.pair.clone().unzip();
     Tls {
@@ -277,5 +273,51 @@ fn files(config: &registry::Tls) -> Tls {
         cert_file: cert_file.map(Into::into),
         key_file: key_file.map(Into::into),
         skip_verify: config.skip_verify,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::Router;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_question_for_the_datacenter_without_an_answer_is_counted() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answer = move || {
+            let times = asked.fetch_add(1, Ordering::SeqCst);
+            async move {
+                [
+                    StatusCode::BAD_GATEWAY,
+                    StatusCode::BAD_GATEWAY,
+                    StatusCode::FORBIDDEN,
+                ][times]
+            }
+        };
+        let app = Router::new().route("/v1/agent/self", get(answer));
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = socket.local_addr().unwrap();
+        tokio::spawn(async move { axum::serve(socket, app).await });
+        let client = Client::new(&client::Config::new(format!("http://{addr}"))).unwrap();
+        let consul = Consul {
+            query: Query::default(),
+            poll: None,
+            readers: 1,
+            overrides: registry::Overrides {
+                routes: String::new(),
+                no_route: String::new(),
+            },
+            tag_prefix: String::new(),
+            client,
+        };
+        let metrics = Metrics::new();
+        let patience = (Duration::from_secs(20), Duration::from_millis(1));
+        assert_eq!(consul.datacenter(&metrics, patience).await.unwrap(), None);
+        assert_eq!(metrics.counted("catalog_failures_total"), 3);
     }
 }

@@ -58,6 +58,13 @@ impl Kv for ConsulKv {
                 .map_err(|error| failed(&error))
         })
     }
+
+    fn delete<'a>(&'a self, key: &'a str, cas: Option<u64>) -> lb::KvFuture<'a, bool> {
+        Box::pin(async move {
+            let deleted = self.client.kv_delete(key, cas).await;
+            deleted.map_err(|error| failed(&error))
+        })
+    }
 }
 
 fn entry(pair: &Pair) -> Entry {

@@ -28,8 +28,8 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
         FAILURES,
         "counter",
         &["question"],
-        "Questions to the source of routes without a usable answer: checks, names, service, overrides, noroute, file, \
-         custom.",
+        "Questions to the source of routes without a usable answer: agent (who it is, at the start), checks, names, \
+         service, overrides, noroute, file, custom.",
     ),
     (
         SKIPPED,
@@ -50,6 +50,12 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[
         "Configurations that were read again while running: applied, refused.",
     ),
     (SNAPSHOTS, "counter", &[], "Snapshots that could not be written."),
+    (
+        SPARES,
+        "counter",
+        &[],
+        "Times that routes were those of a snapshot, as the source did not answer.",
+    ),
 ];
 
 const AGE: &str = "lictor_lb_catalog_age_seconds";
@@ -59,6 +65,7 @@ const SKIPPED: &str = "lictor_lb_custom_skipped_total";
 const REGISTRATIONS: &str = "lictor_lb_registration_failures_total";
 const RELOADS: &str = "lictor_lb_reloads_total";
 const SNAPSHOTS: &str = "lictor_lb_snapshot_failures_total";
+const SPARES: &str = "lictor_lb_snapshots_used_total";
 
 const VALID: &str = "the names in METRICS are valid";
 
@@ -76,6 +83,7 @@ pub struct Metrics {
     registrations: IntCounter,
     reloads: IntCounterVec,
     snapshots: IntCounter,
+    spares: IntCounter,
 }
 
 /// The state that decides what is news.
@@ -102,6 +110,7 @@ impl Metrics {
             registrations: counter(REGISTRATIONS),
             reloads: IntCounterVec::new(Opts::new(RELOADS, about(RELOADS)), &["outcome"]).expect(VALID),
             snapshots: counter(SNAPSHOTS),
+            spares: counter(SPARES),
         };
         metrics.reached.set(1);
         metrics
@@ -165,16 +174,31 @@ impl Metrics {
         tracing::warn!(reason, "an entry of the custom source makes no route command");
     }
 
-    /// The balancer could not be registered, or deregistered, under a name.
-    pub fn registration_failed(&self, name: &str, error: &str) {
-        self.registrations.inc();
-        tracing::warn!(name, error, "cannot register or deregister the balancer");
+    /// The source does not say who it is. It is asked again, or done without.
+    pub fn agent_failed(&self) {
+        self.failures.with_label_values(&["agent"]).inc();
     }
 
-    /// A snapshot could not be written.
-    pub fn snapshot_failed(&self, path: &str, error: &str) {
+    /// The balancer could not be registered, or deregistered, under a name. Said where that is news.
+    pub fn registration_failed(&self, name: &str, error: &str, is_news: bool) {
+        self.registrations.inc();
+        if is_news {
+            tracing::warn!(name, error, "cannot register or deregister the balancer");
+        }
+    }
+
+    /// A snapshot could not be written. Said where that is news.
+    pub fn snapshot_failed(&self, path: &str, error: &str, is_news: bool) {
         self.snapshots.inc();
-        tracing::warn!(path, error, "cannot write the snapshot of routes");
+        if is_news {
+            tracing::warn!(path, error, "cannot write the snapshot of routes");
+        }
+    }
+
+    /// Routes are those of a snapshot.
+    pub fn snapshot_used(&self, trouble: &dyn std::fmt::Display) {
+        self.spares.inc();
+        tracing::warn!(%trouble, "routes are those of the snapshot");
     }
 
     /// The configuration was read again.
@@ -189,9 +213,30 @@ impl Metrics {
             }
             Err(why) => {
                 self.reloads.with_label_values(&["refused"]).inc();
-                tracing::warn!(%why, "configuration read again and refused; nothing has changed");
+                let faults = why.lines().count();
+                tracing::warn!(
+                    faults,
+                    "configuration read again and refused; nothing has changed"
+                );
+                for fault in why.lines() {
+                    tracing::warn!(%fault, "configuration");
+                }
             }
         }
+    }
+
+    /// All of a family added up.
+    #[cfg(test)]
+    pub fn counted(&self, name: &str) -> u64 {
+        let families = self.collect();
+        let family = families
+            .iter()
+            .find(|family| family.name() == format!("lictor_lb_{name}"));
+        let metrics = family.map(MetricFamily::get_metric).unwrap_or_default();
+        metrics
+            .iter()
+            .map(|metric| metric.get_counter().get_value() as u64)
+            .sum()
     }
 
     fn reach(&self) -> MutexGuard<'_, Reach> {
@@ -199,7 +244,7 @@ impl Metrics {
         self.reach.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn parts(&self) -> [&dyn Collector; 7] {
+    fn parts(&self) -> [&dyn Collector; 8] {
         [
             &self.age,
             &self.reached,
@@ -208,6 +253,7 @@ impl Metrics {
             &self.registrations,
             &self.reloads,
             &self.snapshots,
+            &self.spares,
         ]
     }
 }

@@ -249,7 +249,7 @@ impl Presence {
         };
         if tokio::time::timeout(LEAVE, leave).await.is_err() {
             self.metrics
-                .registration_failed("", "the catalog did not let the balancer go in time");
+                .registration_failed("", "the catalog did not let the balancer go in time", true);
         }
         Ok(())
     }
@@ -317,9 +317,8 @@ impl Presence {
     }
 
     fn failed(&mut self, name: &str, error: &str) {
-        if self.failing.insert(name.to_owned()) {
-            self.metrics.registration_failed(name, error);
-        }
+        let is_news = self.failing.insert(name.to_owned());
+        self.metrics.registration_failed(name, error, is_news);
     }
 }
 

@@ -127,8 +127,9 @@ impl Snapshot {
             });
             let outcome = writing.await.unwrap_or_else(|died| Err(io::Error::other(died)));
             let now = outcome.err().map(|error| error.to_string());
-            if let Some(error) = now.as_deref().filter(|_| now != trouble) {
-                metrics.snapshot_failed(&self.path.display().to_string(), error);
+            if let Some(error) = &now {
+                let path = self.path.display().to_string();
+                metrics.snapshot_failed(&path, error, now != trouble);
             }
             trouble = now;
             tokio::time::sleep(GAP).await;

@@ -43,13 +43,15 @@ fn page() -> String {
     let of_lb = lb::metrics::METRICS
         .iter()
         .map(|row| (row.name, row.kind.as_str(), row.labels, row.help));
-    let parts: [(&str, Vec<Row>); 6] = [
+    let parts: [(&str, Vec<Row>); 8] = [
         ("Balancer", of_lb.collect()),
         ("Source of routes", crate::feed::metrics::METRICS.to_vec()),
         ("Registrator", registrator::metrics::METRICS.to_vec()),
         ("Checks", crate::check::metrics::METRICS.to_vec()),
         ("DNS", crate::dns::metrics::METRICS.to_vec()),
         ("HTTP API", crate::http::METRICS.to_vec()),
+        ("Log", super::METRICS.to_vec()),
+        ("Process", crate::process::METRICS.to_vec()),
     ];
     let mut page = INTRODUCTION.to_owned();
     for (title, rows) in parts {

@@ -33,6 +33,7 @@ pub(crate) fn agent() -> Builder {
         environment: Vec::new(),
         listeners: String::from("127.0.0.1:0"),
         node,
+        open_files: None,
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) struct Builder {
     environment: Vec<(String, String)>,
     listeners: String,
     node: String,
+    open_files: Option<u32>,
 }
 
 impl Builder {
@@ -61,6 +63,12 @@ impl Builder {
         self
     }
 
+    /// The system lets it have this many open files and no more.
+    pub(crate) fn open_files(mut self, most: u32) -> Self {
+        self.open_files = Some(most);
+        self
+    }
+
     /// A second listener of the balancer, for `proto=tcp` routes.
     pub(crate) fn tcp_listener(mut self) -> Self {
         self.listeners.push_str(",127.0.0.1:0;proto=tcp");
@@ -69,7 +77,15 @@ impl Builder {
 
     /// Runs until every part named has said where it listens.
     fn spawn(&self) -> Process {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lictor"));
+        let binary = env!("CARGO_BIN_EXE_lictor");
+        let mut command = match self.open_files {
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), binary]);
+                shell
+            }
+            None => Command::new(binary),
+        };
         command.args(&self.arguments);
         if !self.listeners.is_empty() {
             command.arg(format!("-proxy.addr={}", self.listeners));
@@ -188,6 +204,12 @@ impl Agent {
         self.process.said()
     }
 
+    /// What it wrote to standard output.
+    pub(crate) fn printed(&self) -> String {
+        let printed = &self.process.printed;
+        printed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn running(&mut self) -> bool {
         self.process.ended().is_none()
     }
@@ -247,7 +269,12 @@ fn rows(answer: Value) -> Result<Vec<Value>, String> {
 /// A child whose output is collected as it comes; it is killed, by its process id, when dropped.
 struct Process {
     child: Child,
+    /// Of both streams.
     output: Arc<Mutex<String>>,
+    /// Of standard output alone.
+    printed: Arc<Mutex<String>>,
+    /// Standard output and standard error are read, each while nobody else holds the lock.
+    ears: [Arc<Mutex<()>>; 2],
     readers: Vec<std::thread::JoinHandle<()>>,
 }
 
@@ -258,13 +285,19 @@ impl Process {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().expect("cargo has built the binary under test");
-        let output = Arc::default();
+        let (output, printed) = (Arc::default(), Arc::default());
         let out = child.stdout.take().expect("standard output is piped");
         let err = child.stderr.take().expect("standard error is piped");
-        let readers = vec![collect(out, &output), collect(err, &output)];
+        let ears = [Arc::default(), Arc::default()];
+        let readers = vec![
+            collect(out, &ears[0], &[&output, &printed]),
+            collect(err, &ears[1], &[&output]),
+        ];
         Self {
             child,
             output,
+            printed,
+            ears,
             readers,
         }
     }
@@ -308,16 +341,24 @@ impl Drop for Process {
     }
 }
 
-fn collect(from: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> std::thread::JoinHandle<()> {
-    let into = Arc::clone(into);
+fn collect(
+    from: impl Read + Send + 'static,
+    ear: &Arc<Mutex<()>>,
+    into: &[&Arc<Mutex<String>>],
+) -> std::thread::JoinHandle<()> {
+    let ear = Arc::clone(ear);
+    let into: Vec<_> = into.iter().map(|text| Arc::clone(text)).collect();
     std::thread::spawn(move || {
         let mut lines = BufReader::new(from);
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            into.lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push_str(&String::from_utf8_lossy(&line));
+            for text in &into {
+                text.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&String::from_utf8_lossy(&line));
+            }
             line.clear();
+            drop(ear.lock().unwrap_or_else(PoisonError::into_inner));
         }
     })
 }
@@ -325,9 +366,34 @@ fn collect(from: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> std::
 impl Agent {
     /// Asks it to read its configuration again.
     pub(crate) fn hangup(&self) {
+        self.signal("HUP");
+    }
+
+    /// Whoever holds this keeps its standard output from being read.
+    pub(crate) fn ear_for_output(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.process.ears[0])
+    }
+
+    /// The same of its standard error.
+    pub(crate) fn ear_for_errors(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.process.ears[1])
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let _ = Command::new("kill")
-            .args(["-HUP", &self.process.child.id().to_string()])
+            .args([&format!("-{name}"), &self.process.child.id().to_string()])
             .status();
+    }
+
+    /// What its threads have used so far, to a hundredth of a second.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.process.child.id());
+        let stat = std::fs::read_to_string(path).expect("it runs");
+        // The name may hold blanks; behind it utime and stime are the 12th and 13th.
+        let (_, fields) = stat.rsplit_once(')').expect("a name in brackets");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.map(|field| field.parse::<u64>().expect("a number")).sum();
+        Duration::from_millis(10 * ticks)
     }
 
     /// Ends the process at once, as a power cut would.

@@ -160,11 +160,12 @@ fn switch(mut request: Request<Incoming>, stop: CancellationToken) -> Response<B
 /// Clients of every kind, until stopped.
 pub(crate) struct Load {
     stop: CancellationToken,
-    tally: Arc<Tally>,
+    /// One for a client of each kind.
+    tallies: Vec<Arc<Tally>>,
     clients: Vec<tokio::task::JoinHandle<()>>,
 }
 
-/// What the clients have seen.
+/// What one client of each kind has seen.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) http: AtomicUsize,
@@ -179,19 +180,18 @@ impl Tally {
         failures.push(format!("{kind}: {why}"));
     }
 
-    /// Answers of the kind that has the fewest.
-    pub(crate) fn least(&self) -> usize {
-        let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-        of(&self.http).min(of(&self.websocket)).min(of(&self.grpc))
+    fn counts(&self) -> [usize; 3] {
+        [&self.http, &self.websocket, &self.grpc].map(|count| count.load(Ordering::Relaxed))
     }
 }
 
 impl Load {
     /// `each` clients of each kind, all through `proxy` with this Host.
     pub(crate) fn start(proxy: SocketAddr, host: &str, each: usize) -> Self {
-        let (stop, tally) = (CancellationToken::new(), Arc::new(Tally::default()));
+        let stop = CancellationToken::new();
+        let tallies: Vec<Arc<Tally>> = (0..each).map(|_| Arc::default()).collect();
         let mut clients = Vec::new();
-        for _ in 0..each {
+        for tally in &tallies {
             clients.push(tokio::spawn(http_client(
                 proxy,
                 host.to_owned(),
@@ -211,36 +211,43 @@ impl Load {
                 stop.clone(),
             )));
         }
-        Self { stop, tally, clients }
+        Self {
+            stop,
+            tallies,
+            clients,
+        }
     }
 
-    /// Waits until every kind has had so many more answers.
+    /// Waits until every client has had so many more answers: what it was asking for before has long arrived.
     pub(crate) async fn flow(&self, answers: usize) {
-        let goal = self.tally.least() + answers;
+        let counts = || self.tallies.iter().flat_map(|tally| tally.counts());
+        let goals: Vec<usize> = counts().map(|count| count + answers).collect();
         let flowing = async {
-            while self.tally.least() < goal {
+            while counts().zip(&goals).any(|(count, goal)| count < *goal) {
                 tokio::time::sleep(PACE).await;
             }
         };
         if tokio::time::timeout(TOO_LONG, flowing).await.is_err() {
-            let failures = self.tally.failures.lock().unwrap_or_else(PoisonError::into_inner);
-            panic!("traffic has dried up; failures so far: {failures:#?}");
+            panic!("traffic has dried up; failures so far: {:#?}", self.failures());
         }
     }
 
-    /// The count of answers, and every failure.
-    pub(crate) async fn stop(self) -> (Arc<Tally>, Vec<String>) {
+    fn failures(&self) -> Vec<String> {
+        let of = |tally: &Arc<Tally>| {
+            let failures = tally.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            failures.clone()
+        };
+        self.tallies.iter().flat_map(of).collect()
+    }
+
+    /// Answers of the client that has the fewest, and every failure.
+    pub(crate) async fn stop(mut self) -> (usize, Vec<String>) {
         self.stop.cancel();
-        for client in self.clients {
+        for client in self.clients.drain(..) {
             client.await.expect("clients do not panic");
         }
-        let failures = self
-            .tally
-            .failures
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        (self.tally, failures)
+        let least = self.tallies.iter().flat_map(|tally| tally.counts()).min();
+        (least.unwrap_or(0), self.failures())
     }
 }
 

@@ -41,6 +41,9 @@ pub const JSON_KEYS: &[(&str, &str, bool)] = &[
     ("trace_id", "$trace_id", false),
 ];
 
+/// Method of a request that could not be read.
+pub(crate) const UNREAD: &str = "-";
+
 /// What one finished request leaves behind.
 #[derive(Debug)]
 pub(crate) struct Record {

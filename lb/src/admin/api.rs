@@ -1,10 +1,12 @@
 //! What is shown as JSON, beside what the table says of itself; and the word to read the configuration again.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hyper::StatusCode;
+use hyper::http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -14,6 +16,7 @@ use super::View;
 use super::answer::{Answer, json, plain};
 use super::guard::Who;
 use crate::http::path::Path;
+use crate::http::{host, lookup};
 use crate::outlier::{Cause, Seen, Standing};
 use crate::table::{Ask, Explained, Route, Table, Target};
 
@@ -49,7 +52,7 @@ impl Figures {
             service: target.service.to_string(),
             src: format!("{}{}", route.host, route.path),
             target: target.addr.to_string(),
-            state: standings.get(&*target.addr).cloned().unwrap_or_default(),
+            state: state(target, standings),
             requests: counted.requests(),
             errors: counted.classes[5],
             in_flight: target.load.now(),
@@ -83,6 +86,13 @@ pub(super) fn standings(view: &View) -> Standings {
     seen.map(|seen| (seen.address.clone(), words(&seen))).collect()
 }
 
+fn state(target: &Target, standings: &Standings) -> String {
+    match target.probed.as_ref().and_then(|probed| probed.why_down()) {
+        Some(why) => format!("down: {why}"),
+        None => standings.get(&*target.addr).cloned().unwrap_or_default(),
+    }
+}
+
 /// What all targets do.
 pub(super) fn live(table: &Table, standings: &Standings) -> Vec<Figures> {
     let targets = table
@@ -110,24 +120,29 @@ pub(super) fn explain(view: &View, query: &str, pretty: bool) -> Answer {
         asked("method").unwrap_or("GET".to_owned()),
     );
     let sent = asked("path").unwrap_or("/".to_owned());
-    let path = match Path::clean(&sent) {
-        Ok(path) => path.decoded,
+    let mut path = match Path::clean(&sent) {
+        Ok(path) => path,
         Err(bad) => return plain(StatusCode::BAD_REQUEST, format!("path: {bad}\n")),
     };
+    let tls = asked("tls").is_some_and(|tls| !matches!(&*tls, "0" | "false"));
+    let table = view.live.load();
+    let written = path.encoded.clone();
+    let scheme = || HeaderValue::from_static(if tls { "https" } else { "http" });
+    let canonical = host::checked(&host).unwrap_or(Cow::Borrowed(&host));
+    let accept = |route: &Route| !lookup::leads_back(route, scheme, &canonical, &written);
+    let route = lookup::find(&table, &host, &mut path, tls, accept);
     let ask = Ask {
         host: &host,
-        path: &path,
+        path: &path.decoded,
         method: &method,
-        tls: asked("tls").is_some_and(|tls| !matches!(&*tls, "0" | "false")),
+        tls,
     };
-    let table = view.live.load();
-    let route = table.http(ask.host, ask.path, ask.tls);
-    let status = match route.map(|route| route.targets.first()) {
-        None => Some(view.config.no_route_status),
+    let status = match route.map(|route| route.targets.iter().find(|target| target.is_up())) {
+        None => Some(view.config().no_route_status),
         Some(None) => Some(StatusCode::SERVICE_UNAVAILABLE.as_u16()),
         Some(Some(first)) => first.options.redirect.as_ref().map(|redirect| redirect.code),
     };
-    let explained = table.explain(ask);
+    let explained = table.explain_where(ask, accept);
     json(&Verdict { status, explained }, pretty)
 }
 
@@ -154,12 +169,9 @@ pub(super) async fn reload(view: &View, (who, from): (&Who, SocketAddr)) -> Answ
         reload.send(answer).await.ok()?;
         outcome.await.ok()
     };
-    tracing::info!(?who, %from, "the configuration is to be read again");
+    tracing::info!(%who, %from, "the configuration is to be read again");
     match timeout(PATIENCE, asking).await {
-        Ok(Some(Ok(changes))) if changes.is_empty() => plain(
-            StatusCode::OK,
-            "read again; no listener has changed, and what is not named took effect at once\n",
-        ),
+        Ok(Some(Ok(changes))) if changes.is_empty() => plain(StatusCode::OK, "read again: nothing differs\n"),
         Ok(Some(Ok(changes))) => plain(StatusCode::OK, changes.join("\n") + "\n"),
         Ok(Some(Err(faults))) => plain(StatusCode::BAD_REQUEST, faults + "\n"),
         Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "about to stop\n"),

@@ -6,6 +6,7 @@
 //! does not have was shown, and requests that change anything are refused where the browser says that another site
 //! sends them.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
@@ -14,6 +15,7 @@ use hyper::{Method, StatusCode};
 use super::View;
 use super::paths::Needs;
 use super::server::Peer;
+use crate::authority;
 use crate::config::{Access, Config, Secret};
 
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
@@ -33,11 +35,24 @@ pub(super) struct Door {
 /// By what somebody was let in; said in the log with what they did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Who {
-    Nobody,
+    /// Nobody was asked for a credential: on loopback, or with `ui.access=rw`.
+    Anybody,
     Token,
     User(String),
     /// A client certificate that the listener has verified.
     Certificate,
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anybody => f.write_str("anybody, without a credential"),
+            Self::Token => f.write_str("holder of ui.token"),
+            // It comes from outside, and goes into a line.
+            Self::User(name) => write!(f, "user {name:?}"),
+            Self::Certificate => f.write_str("holder of a client certificate"),
+        }
+    }
 }
 
 /// Why not.
@@ -100,16 +115,18 @@ impl Door {
             access: ui.access,
             token: ui.token,
             basic: ui.auth,
-            config: view.config.clone(),
+            config: view.config(),
         }
     }
 
-    /// Says what an operator may not be aware of.
-    pub(super) fn announce(&self, at: SocketAddr) {
+    /// Says what an operator may not be aware of, unless it was so before. Whether it is so.
+    pub(super) fn announce(&self, at: SocketAddr, before: bool) -> bool {
         let open = self.access == Access::ReadWrite && self.token.is_none() && self.basic.is_none();
-        if open && !at.ip().is_loopback() {
+        let open = open && !at.ip().is_loopback();
+        if open && !before {
             tracing::info!(%at, "ui.access=rw: whoever reaches the admin server may change routes");
         }
+        open
     }
 
     /// Who it is, if they may.
@@ -129,13 +146,13 @@ impl Door {
             return Ok(who);
         }
         let closed = self.token.is_some() || self.basic.is_some();
-        if closed && who == Who::Nobody {
+        if closed && who == Who::Anybody {
             return Err(No::Unknown);
         }
         if asked.needs == Needs::Write {
             match self.access {
                 Access::ReadOnly => return Err(No::ReadOnly),
-                Access::Default if changes && who == Who::Nobody && !asked.peer.on_loopback => {
+                Access::Default if changes && who == Who::Anybody && !asked.peer.on_loopback => {
                     return Err(No::Stranger);
                 }
                 Access::Default | Access::ReadWrite => {}
@@ -158,7 +175,7 @@ impl Door {
         }
         match &asked.peer.tls {
             Some(facts) if facts.client_cert.is_some() => Who::Certificate,
-            _ => Who::Nobody,
+            _ => Who::Anybody,
         }
     }
 }
@@ -224,12 +241,8 @@ fn same(said: &[u8], right: &[u8]) -> bool {
 /// Whether a Host names us: an address, `localhost`, our node or domains, or a name without dots, which
 /// no foreign DNS zone can hand out.
 fn is_ours(config: &Config, host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let bare = authority::name(host);
+    let name = bare.trim_end_matches('.').to_ascii_lowercase();
     let below = |domain: &str| {
         let domain = domain.trim_matches('.').to_ascii_lowercase();
         !domain.is_empty()

@@ -68,7 +68,7 @@ pub(super) async fn put(view: &View, sub: &str, body: &[u8], (who, from): (&Who,
         Ok(false) => "version mismatch",
         Err(_) => "failed",
     };
-    tracing::info!(?who, %from, ?key, version, bytes, outcome, "override");
+    tracing::info!(%who, %from, ?key, version, bytes, outcome, "override");
     match written {
         Ok(true) => plain(StatusCode::OK, ""),
         Ok(false) => plain(StatusCode::CONFLICT, "version mismatch\n"),
@@ -109,7 +109,7 @@ fn none() -> Answer {
 }
 
 fn base(view: &View) -> String {
-    view.config.kv_path.trim_matches('/').to_owned()
+    view.config().kv_path.trim_matches('/').to_owned()
 }
 
 /// `sub` is empty or begins with a slash.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::api::{Figures, Standings, parameter, standings};
 use super::{View, manual as overrides};
 use crate::config::{SourceLinks, Ui};
+use crate::policy::page::escaped;
 use crate::table::{Route, Skipped, Target, Unfit};
 
 /// Saves what is in the editor; the page is read without it, too.
@@ -53,7 +54,7 @@ pub(super) fn routes(view: &View, query: &str) -> String {
         "<form><input name=\"filter\" value=\"{}\" placeholder=\"all these words\"> <button>Filter</button></form>\
          <table><tr><th>#<th>Service<th>Source<th>Dest<th>Options<th>Weight<th>State<th>Requests<th>Errors\
          <th>In flight",
-        escape(&filter)
+        escaped(&filter)
     );
     let mut rows = Rows {
         page,
@@ -136,9 +137,13 @@ impl Rows<'_> {
                 .and_then(|links| link(links, route))
             {
                 Some((there, attributes)) => {
-                    format!("<a href=\"{}\"{attributes}>{}</a>", escape(&there), escape(cell))
+                    format!(
+                        "<a href=\"{}\"{attributes}>{}</a>",
+                        escaped(&there),
+                        escaped(cell)
+                    )
                 }
-                None => escape(cell),
+                None => escaped(cell),
             };
             let _ = write!(self.page, "<td>{cell}");
         }
@@ -189,7 +194,7 @@ fn listed<'a>(page: &mut String, title: &str, all: impl Iterator<Item = &'a Skip
             &skipped.tag,
             &skipped.reason,
         ];
-        let _ = write!(page, "<tr><td>{}", cells.map(escape).join("<td>"));
+        let _ = write!(page, "<tr><td>{}", cells.map(escaped).join("<td>"));
     }
     page.push_str("</table>");
 }
@@ -198,12 +203,12 @@ fn listed<'a>(page: &mut String, title: &str, all: impl Iterator<Item = &'a Skip
 pub(super) async fn manual(view: &View, sub: &str) -> String {
     let ui = view.ui();
     let mut page = head(&ui, "Overrides");
-    let base = escape(&ui.path);
+    let base = escaped(&ui.path);
     page.push_str("<p>Documents:");
     for name in overrides::names(view).await.unwrap_or_default() {
         let shown = if name.is_empty() { "(default)" } else { &name };
         let there = encoded(&name);
-        let _ = write!(page, " <a href=\"{base}/manual{there}\">{}</a>", escape(shown));
+        let _ = write!(page, " <a href=\"{base}/manual{there}\">{}</a>", escaped(shown));
     }
     match overrides::read(view, sub).await {
         Ok((value, version)) => {
@@ -214,7 +219,7 @@ pub(super) async fn manual(view: &View, sub: &str) -> String {
                  <p><button>Save</button> <output id=\"outcome\"></output>\
                  <noscript>Saving needs a script; without it, PUT to the address in the text below.</noscript></form>",
                 encoded(sub),
-                escape(&value)
+                escaped(&value)
             );
         }
         Err(_) => page.push_str("<p class=\"wrong\">The key-value store cannot be read; see the log."),
@@ -228,9 +233,9 @@ fn head(ui: &Ui, what: &str) -> String {
     let title = if ui.title.is_empty() {
         String::new()
     } else {
-        format!("{} – ", escape(&ui.title))
+        format!("{} – ", escaped(&ui.title))
     };
-    let base = escape(&ui.path);
+    let base = escaped(&ui.path);
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}{what}</title>\
          <link rel=\"stylesheet\" href=\"{base}/assets/style.css\">\
@@ -248,19 +253,4 @@ fn encoded(sub: &str) -> String {
         .remove(b'.')
         .remove(b'~');
     percent_encoding::utf8_percent_encode(sub, KEPT).to_string()
-}
-
-fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for char in text.chars() {
-        match char {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            plain => out.push(plain),
-        }
-    }
-    out
 }

@@ -1,6 +1,7 @@
 //! The paths of the admin server, and where each leads: refused at the door, or to one of the files beside this.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -11,10 +12,12 @@ use tokio::time::{Duration, timeout};
 
 use super::answer::{Answer, HTML, TEXT, json, plain, to, typed, with};
 use super::guard::{Asked, Door, No, Who};
+use super::seats::Sitting;
 use super::server::Peer;
 use super::{View, api, manual, pages};
 use crate::metrics::page;
-use crate::policy::Verdict;
+use crate::policy::limit::retry_after;
+use crate::policy::{Verdict, user_of};
 use crate::table::Weights;
 
 /// Largest body that is read, as large as a value of Consul's may be.
@@ -101,16 +104,21 @@ pub const PATHS: &[(&str, &str, &str)] = &[
 ];
 
 /// One request.
-pub(super) async fn answer(view: &View, door: &Door, peer: &Peer, request: Request<Incoming>) -> Answer {
-    let base = view.ui().path;
+pub(super) async fn answer(
+    view: &View,
+    (peer, seat): (&Peer, &Sitting),
+    request: Request<Incoming>,
+) -> Answer {
+    let (door, base) = (Door::of(view), view.ui().path);
     let path = request.uri().path().to_owned();
     let (path, below) = match (&*path, path.strip_prefix(&*base)) {
-        ("/health" | "/ready", _) => (path, true),
+        // Browsers ask for the icon at the root, whatever the page.
+        ("/health" | "/ready" | "/favicon.ico", _) => (path, true),
         (_, Some(rest)) if rest.starts_with('/') => (rest.to_owned(), true),
         _ => (path, false),
     };
     let needs = needs(&path);
-    let user = match user(view, door, peer.addr.ip(), request.headers().get(AUTHORIZATION)).await {
+    let user = match user(view, &door, peer.addr.ip(), request.headers().get(AUTHORIZATION)).await {
         Ok(user) => user,
         Err(refused) if needs == Needs::Nothing => {
             drop(refused);
@@ -128,17 +136,18 @@ pub(super) async fn answer(view: &View, door: &Door, peer: &Peer, request: Reque
         user,
     };
     match door.admit(&asked) {
-        Err(no) => refuse(view, door, no),
+        Err(no) => refuse(&door, no),
         Ok(_) if !below => to(&format!("{base}/routes")),
         Ok(who) => {
-            let visit = Visit {
+            let inquiry = Inquiry {
                 view,
                 peer,
+                seat,
                 who,
                 path: &path,
                 query: &query,
             };
-            visit.answer(request).await
+            inquiry.answer(request).await
         }
     }
 }
@@ -159,23 +168,19 @@ async fn user(
     client: IpAddr,
     said: Option<&HeaderValue>,
 ) -> Result<Option<String>, Answer> {
-    let is_basic = |said: &&HeaderValue| {
-        said.as_bytes()
-            .get(..6)
-            .is_some_and(|is| is.eq_ignore_ascii_case(b"basic "))
-    };
-    let (Some(scheme), Some(policy), Some(said)) = (&door.basic, &view.policy, said.filter(is_basic)) else {
+    let claimed = said.and_then(user_of);
+    let (Some(scheme), Some(claimed)) = (&door.basic, claimed) else {
         return Ok(None);
     };
-    match policy.login(scheme, Some(said), client).await {
-        Verdict::In => Ok(Some(name_in(said))),
+    match view.now().policy.login(scheme, said, client).await {
+        Verdict::In => Ok(Some(claimed)),
         Verdict::Unauthorized(challenge) => {
             let mut answer = plain(StatusCode::UNAUTHORIZED, No::Unknown.text());
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             Err(answer)
         }
         Verdict::Guessing(wait) => {
-            let wait = wait.as_secs().max(1).to_string();
+            let wait = retry_after(wait).to_string();
             Err(with(
                 plain(StatusCode::TOO_MANY_REQUESTS, "too many wrong passwords\n"),
                 RETRY_AFTER,
@@ -190,48 +195,35 @@ async fn user(
     }
 }
 
-/// The user in a header whose password was right.
-fn name_in(said: &HeaderValue) -> String {
-    use base64::Engine as _;
-    let said = said.as_bytes().get(6..).unwrap_or_default().trim_ascii();
-    let pair = base64::engine::general_purpose::STANDARD
-        .decode(said)
-        .unwrap_or_default();
-    let name = pair.split(|byte| *byte == b':').next().unwrap_or_default();
-    String::from_utf8_lossy(name).into_owned()
-}
-
-fn refuse(view: &View, door: &Door, no: No) -> Answer {
+fn refuse(door: &Door, no: No) -> Answer {
     let answer = plain(no.status(), no.text());
     if no != No::Unknown {
         return answer;
     }
-    match (&door.basic, view.ui().token) {
-        (Some(scheme), _) => with(
-            answer,
-            WWW_AUTHENTICATE,
-            &format!("Basic realm=\"{}\"", scheme.escape_default()),
-        ),
-        (None, _) => with(answer, WWW_AUTHENTICATE, "Bearer"),
-    }
+    let challenge = match &door.basic {
+        Some(scheme) => format!("Basic realm=\"{}\"", scheme.escape_default()),
+        None => "Bearer".to_owned(),
+    };
+    with(answer, WWW_AUTHENTICATE, &challenge)
 }
 
 /// A request that was let in.
-struct Visit<'a> {
+struct Inquiry<'a> {
     view: &'a View,
     peer: &'a Peer,
+    seat: &'a Sitting,
     who: Who,
     path: &'a str,
     query: &'a str,
 }
 
-impl Visit<'_> {
+impl Inquiry<'_> {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let method = request.method().clone();
         if let Some(sub) = self.sub("/api/manual") {
             return match method {
                 Method::GET | Method::HEAD => manual::get(self.view, &sub, self.asks("pretty")).await,
-                Method::PUT => match body(request).await {
+                Method::PUT => match body(request, self.seat).await {
                     Ok(body) => manual::put(self.view, &sub, &body, (&self.who, self.peer.addr)).await,
                     Err(refused) => refused,
                 },
@@ -274,7 +266,7 @@ impl Visit<'_> {
                     .unwrap_or_default(),
                 pretty,
             ),
-            "/api/config" => json(&*view.config.shown, pretty),
+            "/api/config" => json(&*view.config().shown, pretty),
             "/api/version" => plain(StatusCode::OK, env!("CARGO_PKG_VERSION")),
             "/api/paths" => manual::paths(view, pretty).await,
             "/api/reload" => api::reload(view, (&self.who, self.peer.addr)).await,
@@ -307,9 +299,13 @@ impl Visit<'_> {
 }
 
 /// Counted while it is read, whatever was announced.
-async fn body(request: Request<Incoming>) -> Result<Vec<u8>, Answer> {
+async fn body(request: Request<Incoming>, seat: &Sitting) -> Result<Vec<u8>, Answer> {
     let large = || plain(StatusCode::PAYLOAD_TOO_LARGE, format!("at most {BODY} bytes\n"));
-    match timeout(ARRIVAL, Limited::new(request.into_body(), BODY).collect()).await {
+    // Who keeps us waiting has no better right to its seat than who says nothing.
+    seat.waits(Instant::now());
+    let arrived = timeout(ARRIVAL, Limited::new(request.into_body(), BODY).collect()).await;
+    seat.is_asked();
+    match arrived {
         Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(large()),
         Ok(Err(error)) => Err(plain(StatusCode::BAD_REQUEST, format!("{error}\n"))),

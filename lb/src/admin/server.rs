@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -16,18 +18,17 @@ use tokio_util::sync::CancellationToken;
 use super::View;
 use super::guard::Door;
 use super::paths;
+use super::seats::{Seats, Sitting};
 use crate::arrival::TlsFacts;
+use crate::listen::{self, Trouble};
+use crate::worker::bury;
 
-/// Time for the head of a request to arrive, and for a handshake.
-const HEAD: Duration = Duration::from_secs(10);
-/// Connections served at once; more wait in the kernel.
-const MOST: usize = 256;
+/// Time for the head of a request to arrive, the first as well as each further one, and for a handshake.
+const HEAD: Duration = Duration::from_secs(5);
 /// A connection goes on no longer, so that clients who read nothing cannot keep all others out.
 const LIFE: Duration = Duration::from_secs(300);
 /// Largest head of a request.
 const MAX_HEAD: usize = 64 * 1024;
-/// Pause after an accept that failed for want of file descriptors.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// All interfaces are both families, or IPv4 where the machine has no IPv6.
 pub(super) fn bind(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -59,51 +60,77 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
-    let door = Door::of(&view);
-    door.announce(listener.local_addr()?);
-    let shown = Arc::new((view, door));
+    let at = listener.local_addr()?;
+    let mut open = Door::of(&view).announce(at, false);
+    let (mut changes, view) = (view.now.clone(), Arc::new(view));
+    let (mut trouble, seats) = (Trouble::new(view.counters.clone(), at), Seats::default());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < MOST => match accepted {
-                Ok((stream, addr)) => {
-                    connections.spawn(greet(stream, addr, shown.clone()));
+            Ok(()) = changes.changed() => open = Door::of(&view).announce(at, open),
+            Some(ended) = connections.join_next() => bury(&view.counters, ended),
+            (stream, addr) = listen::accept(&listener, &mut trouble) => {
+                match seats.take(addr.ip(), Instant::now()) {
+                    Some(seat) => {
+                        connections.spawn(seated(stream, addr, (Arc::new(seat), view.clone())));
+                    }
+                    None => {
+                        view.counters.doors.over_limit.add(1);
+                        tracing::debug!(peer = %addr, "admin connection refused: too many");
+                    }
                 }
-                // Whatever it was, the next connection may be fine; just not at full speed.
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            },
+            }
         }
     }
 }
 
-async fn greet(stream: TcpStream, addr: SocketAddr, shown: Arc<(View, Door)>) {
+async fn seated(stream: TcpStream, addr: SocketAddr, (seat, view): (Arc<Sitting>, Arc<View>)) {
+    let leave = seat.leave.clone();
+    tokio::select! {
+        () = greet(stream, addr, (seat, view)) => {}
+        () = leave.cancelled() => tracing::debug!(peer = %addr, "an idle admin connection makes room"),
+    }
+}
+
+async fn greet(stream: TcpStream, addr: SocketAddr, (seat, view): (Arc<Sitting>, Arc<View>)) {
     let local = stream.local_addr().map(|local| local.ip().to_canonical());
     let mut peer = Peer {
         addr,
         on_loopback: local.is_ok_and(|local| local.is_loopback()),
         tls: None,
     };
-    match &shown.0.acceptor {
-        None => serve(stream, peer, shown).await,
-        Some(acceptor) => match acceptor.clone().accept(stream, HEAD).await {
+    match &view.now().admin {
+        None => serve(stream, peer, (seat, view)).await,
+        Some(acceptor) => match acceptor.accept(stream, HEAD).await {
             Ok((stream, facts)) => {
                 peer.tls = Some(Arc::new(facts));
-                serve(stream, peer, shown).await;
+                serve(stream, peer, (seat, view.clone())).await;
             }
-            Err(error) => tracing::debug!(peer = %addr, %error, "admin connection refused"),
+            Err(error) => {
+                view.counters.doors.tls_failed.add(1);
+                tracing::debug!(peer = %addr, %error, "admin connection refused");
+            }
         },
     }
 }
 
-async fn serve<S>(stream: S, peer: Peer, shown: Arc<(View, Door)>)
+async fn serve<S>(stream: S, peer: Peer, (seat, view): (Arc<Sitting>, Arc<View>))
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let stream = Seated {
+        stream,
+        seat: seat.clone(),
+    };
     let service = service_fn(|request| {
-        let (peer, shown) = (peer.clone(), shown.clone());
-        async move { Ok::<_, Infallible>(paths::answer(&shown.0, &shown.1, &peer, request).await) }
+        let (peer, seat, view) = (peer.clone(), seat.clone(), view.clone());
+        async move {
+            seat.is_asked();
+            let answer = paths::answer(&view, (&peer, &seat), request).await;
+            seat.has_answered();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -119,4 +146,94 @@ where
     }
     // One that takes nothing of its answer shall not keep its place.
     let _ = tokio::time::timeout(HEAD, connection).await;
+}
+
+/// A connection that tells its seat when an answer has been written: hyper flushes once nothing is left.
+struct Seated<S> {
+    stream: S,
+    seat: Arc<Sitting>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Seated<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Seated<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        self.seat.has_written(Instant::now());
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::router::Live;
+
+    #[tokio::test]
+    async fn who_still_reads_an_answer_keeps_the_seat() {
+        let (_ready, ready) = watch::channel(true);
+        let view = View::new(Arc::default(), Live::default(), ready, Registry::new()).unwrap();
+        let peer = Peer {
+            addr: "192.0.2.1:80".parse().unwrap(),
+            on_loopback: true,
+            tls: None,
+        };
+        let (seats, at) = (Seats::default(), peer.addr.ip());
+        let seat = Arc::new(seats.take(at, Instant::now()).unwrap());
+        let (mut client, server) = duplex(16);
+        tokio::spawn(serve(server, peer, (seat.clone(), Arc::new(view))));
+        let mut head = [0; 8];
+        client
+            .write_all(b"GET /api/version HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            .await
+            .unwrap();
+        client.read_exact(&mut head).await.unwrap();
+        let mut others = Vec::new();
+        while !others.iter().any(|other: &Sitting| other.leave.is_cancelled()) {
+            others.push(seats.take(at, Instant::now()).unwrap());
+        }
+        assert!(!seat.leave.is_cancelled());
+
+        let mut rest = Vec::new();
+        while !rest.ends_with(env!("CARGO_PKG_VERSION").as_bytes()) {
+            rest.push(client.read_u8().await.unwrap());
+        }
+        others.iter().for_each(Sitting::is_asked);
+        while seats.take(at, Instant::now()).is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(seat.leave.is_cancelled(), "idle again");
+    }
 }

@@ -119,4 +119,8 @@ impl Stream for Socket {
         }
         Poll::Ready(Ok(self.seen.len()))
     }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        Some(&self.stream)
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BadValue, Item, items, words};
+use super::{BadValue, Item, words};
 
 /// One scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,24 +57,9 @@ const LEAST_REFRESH: Duration = Duration::from_secs(1);
 
 /// `proxy.auth`: `name=<n>;type=basic;file=<htpasswd>[;realm=<r>][;refresh=<d>][;forward=true]` or
 /// `name=<n>;type=external;endpoint=<url>[;set-auth-headers=…][;append-auth-headers=…][;timeout=<d>]`, separated by
-/// commas; of two with one name the later counts.
-pub fn parse_auth(text: &str) -> Result<Vec<AuthScheme>, Vec<BadValue>> {
-    let mut schemes: Vec<AuthScheme> = Vec::new();
-    let mut faults = Vec::new();
-    for item in items("proxy.auth", text).map_err(|bad| vec![bad])? {
-        match scheme(&item) {
-            Ok(scheme) => {
-                schemes.retain(|earlier| earlier.name != scheme.name);
-                schemes.push(scheme);
-            }
-            Err(bad) => faults.push(bad),
-        }
-    }
-    if faults.is_empty() {
-        Ok(schemes)
-    } else {
-        Err(faults)
-    }
+/// commas.
+pub fn parse_auth(text: &str) -> (Vec<AuthScheme>, Vec<BadValue>) {
+    super::each("proxy.auth", text, scheme, |scheme| &scheme.name)
 }
 
 fn scheme(item: &Item) -> Result<AuthScheme, BadValue> {

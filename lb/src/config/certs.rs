@@ -1,11 +1,14 @@
 //! Certificate sources: `proxy.cs`.
 //!
-//! `cs=<name>;type=<type>;cert=<where>[;more…]`, separated by commas; of two with one name the later counts.
+//! `cs=<name>;type=<type>;cert=<where>[;more…]`, separated by commas.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BadValue, Item, Secret, items};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{BadValue, Item, Secret, masked};
 
 /// Where certificates come from, under the name by which listeners and routes ask for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,9 +66,39 @@ pub struct Acme {
     /// `hosts`: further names, wanted even without a route; and of the names in the table only those that end so,
     /// where one begins with a dot.
     pub hosts: Vec<String>,
+    /// `eabkid`, `eabkey`: the account that the authority's customer has already.
+    pub external: Option<ExternalAccount>,
     /// `prefix`: where account and certificates are kept in the KV store, or in which folder where it begins with a
     /// slash.
     pub prefix: String,
+}
+
+/// Whose customer we are at an authority that wants to know (external account binding, RFC 8555, 7.3.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAccount {
+    /// `eabkid`.
+    pub id: String,
+    /// `eabkey`, base64 as the authority gives it.
+    pub key: Secret,
+}
+
+impl ExternalAccount {
+    /// `None`: the key is none.
+    fn new(id: &str, key: &str) -> Option<Self> {
+        let external = Self {
+            id: id.to_owned(),
+            key: Secret::new(key),
+        };
+        external.bytes().is_some().then_some(external)
+    }
+
+    /// The key itself. Authorities give it for URLs or not, padded or not.
+    pub(crate) fn bytes(&self) -> Option<Vec<u8>> {
+        let text = self.key.reveal().trim_end_matches('=');
+        let text = text.replace('+', "-").replace('/', "_");
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok();
+        bytes.filter(|bytes| !bytes.is_empty())
+    }
 }
 
 /// Every type of certificate source.
@@ -85,6 +118,8 @@ pub const CERT_OPTIONS: &[&str] = &[
     "ca",
     "hosts",
     "prefix",
+    "eabkid",
+    "eabkey",
 ];
 /// Certificates are looked at again after this long where `refresh` does not say.
 const REFRESH: Duration = Duration::from_secs(3);
@@ -109,26 +144,13 @@ struct Draft {
     trust: Option<String>,
     hosts: Vec<String>,
     prefix: Option<String>,
+    eab_kid: Option<String>,
+    eab_key: Option<String>,
 }
 
 /// `proxy.cs`.
-pub fn parse_certs(text: &str) -> Result<Vec<CertSource>, Vec<BadValue>> {
-    let mut sources: Vec<CertSource> = Vec::new();
-    let mut faults = Vec::new();
-    for item in items("proxy.cs", text).map_err(|bad| vec![bad])? {
-        match source(&item) {
-            Ok(source) => {
-                sources.retain(|earlier| earlier.name != source.name);
-                sources.push(source);
-            }
-            Err(bad) => faults.push(bad),
-        }
-    }
-    if faults.is_empty() {
-        Ok(sources)
-    } else {
-        Err(faults)
-    }
+pub fn parse_certs(text: &str) -> (Vec<CertSource>, Vec<BadValue>) {
+    super::each("proxy.cs", text, source, |source| &source.name)
 }
 
 fn source(item: &Item) -> Result<CertSource, BadValue> {
@@ -216,6 +238,8 @@ fn draft(item: &Item) -> Result<Draft, BadValue> {
             "ca" => draft.trust = some(value),
             "hosts" => draft.hosts = super::words(value).map(str::to_ascii_lowercase).collect(),
             "prefix" => draft.prefix = some(value.trim_end_matches('/')),
+            "eabkid" => draft.eab_kid = some(value),
+            "eabkey" => draft.eab_key = some(value),
             _ => {
                 let problem = format!("proxy.cs: unknown option '{key}'");
                 let right = match key.as_str() {
@@ -231,6 +255,8 @@ fn draft(item: &Item) -> Result<Draft, BadValue> {
         ("ca", draft.trust.is_some()),
         ("hosts", !draft.hosts.is_empty()),
         ("prefix", draft.prefix.is_some()),
+        ("eabkid", draft.eab_kid.is_some()),
+        ("eabkey", draft.eab_key.is_some()),
     ];
     let stray = strays.iter().find(|(_, given)| *given && draft.kind != "acme");
     match stray {
@@ -264,10 +290,8 @@ fn url(text: &str) -> Result<String, BadValue> {
     if known {
         return Ok(text.to_owned());
     }
-    // What follows a ? may be a token.
-    let shown = text.split('?').next().unwrap_or_default();
     Err(BadValue::new(
-        format!("proxy.cs: invalid url {shown}"),
+        format!("proxy.cs: invalid url {}", masked(text)),
         "it is http://host[:port]/path or https://…",
     ))
 }
@@ -296,6 +320,26 @@ fn acme(draft: &Draft) -> Result<Acme, BadValue> {
         email: draft.email.clone(),
         trust: draft.trust.clone(),
         hosts: draft.hosts.clone(),
+        external: external(draft)?,
         prefix: draft.prefix.clone().unwrap_or_else(|| "lictor/acme".to_owned()),
     })
+}
+
+fn external(draft: &Draft) -> Result<Option<ExternalAccount>, BadValue> {
+    let whose = &draft.name;
+    match (&draft.eab_kid, &draft.eab_key) {
+        (None, None) => Ok(None),
+        (Some(kid), Some(key)) => match ExternalAccount::new(kid, key) {
+            Some(external) => Ok(Some(external)),
+            // The key stays out of the message.
+            None => Err(BadValue::new(
+                format!("proxy.cs: invalid eabkey of certificate source '{whose}'"),
+                "it is the key in base64, as the authority gives it beside eabkid",
+            )),
+        },
+        _ => Err(BadValue::new(
+            format!("proxy.cs: certificate source '{whose}' has one of eabkid and eabkey"),
+            "they go together",
+        )),
+    }
 }

@@ -10,6 +10,8 @@ use super::{BadValue, Secret};
 pub struct Headers {
     /// `proxy.header.clientip`: set to the client's address; `None`: not at all.
     pub client_ip: Option<String>,
+    /// `proxy.header.clientcert`: set to what the client's certificate says, where one was verified; else removed.
+    pub client_cert: Option<String>,
     /// `proxy.header.tls`: set on TLS requests, taken off others; with `proxy.header.tls.value`.
     pub tls: Option<(String, String)>,
     /// `proxy.header.requestid`: set to a fresh UUID.
@@ -38,6 +40,14 @@ pub struct Edge {
     pub header_timeout: Option<Duration>,
     /// `proxy.limit.conns`: connections of one client address at a time, on one worker; `None`: any.
     pub connections: Option<usize>,
+    /// `proxy.limit.total`: connections of clients at a time, shared out to the workers; `None`: what the limit of open
+    /// files allows.
+    pub total: Option<usize>,
+    /// `proxy.limit.stall`: how long a client may keep us waiting before it is judged by `rate`.
+    pub stall: Duration,
+    /// `proxy.limit.rate`: bytes a second that a client must take of an answer, and send of a body, while it is waited
+    /// for. 0: of an answer any byte will do, and a body has all the time it needs.
+    pub rate: u32,
     /// `proxy.limit.streams`: concurrent HTTP/2 streams of one connection.
     pub streams: u32,
     /// `proxy.limit.body`: bytes of a request body where the route does not say; `None`: any.
@@ -49,6 +59,9 @@ impl Default for Edge {
         Self {
             header_timeout: Some(Duration::from_secs(10)),
             connections: None,
+            total: None,
+            stall: Duration::from_secs(120),
+            rate: 240,
             streams: 128,
             body: None,
         }
@@ -122,7 +135,7 @@ pub fn parse_header(text: &str) -> Result<(String, Secret), BadValue> {
     ))
 }
 
-/// Bytes: a number, or with `k`, `M` or `G` behind it for 1024 of them and so on.
+/// Bytes (`proxy.limit.body`, `maxbody=`): a number, or with `k`, `M` or `G` behind it for 1024 of them and so on.
 pub fn parse_bytes(text: &str) -> Result<u64, BadValue> {
     let bad = || {
         BadValue::new(
@@ -136,6 +149,9 @@ pub fn parse_bytes(text: &str) -> Result<u64, BadValue> {
         Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
         _ => (text, 0),
     };
-    let count: u64 = digits.parse().map_err(|_| bad())?;
-    count.checked_mul(1 << shift).ok_or_else(bad)
+    // A number may have a sign; a size has none.
+    let count = digits.parse::<u64>().ok().filter(|_| !digits.starts_with('+'));
+    count
+        .and_then(|count| count.checked_mul(1 << shift))
+        .ok_or_else(bad)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{BadValue, Secret, words};
 use crate::access_log::Format;
+use crate::metrics::{NAME_FIELDS, PREFIX_FIELDS, Template};
 
 /// The access log (`log.access.*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +185,16 @@ pub fn parse_log_format(text: &str) -> Result<String, BadValue> {
             "it is common, combined, json, or a pattern of $fields",
         )),
     }
+}
+
+/// `metrics.prefix`: a Go template.
+pub fn parse_prefix(text: &str) -> Result<String, BadValue> {
+    Template::parse("metrics.prefix", text, PREFIX_FIELDS).map(|_| text.to_owned())
+}
+
+/// `metrics.names`: a Go template.
+pub fn parse_names(text: &str) -> Result<String, BadValue> {
+    Template::parse("metrics.names", text, NAME_FIELDS).map(|_| text.to_owned())
 }
 
 /// `metrics.target`: a comma-separated list.

@@ -18,8 +18,14 @@ fn faults<T: std::fmt::Debug>(result: Result<T, Vec<BadValue>>) -> String {
     lines.join("\n")
 }
 
+/// All items of a list, none of which is wrong.
+fn sound<T>((good, bad): (Vec<T>, Vec<BadValue>)) -> Vec<T> {
+    assert_eq!(bad, []);
+    good
+}
+
 fn listeners(text: &str) -> Result<Vec<Listener>, Vec<BadValue>> {
-    let certs = parse_certs("cs=main;type=file;cert=a.pem,cs=pki;type=vault-pki;cert=pki/issue/web").unwrap();
+    let certs = certs("cs=main;type=file;cert=a.pem,cs=pki;type=vault-pki;cert=pki/issue/web");
     let around = Around {
         certs: Some(&certs),
         ..Around::nothing()
@@ -220,7 +226,7 @@ fn global_time_limits_hold_where_a_listener_has_none_and_addresses_are_filled_in
 }
 
 fn certs(text: &str) -> Vec<CertSource> {
-    parse_certs(text).unwrap()
+    sound(parse_certs(text))
 }
 
 #[test]
@@ -266,6 +272,13 @@ fn certificate_sources_have_the_defaults_of_their_kind() {
         (acme.hosts.join(" "), acme.prefix.as_str()),
         ("a.org .b.org".to_owned(), "lictor/acme")
     );
+    let known = &certs("cs=a;type=acme;eabkid=k1;eabkey=-_-_")[0];
+    let CertKind::Acme(acme) = &known.kind else {
+        panic!("acme is a kind");
+    };
+    let external = acme.external.as_ref().unwrap();
+    assert_eq!((external.id.as_str(), external.key.reveal()), ("k1", "-_-_"));
+    assert!(!format!("{known:?}").contains("-_-_"));
     let pki = &certs("cs=a;type=vault-pki;cert=pki/issue/x;vaultfetchtoken=env:T;clientca=ca;caupgcn=CN")[0];
     assert_eq!(
         (pki.vault_fetch_token.as_deref(), pki.client_ca.as_deref()),
@@ -283,11 +296,15 @@ fn certificate_sources_have_the_defaults_of_their_kind() {
 
 #[test]
 fn a_bad_certificate_source_is_named_and_its_secrets_are_not() {
-    let refused = |text: &str| faults(parse_certs(text));
+    let refused = |text: &str| faults(Err::<(), _>(parse_certs(text).1));
     assert!(refused("type=file;cert=a").contains("missing 'cs'"));
     assert!(refused("cs=a;cert=a").contains("missing 'type' in certificate source 'a'"));
     assert!(refused("cs=a;type=file").contains("missing 'cert' in certificate source 'a'"));
     assert!(refused("cs=a;type=ftp;cert=x").starts_with("unknown cert source type ftp"));
+    assert!(refused("cs=a;type=acme;eabkid=k1").contains("'a' has one of eabkid and eabkey"));
+    assert!(refused("cs=a;type=path;cert=x;eabkid=k1").contains("option 'eabkid'"));
+    let bad_key = refused("cs=a;type=acme;eabkid=k1;eabkey=not:base64");
+    assert!(bad_key.contains("invalid eabkey of certificate source 'a'") && !bad_key.contains("not:"));
     assert!(refused("cs=a;type=http;cert=http://h;hdr=nocolon").starts_with("invalid header nocolon"));
     assert!(refused("cs=a;type=file;cert=a;refresh=3").contains("refresh=3 is no duration"));
     assert!(refused("cs=a;type=consul;cert=consul/kv").contains("invalid url"));
@@ -301,12 +318,15 @@ fn a_bad_certificate_source_is_named_and_its_secrets_are_not() {
     );
     let token = refused("cs=a;type=consul;cert=http://c/kv?token=12345");
     assert!(!token.contains("12345"), "{token}");
-    assert_eq!(refused("cs=a,cs=b;type=x;cert=y").lines().count(), 2);
+    let (good, bad) = parse_certs("cs=a,cs=c;type=path;cert=d,cs=b;type=x;cert=y");
+    assert_eq!((&*good[0].name, good.len(), bad.len()), ("c", 1, 2));
 }
 
 #[test]
 fn authentication_schemes_are_read_in_fabios_words() {
-    let schemes = parse_auth("name=a;type=basic;file=/htpasswd;refresh=10ms,name=b;type=external;endpoint=http://h/x;set-auth-headers=\"X-User, X-Role\";append-auth-headers=Cookie").unwrap();
+    let schemes = sound(parse_auth(
+        "name=a;type=basic;file=/htpasswd;refresh=10ms,name=b;type=external;endpoint=http://h/x;set-auth-headers=\"X-User, X-Role\";append-auth-headers=Cookie",
+    ));
     let basic = AuthKind::Basic {
         file: "/htpasswd".to_owned(),
         realm: "a".to_owned(),
@@ -321,7 +341,7 @@ fn authentication_schemes_are_read_in_fabios_words() {
         timeout: Duration::from_secs(5),
     };
     assert_eq!(schemes[1].kind, external);
-    let refused = |text: &str| faults(parse_auth(text));
+    let refused = |text: &str| faults(Err::<(), _>(parse_auth(text).1));
     assert!(refused("type=basic").starts_with("missing 'name' in auth"));
     assert!(refused("name=n;file=x").starts_with("missing 'type' in auth 'n'"));
     assert!(refused("name=n;type=basic").starts_with("missing 'file' in auth 'n'"));
@@ -362,7 +382,12 @@ fn words_are_checked_and_the_error_says_which_exist() {
     assert!(refused(parse_statuses("good")).contains("good"));
     assert!(parse_statuses(" ,").is_err());
     assert_eq!(parse_no_route_status("503"), Ok(503));
-    assert!(refused(parse_no_route_status("99")).starts_with("proxy.noroutestatus must be between"));
+    for none in ["99", "100", "101", "199", "1000", "many"] {
+        assert!(
+            refused(parse_no_route_status(none))
+                .starts_with("proxy.noroutestatus must be between 200 and 999")
+        );
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::http::error::Refusal;
 use crate::http::exchange::Exchange;
 use crate::http::path::{BadPath, Path};
 use crate::http::{headers, path};
-use crate::policy::{Denial, rewrite, same_gate};
+use crate::policy::{Denial, gzip, rewrite, same_gate};
 use crate::table::{Choice, HostHeader, Options, Route, Target};
 use crate::upstream::{Fault, Lease, Reuse, Times, Unanswered, Way};
 use crate::worker::Worker;
@@ -47,7 +47,7 @@ impl Call {
 /// route allows.
 pub(crate) async fn send(
     worker: &Worker,
-    (route, choice, mut target): (&Route, Choice, Arc<Target>),
+    (route, choice, mut target): (&Arc<Route>, Choice, Arc<Target>),
     call: Call,
     exchange: &mut Exchange,
 ) -> Result<(Response<Incoming>, Lease), Refusal> {
@@ -68,7 +68,11 @@ pub(crate) async fn send(
             .send(&way, request, &left.upload, (left.reuse, times));
         let failed = match in_time(sending, deadline).await {
             Ok(answer) => {
-                learn(worker, route, &target, Verdict::of(&answer.0));
+                match Verdict::of(&answer.0) {
+                    Verdict::Failed => blame(worker, route, &target),
+                    Verdict::Served => worker.watch.succeeded(&target.addr),
+                    Verdict::Open => exchange.judges(route),
+                }
                 return Ok(answer);
             }
             Err(failed) => *failed,
@@ -77,12 +81,13 @@ pub(crate) async fn send(
             Uploaded::Malformed => return Err(Refusal::Body),
             Uploaded::CutShort => return Err(Refusal::CutShort),
             Uploaded::TooLarge => return Err(Denial::Body.into()),
+            Uploaded::Late => return Err(Refusal::Late),
             Uploaded::No | Uploaded::Begun | Uploaded::Done => {}
         }
         // While the client's body is on its way the fault may be the client's, which must not bring anybody down.
         let is_telling = !failed.reused && left.upload.state() != Uploaded::Begun;
         if is_telling && !failed.fault.is_absence() {
-            learn(worker, route, &target, Verdict::Failed);
+            blame(worker, route, &target);
         }
         let Some(other) = left.next(worker, (route, choice, &target), &failed) else {
             return Err(failure(worker, &target, failed.fault));
@@ -118,7 +123,7 @@ struct Left {
     path: String,
     upload: Upload,
     /// What the client itself said.
-    client: Own,
+    client: AsSent,
     is_upgrade: bool,
     repeatable: bool,
     /// For the next attempt; `None`: it is gone.
@@ -138,7 +143,7 @@ impl Left {
             usize::from(retries) + 1
         });
         Self {
-            client: Own::of(&call.headers),
+            client: AsSent::of(&call.headers),
             is_upgrade: call.headers.contains_key(header::UPGRADE),
             repeatable,
             method: call.method,
@@ -155,7 +160,7 @@ impl Left {
 
     /// The request as `target` gets it; `None`: it is gone.
     fn request_to(&mut self, target: &Target) -> Result<Option<(Way, Request<RequestBody>)>, Refusal> {
-        let Some((mut headers, body)) = self.next.take() else {
+        let Some((mut headers, mut body)) = self.next.take() else {
             return Ok(None);
         };
         if self.repeatable {
@@ -163,6 +168,7 @@ impl Left {
         }
         self.pristine = (!target.options.request_headers.is_empty()).then(|| headers.clone());
         address(&mut headers, target, &self.client);
+        body.is_for(&target.options, &mut headers);
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = rewritten(&self.uri, &self.path, target)?;
@@ -223,35 +229,36 @@ fn next_target(
     }
 }
 
-/// What an attempt says about its target.
+/// What the head of an answer says about its target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Served,
     Failed,
+    /// Its end will say.
+    Open,
 }
 
 impl Verdict {
-    /// A gateway's statuses say that there is nobody behind it; 500 is an answer like any other.
+    /// A gateway's statuses say that there is nobody behind it; 500 is an answer like any other. Events and tunnels
+    /// have no end that they must reach.
     fn of(answer: &Response<Incoming>) -> Self {
         match answer.status() {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 Self::Failed
             }
-            _ => Self::Served,
+            StatusCode::SWITCHING_PROTOCOLS => Self::Served,
+            _ if gzip::is_events(answer.headers()) => Self::Served,
+            _ => Self::Open,
         }
     }
 }
 
-fn learn(worker: &Worker, route: &Route, target: &Target, verdict: Verdict) {
-    match verdict {
-        Verdict::Served => worker.watch.succeeded(&target.addr),
-        Verdict::Failed => {
-            let targets = route.targets.iter().map(|target| &*target.addr);
-            worker
-                .watch
-                .failed(&target.addr, targets, Instant::now().into_std());
-        }
-    }
+/// `target` of `route` has failed.
+pub(crate) fn blame(worker: &Worker, route: &Route, target: &Target) {
+    let targets = route.targets.iter().map(|target| &*target.addr);
+    worker
+        .watch
+        .failed(&target.addr, targets, Instant::now().into_std());
 }
 
 fn failure(worker: &Worker, target: &Target, fault: Fault) -> Refusal {
@@ -259,17 +266,17 @@ fn failure(worker: &Worker, target: &Target, fault: Fault) -> Refusal {
     if fault.is_timeout() {
         worker.counters.upstream_timeouts.add(1);
     }
-    tracing::warn!(service = %target.service, target = %target.addr, %fault, "no answer from upstream");
+    worker.failures.tell("no answer from upstream", target, &fault);
     Refusal::Upstream(fault)
 }
 
 /// What the client's request says where targets may want something else.
-struct Own {
+struct AsSent {
     host: Option<HeaderValue>,
     prefix: Option<HeaderValue>,
 }
 
-impl Own {
+impl AsSent {
     fn of(headers: &HeaderMap) -> Self {
         Self {
             host: headers.get(header::HOST).cloned(),
@@ -279,7 +286,7 @@ impl Own {
 }
 
 /// Sets what depends on the target, whatever an earlier target has left.
-fn address(headers: &mut HeaderMap, target: &Target, client: &Own) {
+fn address(headers: &mut HeaderMap, target: &Target, client: &AsSent) {
     let text = |text: &str| HeaderValue::from_str(text).ok();
     let host = match &target.options.host {
         HostHeader::Client => client.host.clone(),
@@ -315,8 +322,8 @@ pub(crate) fn path_for<'a>(encoded: &'a str, options: &Options) -> Result<Cow<'a
     };
     match rewrite::path(&path, rule) {
         Cow::Borrowed(_) => Ok(path),
-        // What a rule puts together may have dots that nobody has looked at.
-        Cow::Owned(path) => Ok(Cow::Owned(Path::clean(&path)?.encoded.into_owned())),
+        // What a rule puts together may have dots that nobody has looked at, and slashes that nobody has written.
+        Cow::Owned(path) => Ok(Cow::Owned(path::tidy(&Path::clean(&path)?.encoded))),
     }
 }
 
@@ -328,9 +335,14 @@ pub(crate) fn rewritten(sent: &Uri, path: &str, target: &Target) -> Result<Uri, 
         (Some(own), Some(sent)) if !sent.is_empty() => Some(Cow::Owned(format!("{own}&{sent}"))),
         (own, sent) => own.or(sent).map(Cow::Borrowed),
     };
+    // A target in absolute form may have a query or a fragment and no path, of which hyper would write just that.
+    if query.is_none() && path == "/" {
+        return Ok(Uri::default());
+    }
     if target.query().is_none()
         && path == sent.path()
         && let Some(unchanged) = sent.path_and_query()
+        && unchanged.as_str().starts_with('/')
     {
         return Ok(Uri::from(unchanged.clone()));
     }
@@ -346,6 +358,20 @@ pub(crate) fn rewritten(sent: &Uri, path: &str, target: &Target) -> Result<Uri, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_rule_puts_together_has_single_slashes() {
+        let options = Options {
+            rewrite: Some(crate::table::options::Rewrite {
+                pattern: regex::Regex::new("^/x(.*)").unwrap(),
+                with: "/in/$1".into(),
+            }),
+            ..Options::default()
+        };
+        for (sent, path) in [("/x/y", "/in/y"), ("/x", "/in/"), ("/y//z", "/y//z")] {
+            assert_eq!(path_for(sent, &options).unwrap(), path, "{sent}");
+        }
+    }
 
     #[test]
     fn what_is_stripped_leaves_no_dots_behind() {

@@ -1,166 +1,20 @@
-//! Bodies on their way through: counted, never collected.
+//! Bodies on their way through: counted, never collected. Answers' are here, requests' in `body/upload.rs`.
 
-use std::cell::Cell;
-use std::error::Error as _;
-use std::io;
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::http::exchange::{End, Exchange, Waiting};
+use crate::http::exchange::{End, Exchange};
+use crate::http::headers::trailers;
+use crate::http::tally::{Piece, Share, Taking};
 use crate::policy::gzip::Encoder;
 use crate::upstream::Lease;
 
-/// A client's body on its way to a server.
-#[derive(Debug)]
-pub(crate) enum RequestBody {
-    /// There is none, so the request may be sent again.
-    Empty,
-    /// Can be sent once.
-    Streaming {
-        inner: Incoming,
-        upload: Upload,
-        /// Bytes that it may have.
-        most: Option<u64>,
-    },
-}
+mod upload;
 
-/// Why a client's body does not go on.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum BodyFault {
-    #[error("{0}")]
-    Client(#[from] hyper::Error),
-    #[error("request body is too large")]
-    TooLarge,
-}
-
-/// What has become of a client's body, told to the one who waits for the answer.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Upload(Rc<Counted>);
-
-#[derive(Debug, Default)]
-struct Counted {
-    state: Cell<Uploaded>,
-    bytes: Cell<u64>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Uploaded {
-    #[default]
-    No,
-    /// Some of it may have been taken.
-    Begun,
-    Done,
-    /// The client broke the framing it announced.
-    Malformed,
-    /// It ended before it was whole; the client may still listen.
-    CutShort,
-    /// It is longer than the route allows.
-    TooLarge,
-}
-
-impl Upload {
-    pub(crate) fn state(&self) -> Uploaded {
-        self.0.state.get()
-    }
-
-    /// Taken from the client so far.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.0.bytes.get()
-    }
-
-    fn set(&self, state: Uploaded) {
-        self.0.state.set(state);
-    }
-}
-
-impl RequestBody {
-    /// `most`: bytes that it may have; what is beyond them is not sent on.
-    pub(crate) fn new(inner: Incoming, most: Option<u64>) -> (Self, Upload) {
-        let upload = Upload::default();
-        if inner.is_end_stream() {
-            upload.set(Uploaded::Done);
-            return (Self::Empty, upload);
-        }
-        (
-            Self::Streaming {
-                inner,
-                upload: upload.clone(),
-                most,
-            },
-            upload,
-        )
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::Empty)
-    }
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyFault;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let Self::Streaming { inner, upload, most } = self.get_mut() else {
-            return Poll::Ready(None);
-        };
-        if upload.state() == Uploaded::No {
-            upload.set(Uploaded::Begun);
-        }
-        let frame = ready!(Pin::new(&mut *inner).poll_frame(cx));
-        if let Some(Ok(frame)) = &frame
-            && let Some(data) = frame.data_ref()
-        {
-            upload.0.bytes.set(upload.bytes() + data.len() as u64);
-            if most.is_some_and(|most| upload.bytes() > most) {
-                upload.set(Uploaded::TooLarge);
-                return Poll::Ready(Some(Err(BodyFault::TooLarge)));
-            }
-        }
-        match &frame {
-            None => upload.set(Uploaded::Done),
-            Some(Ok(_)) if inner.is_end_stream() => upload.set(Uploaded::Done),
-            Some(Ok(_)) => {}
-            Some(Err(error)) if is_malformed(error) => upload.set(Uploaded::Malformed),
-            Some(Err(_)) => upload.set(Uploaded::CutShort),
-        }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyFault::from)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Streaming { inner, .. } => inner.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming { inner, .. } => inner.size_hint(),
-        }
-    }
-}
-
-/// hyper reports bad chunks as I/O errors about the input, and everything else is a connection that ended.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let cause = error
-        .source()
-        .and_then(|source| source.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| {
-        matches!(
-            cause.kind(),
-            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-        )
-    })
-}
+pub(crate) use upload::{Clock, RequestBody, Upload, Uploaded};
 
 /// A body on its way to the client. When it ends, or is dropped, the exchange is over.
 pub(crate) struct AnswerBody {
@@ -170,8 +24,8 @@ pub(crate) struct AnswerBody {
     bytes: u64,
     /// The server broke off.
     broken: bool,
-    /// The last piece was given out, and nobody has asked for the next.
-    waiting: Option<Waiting>,
+    /// `None`: there is none of it.
+    share: Option<Share>,
     /// Told how it went, exactly once.
     exchange: Option<Exchange>,
 }
@@ -253,13 +107,18 @@ impl AnswerBody {
 
     fn new(source: Source, exchange: Option<Exchange>) -> Self {
         Self {
+            share: exchange.as_ref().map(Exchange::share),
             source,
             encoder: None,
             bytes: 0,
             broken: false,
-            waiting: None,
             exchange,
         }
+    }
+
+    /// How far the client is with it. `None`: there is none of it.
+    pub(crate) fn taking(&self) -> Option<Taking> {
+        self.share.as_ref().map(Share::taking)
     }
 
     fn finish(&mut self) {
@@ -277,31 +136,34 @@ impl AnswerBody {
 }
 
 impl Body for AnswerBody {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = hyper::Error;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, hyper::Error>>> {
         let this = self.get_mut();
-        this.waiting = None;
+        let Some(share) = &this.share else {
+            return Poll::Ready(None);
+        };
+        ready!(share.poll_room(cx));
         let source = &mut this.source;
-        let frame = match &mut this.encoder {
+        let mut frame = match &mut this.encoder {
             None => ready!(source.poll(cx)),
             Some(encoder) => ready!(encoder.poll(cx, |cx| source.poll(cx))),
         };
         this.broken |= matches!(frame, Some(Err(_)));
-        if let Some(Ok(frame)) = &frame {
+        if let Some(Ok(frame)) = &mut frame {
             if let Some(data) = frame.data_ref() {
                 this.bytes += data.len() as u64;
-                this.waiting = this.exchange.as_ref().map(Exchange::waits);
             }
-            if let (Some(trailers), Some(exchange)) = (frame.trailers_ref(), &mut this.exchange) {
+            if let (Some(trailers), Some(exchange)) = (frame.trailers_mut(), &mut this.exchange) {
+                trailers::keep_answer(trailers);
                 exchange.said(trailers);
             }
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| share.piece(data)))))
     }
 
     fn is_end_stream(&self) -> bool {

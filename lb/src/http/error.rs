@@ -28,6 +28,12 @@ pub(crate) enum Refusal {
     /// The same: it ended before it was whole. Who only closed his sending half still reads this.
     #[error("request body ended early")]
     CutShort,
+    /// The same: its server had to wait for it for too long.
+    #[error("request body does not come in time")]
+    Late,
+    /// It has passed too many of us.
+    #[error("request goes round in a loop")]
+    Loop,
     /// No route wants it.
     #[error("no route")]
     NoRoute,
@@ -52,11 +58,14 @@ impl Refusal {
             Self::Host(_) | Self::Path(_) | Self::Ambiguous | Self::Body | Self::CutShort => {
                 StatusCode::BAD_REQUEST
             }
+            Self::Late => StatusCode::REQUEST_TIMEOUT,
             Self::Connect => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooManyHeaders => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::NoRoute => StatusCode::from_u16(no_route).unwrap_or(StatusCode::NOT_FOUND),
             Self::Denied(denial) => denial.status(),
+            Self::Loop => StatusCode::LOOP_DETECTED,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Upstream(fault) if fault.is_our_want() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Upstream(fault) if fault.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
             Self::Upstream(_) => StatusCode::BAD_GATEWAY,
             Self::Rewrite(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -66,7 +75,12 @@ impl Refusal {
     /// What the client reads. Nothing about our inside: addresses of servers stay in the log.
     pub(crate) fn text(&self) -> Bytes {
         match self {
-            Self::Upstream(Fault::Dial(_)) => Bytes::from_static(b"upstream refused the connection\n"),
+            Self::Upstream(fault) if fault.is_our_want() => {
+                Bytes::from_static(b"no room for a connection to upstream\n")
+            }
+            Self::Upstream(Fault::Dial(_) | Fault::Loop) => {
+                Bytes::from_static(b"upstream refused the connection\n")
+            }
             Self::Upstream(Fault::DialTimeout) => Bytes::from_static(b"upstream did not accept in time\n"),
             Self::Upstream(Fault::Tls(_)) => Bytes::from_static(b"upstream cannot be trusted\n"),
             Self::Upstream(Fault::HeaderTimeout | Fault::TotalTimeout) => {
@@ -82,6 +96,15 @@ impl Refusal {
         }
     }
 
+    /// The same may succeed in a moment.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Unavailable => true,
+            Self::Upstream(fault) => fault.is_our_want(),
+            _ => false,
+        }
+    }
+
     /// The rest of the connection cannot be trusted to be requests.
     pub(crate) fn ends_connection(&self) -> bool {
         matches!(
@@ -90,6 +113,7 @@ impl Refusal {
                 | Self::Body
                 | Self::Connect
                 | Self::CutShort
+                | Self::Late
                 | Self::Denied(Denial::Body)
                 | Self::Host(_)
         )

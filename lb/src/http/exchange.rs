@@ -2,23 +2,26 @@
 //! head is read, over when the answer's body ended or was dropped. Whatever happens in between, an exchange
 //! is counted exactly once, because that is done when it is dropped.
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
+use hyper::Request;
 use hyper::http::request::Parts;
-use hyper::http::{HeaderMap, Method, StatusCode, Uri, header};
+use hyper::http::{HeaderMap, Method, StatusCode, Uri};
 
-use crate::access_log::{Record, Upstreamed};
-use crate::http::body::Upload;
+use crate::access_log::{Record, UNREAD, Upstreamed};
+use crate::http::body::{Upload, Uploaded};
+use crate::http::tally::{Share, Tally};
+use crate::http::{attempt, grpc};
 use crate::meter::Meter;
 use crate::policy::limit::InFlight;
 use crate::policy::page;
 use crate::table::{Options, Route, Served, Target, UnderWay};
 use crate::trace::{Active, Ending, trace_of};
 use crate::worker::Worker;
+use crate::worker::crowd::Busy;
 
 /// Status in log and metrics of a client that left before its answer was complete.
 const CLIENT_GONE: u16 = 499;
@@ -32,35 +35,6 @@ pub(crate) enum End {
     ServerGone,
 }
 
-/// What a connection knows of its exchanges.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    answered: Cell<u64>,
-    waiting: Cell<u64>,
-}
-
-impl Tally {
-    /// Exchanges that are over.
-    pub(crate) fn answered(&self) -> u64 {
-        self.answered.get()
-    }
-
-    /// Does some of an answer wait for the client to take it?
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.get() > 0
-    }
-}
-
-/// Some of an answer that waits for the client until dropped.
-#[derive(Debug)]
-pub(crate) struct Waiting(Rc<Tally>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.set(self.0.waiting.get() - 1);
-    }
-}
-
 /// See the module.
 pub(crate) struct Exchange {
     worker: Rc<Worker>,
@@ -71,6 +45,8 @@ pub(crate) struct Exchange {
     bytes: u64,
     end: End,
     target: Option<Arc<Target>>,
+    /// The route of that, when the end of the answer says whether it serves.
+    judging: Option<Arc<Route>>,
     /// Counts as load of the target.
     under_way: Option<UnderWay>,
     upload: Option<Upload>,
@@ -81,6 +57,8 @@ pub(crate) struct Exchange {
     /// Its place among those under way on its route.
     in_flight: Option<InFlight>,
     tally: Rc<Tally>,
+    /// Keeps its connection from being given up.
+    busy: Option<Rc<Busy>>,
     /// The log line in the making, when there is a log or a trace.
     record: Option<Box<Record>>,
     /// When it is recorded.
@@ -124,17 +102,31 @@ impl Exchange {
             bytes: 0,
             end: End::ClientGone,
             target: None,
+            judging: None,
             under_way: None,
             upload: None,
-            call: is_grpc(&request.headers).then_some(None),
+            call: grpc::is_call(request.version, &request.headers).then_some(None),
             tunnel: None,
             tally,
+            busy: None,
             in_flight: None,
             record,
             trace,
         };
         exchange.headers(&request.headers);
         exchange
+    }
+
+    /// Of a request that could not be read.
+    pub(crate) fn unread(worker: Rc<Worker>, remote: SocketAddr, tally: Rc<Tally>) -> Self {
+        let nothing = Request::builder().method(UNREAD).uri(UNREAD).body(());
+        let (nothing, ()) = nothing.expect("a method and a host").into_parts();
+        Self::begin(worker, remote, &nothing, tally)
+    }
+
+    /// Its connection is not idle until the client has taken what is answered.
+    pub(crate) fn occupies(&mut self, busy: Busy) {
+        self.busy = Some(Rc::new(busy));
     }
 
     /// It came over TLS.
@@ -149,6 +141,11 @@ impl Exchange {
         if let Some(record) = &mut self.record {
             host.clone_into(&mut record.host);
         }
+    }
+
+    /// A call of gRPC.
+    pub(crate) fn is_call(&self) -> bool {
+        self.call.is_some()
     }
 
     /// Only the head of its answer is wanted.
@@ -212,6 +209,28 @@ impl Exchange {
         }
     }
 
+    /// Its answer has begun well, and its end says whether the target serves.
+    pub(crate) fn judges(&mut self, route: &Arc<Route>) {
+        self.judging = Some(route.clone());
+    }
+
+    /// What its end says of the target.
+    fn judge(&mut self) {
+        let (Some(route), Some(target)) = (self.judging.take(), &self.target) else {
+            return;
+        };
+        // While its body is on its way, or broke off there, the client may have brought the end about.
+        let is_innocent = self
+            .upload
+            .as_ref()
+            .is_none_or(|upload| matches!(upload.state(), Uploaded::No | Uploaded::Done));
+        match self.end {
+            End::Complete => self.worker.watch.succeeded(&target.addr),
+            End::ServerGone if is_innocent => attempt::blame(&self.worker, &route, target),
+            End::ServerGone | End::ClientGone => {}
+        }
+    }
+
     /// Tells targets which trace it belongs to.
     pub(crate) fn propagate(&self, headers: &mut HeaderMap) {
         if let Some(trace) = &self.trace {
@@ -219,10 +238,9 @@ impl Exchange {
         }
     }
 
-    /// Some of its answer was given out and waits for the client.
-    pub(crate) fn waits(&self) -> Waiting {
-        self.tally.waiting.set(self.tally.waiting.get() + 1);
-        Waiting(self.tally.clone())
+    /// What will wait of its answer.
+    pub(crate) fn share(&self) -> Share {
+        Share::of(self.tally.clone(), self.busy.clone())
     }
 
     /// Its answer begins.
@@ -264,18 +282,12 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         let took = self.started.elapsed();
-        self.tally.answered.set(self.tally.answered.get() + 1);
+        self.judge();
+        self.tally.count();
         let counters = &self.worker.counters;
         match self.end {
             End::Complete => {}
-            End::ServerGone => {
-                counters.upstream_failures.add(1);
-                if let Some(target) = &self.target {
-                    // Its route is not known here, and so is not how many others it has: that is looked at when
-                    // the next attempt fails.
-                    self.worker.watch.broke_off(&target.addr);
-                }
-            }
+            End::ServerGone => counters.upstream_failures.add(1),
             End::ClientGone => {
                 counters.client_gone.add(1);
                 self.status = CLIENT_GONE;
@@ -293,7 +305,8 @@ impl Drop for Exchange {
                 tx: uploaded,
             };
             target.stats.record(self.worker.number, served);
-            self.worker.service(&target.service).count(self.status, took);
+            let service = self.worker.service(&target.service);
+            service.count(self.worker.number, self.status, took);
         }
         let grpc = self
             .call
@@ -320,15 +333,6 @@ impl Drop for Exchange {
             tracer.end(*trace, ending);
         }
     }
-}
-
-/// gRPC itself, not its dialect for browsers, whose status is in the body.
-fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .map_or(&b""[..], |kind| kind.as_bytes());
-    kind.strip_prefix(b"application/grpc")
-        .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
 }
 
 /// What a client makes of an answer without a status of gRPC, by that of HTTP (gRPC's

@@ -6,6 +6,8 @@
 //! send in answers fill; a connection whose bucket is empty ends.
 //!
 //! It also knows whether a header block is half read, which makes slow heads visible without a timer per request.
+//! What h2 refuses by itself shows only in the frames that say so, on their way out: they are counted here.
+//!
 //! It never changes, delays or keeps what passes through.
 
 use std::cell::Cell;
@@ -31,6 +33,8 @@ const FRAME_HEAD: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RESET: u8 = 3;
+const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -43,6 +47,10 @@ pub(crate) struct Frames(Rc<Shared>);
 struct Shared {
     in_head: Cell<bool>,
     written: Cell<u64>,
+    /// The socket takes nothing of what there is to write.
+    blocked: Cell<bool>,
+    /// Streams and connections that h2 has ended for what the client sent, and nobody else has seen.
+    refused: Cell<u64>,
     tokens: Cell<f64>,
     /// When the bucket was last filled for the time that had gone by.
     filled: Cell<Instant>,
@@ -53,6 +61,8 @@ impl Frames {
         Self(Rc::new(Shared {
             in_head: Cell::new(true),
             written: Cell::new(0),
+            blocked: Cell::new(false),
+            refused: Cell::new(0),
             tokens: Cell::new(BURST),
             filled: Cell::new(now),
         }))
@@ -70,6 +80,16 @@ impl Frames {
     /// Bytes written to the client.
     pub(crate) fn written(&self) -> u64 {
         self.0.written.get()
+    }
+
+    /// Does the socket take nothing of what there is to write?
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.0.blocked.get()
+    }
+
+    /// How often h2 has refused what the client sent, since this was asked last.
+    pub(crate) fn take_refused(&self) -> u64 {
+        self.0.refused.take()
     }
 
     /// Fills the bucket for the time since the last time.
@@ -93,6 +113,10 @@ impl Frames {
 struct Heads {
     /// Bytes of the current frame, or of the preface, that are still to come.
     left: usize,
+    /// Of how many.
+    length: usize,
+    /// Why a stream or the connection ends, as far as it was read.
+    reason: u32,
     /// The head of the next frame, as far as it was read.
     head: [u8; FRAME_HEAD],
     filled: usize,
@@ -103,16 +127,21 @@ impl Heads {
     fn after(skip: usize) -> Self {
         Self {
             left: skip,
+            length: skip,
+            reason: 0,
             head: [0; FRAME_HEAD],
             filled: 0,
         }
     }
 
-    /// Tells of each head that ends in `bytes`: kind, flags, length of the payload.
-    fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(u8, u8, usize)) {
+    /// Tells of each head that ends in `bytes`: kind, flags, length of the payload. Returns how many frames said that
+    /// something ends by a fault of the other side.
+    fn read(&mut self, mut bytes: &[u8], mut tell: impl FnMut(u8, u8, usize)) -> u64 {
+        let mut faults = 0;
         while !bytes.is_empty() {
             if self.left > 0 {
                 let skipped = self.left.min(bytes.len());
+                faults += u64::from(self.read_reason(&bytes[..skipped]));
                 self.left -= skipped;
                 bytes = &bytes[skipped..];
                 continue;
@@ -125,9 +154,29 @@ impl Heads {
                 let [high, middle, low, kind, flags, ..] = self.head;
                 self.filled = 0;
                 self.left = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+                self.length = self.left;
                 tell(kind, flags, self.left);
             }
         }
+        faults
+    }
+
+    /// Is this the end of a reason that blames the other side?
+    fn read_reason(&mut self, payload: &[u8]) -> bool {
+        let begin = match self.head[3] {
+            RESET => 0,
+            GOAWAY => 4,
+            _ => return false,
+        };
+        let mut is_whole = false;
+        for (position, byte) in (self.length - self.left..).zip(payload) {
+            if (begin..begin + 4).contains(&position) {
+                self.reason = self.reason << 8 | u32::from(*byte);
+                is_whole |= position == begin + 3;
+            }
+        }
+        // RFC 9113, 7: PROTOCOL, FLOW_CONTROL, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE, COMPRESSION, CALM.
+        is_whole && matches!(self.reason, 1 | 3..=6 | 9 | 11)
     }
 
     /// Anything half read keeps us waiting, but for the payload of DATA.
@@ -179,11 +228,13 @@ impl Scanner {
         let written = &self.frames.0.written;
         written.set(written.get() + bytes.len() as u64);
         let frames = &self.frames;
-        self.outgoing.read(bytes, |kind, _, length| {
+        let faults = self.outgoing.read(bytes, |kind, _, length| {
             if matches!(kind, DATA | HEADERS) && length > 0 {
                 frames.add(PER_FRAME);
             }
         });
+        let refused = &self.frames.0.refused;
+        refused.set(refused.get() + faults);
     }
 }
 
@@ -205,6 +256,11 @@ impl<S> Framed<S> {
     pub(crate) fn frames(&self) -> Frames {
         self.scanner.frames.clone()
     }
+
+    fn tried<T>(&self, polled: Poll<T>) -> Poll<T> {
+        self.scanner.frames.0.blocked.set(polled.is_pending());
+        polled
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
@@ -222,7 +278,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = ready!(self.tried(polled))?;
         self.scanner.wrote(&buf[..written]);
         Poll::Ready(Ok(written))
     }
@@ -232,7 +289,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, bufs))?;
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = ready!(self.tried(polled))?;
         let mut left = written;
         for buf in bufs {
             let here = left.min(buf.len());
@@ -247,7 +305,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.tried(polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -313,6 +372,32 @@ mod tests {
         ] {
             let frames = vec![frame(kind, flags, payload); 3000];
             assert_eq!(shown(&frames, 1000).1, flood, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_h2_refuses_is_counted_and_what_merely_ends_is_not() {
+        for (kind, before, reason, refused) in [
+            (RESET, 0, 1, 1),
+            (RESET, 0, 8, 0),
+            (RESET, 0, 0, 0),
+            (GOAWAY, 4, 11, 1),
+            (GOAWAY, 4, 0, 0),
+            (DATA, 0, 1, 0),
+        ] {
+            let mut ending = frame(kind, 0, 8);
+            ending[FRAME_HEAD + before + 3] = reason;
+            ending.extend(frame(6, 1, 8));
+            for size in 1..40 {
+                let mut scanner = Scanner::new(Instant::now());
+                ending.chunks(size).for_each(|piece| scanner.wrote(piece));
+                assert_eq!(
+                    scanner.frames.take_refused(),
+                    refused,
+                    "{kind} {reason} in {size}"
+                );
+                assert_eq!(scanner.frames.take_refused(), 0);
+            }
         }
     }
 

@@ -7,7 +7,9 @@
 //! [`Framing`] remembers which request of the connection was ambiguous; the service answers that one 400.
 //!
 //! It also knows whether a head is half read, which makes slow heads visible without a timer per request.
-//! It never changes, delays or keeps what passes through, and decides nothing that hyper decides.
+//! It never changes, delays or keeps what passes through, and decides nothing that hyper decides. But for one thing: a
+//! line of a body's framing that is ambiguous is the end of the stream to hyper, which would take what follows for more
+//! of that body. The request fails like any whose body is malformed, and none after it is read.
 //!
 //! hyper reads nothing while a request is being answered, so that a client may close its half, and so would
 //! never learn that it left for good. A look at what comes next, without taking it, tells both.
@@ -22,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::arrival::Stream;
+use crate::arrival::{Stream, is_half_closed};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -108,6 +110,8 @@ impl Framing {
 pub(crate) struct Watched<S> {
     stream: S,
     scanner: Scanner,
+    /// The framing of a body is ambiguous: nothing more is to be read.
+    broken: bool,
     /// Our half is closed; until when the client's is still read.
     lingering: Option<Pin<Box<Sleep>>>,
 }
@@ -117,6 +121,7 @@ impl<S: Stream> Watched<S> {
         Self {
             stream,
             scanner: Scanner::new(),
+            broken: false,
             lingering: None,
         }
     }
@@ -129,10 +134,13 @@ impl<S: Stream> Watched<S> {
         &self.scanner.shared.half_closed
     }
 
-    /// Sees a client that closed its half, or fails where it left.
+    /// Sees a client that closed its half, or fails where it left. Where something waits to be read, be it another
+    /// request or the goodbye of TLS, nothing wakes us for what comes behind it; but we come here with every tick of
+    /// the connection's clock.
     fn look_ahead(&self, cx: &mut Context<'_>) -> io::Result<()> {
         if !self.half_closed().load(Relaxed)
-            && let Poll::Ready(0) = self.stream.poll_waiting(cx)?
+            && let Poll::Ready(waiting) = self.stream.poll_waiting(cx)?
+            && (waiting == 0 || is_half_closed(&self.stream)?)
         {
             self.half_closed().store(true, Relaxed);
         }
@@ -199,17 +207,24 @@ impl Scanner {
         }
     }
 
-    fn read(&mut self, mut bytes: &[u8]) {
+    /// Returns how many of `bytes` are good to be read on, which is fewer than all before a bad line of a body's framing.
+    fn read(&mut self, read: &[u8]) -> usize {
+        let mut bytes = read;
         if self.shared.tunnel.load(Relaxed) {
-            return;
+            return read.len();
         }
+        let mut good = read.len();
         while !bytes.is_empty() {
             match self.expect {
-                Expect::Unknown => return,
+                Expect::Unknown => return good,
                 Expect::Body(left) => bytes = self.skip(bytes, left, Expect::Body, Expect::Start),
                 Expect::Chunk(left) => bytes = self.skip(bytes, left, Expect::Chunk, Expect::ChunkSize),
                 Expect::Start | Expect::Header | Expect::ChunkSize | Expect::Trailer => {
+                    let is_body = matches!(self.expect, Expect::ChunkSize | Expect::Trailer);
                     let Some(rest) = self.read_line(bytes) else { break };
+                    if is_body && self.expect == Expect::Unknown {
+                        good = read.len() - bytes.len();
+                    }
                     bytes = rest;
                 }
             }
@@ -223,6 +238,7 @@ impl Scanner {
         };
         self.shared.in_head.store(in_head, Relaxed);
         self.shared.in_body.store(in_body, Relaxed);
+        good
     }
 
     fn is_between_requests(&self) -> bool {
@@ -367,14 +383,27 @@ impl<S: Stream> AsyncRead for Watched<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.broken {
+            return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        }
         let (before, room) = (buf.filled().len(), buf.remaining());
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let read = &buf.filled()[before..];
         if read.is_empty() && room > 0 {
             self.half_closed().store(true, Relaxed);
         }
-        self.scanner.read(read);
-        Poll::Ready(Ok(()))
+        let good = self.scanner.read(read);
+        if good == read.len() {
+            return Poll::Ready(Ok(()));
+        }
+        self.broken = true;
+        buf.set_filled(before + good);
+        if good > 0 {
+            Poll::Ready(Ok(()))
+        } else {
+            // Nothing read is the end of a stream to whoever reads it.
+            Poll::Ready(Err(io::ErrorKind::InvalidData.into()))
+        }
     }
 }
 
@@ -408,7 +437,8 @@ impl<S: Stream> AsyncWrite for Watched<S> {
         if this.lingering.is_none() {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         }
-        if this.half_closed().load(Relaxed) || this.scanner.is_between_requests() {
+        // A half that was closed shows in what is read: bytes may wait before its end.
+        if this.scanner.is_between_requests() {
             return Poll::Ready(Ok(()));
         }
         let until = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));

@@ -51,7 +51,7 @@ pub(crate) fn code(refusal: &Refusal, status: StatusCode) -> u8 {
         StatusCode::FORBIDDEN => 7,
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::TOO_MANY_REQUESTS => 8,
         StatusCode::METHOD_NOT_ALLOWED => 12,
-        StatusCode::INTERNAL_SERVER_ERROR => 13,
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::LOOP_DETECTED => 13,
         StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE => 14,
         StatusCode::UNAUTHORIZED => 16,
         _ => 2,

@@ -65,8 +65,7 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     if error.is_parse() {
-                        // hyper has answered it, and nobody else has seen it.
-                        client.worker.counters.bad_requests.add(1);
+                        client.unread(&error);
                     }
                     tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
                 }

@@ -4,7 +4,7 @@
 //! Before a request goes the way that all requests go it is made to look like one of HTTP/1.1, since the server may
 //! read it as such: what would be read in another way there is refused here.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -27,16 +27,19 @@ use crate::arrival::Stream;
 use crate::http::body::AnswerBody;
 use crate::http::error::Refusal;
 use crate::http::frames::{Framed, Frames};
+use crate::http::leash::Leash;
 use crate::http::patience::{Patience, Progress, Verdict};
-use crate::http::{Client, MAX_HEAD, MAX_HEADERS, headers};
+use crate::http::tally::Taking;
+use crate::http::{Client, MAX_HEAD, MAX_HEADERS, grpc, headers};
 use crate::worker::bury;
 
 /// Streams that a client may reset before their requests were looked at.
 const RESET_PENDING: usize = 20;
 /// Streams that may end by an error of the client's.
 const RESET_BY_ERROR: usize = 128;
-/// What waits to be sent on a stream whose client does not take it.
-const SEND_BUFFER: usize = 128 * 1024;
+/// What waits to be sent on a stream whose client does not take it. Answers have less where there are many, see
+/// `tally.rs`; tunnels have this.
+const SEND_BUFFER: usize = 64 * 1024;
 /// Bytes of a body that a client may send before we take them: of a stream, of a connection.
 const WINDOWS: (u32, u32) = (256 * 1024, 1024 * 1024);
 /// How often a silent client is asked whether it is still there, and how long it may take to say so.
@@ -46,20 +49,28 @@ const WEBSOCKET_KEY: HeaderName = header::SEC_WEBSOCKET_KEY;
 
 /// Tasks of one connection. They hold the connection's state, which holds them: whoever serves it ends them.
 #[derive(Clone, Default)]
-struct Tasks(Rc<RefCell<JoinSet<()>>>);
+struct Tasks {
+    running: Rc<RefCell<JoinSet<()>>>,
+    /// For the next: that of a stream, which hyper starts as soon as it has passed the request on.
+    leash: Rc<Cell<Option<Leash>>>,
+}
 
 /// Ends them when the connection is over, however that came.
 struct EndOf(Tasks);
 
 impl Drop for EndOf {
     fn drop(&mut self) {
-        self.0.0.take();
+        self.0.running.take();
     }
 }
 
 impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
     fn execute(&self, task: F) {
-        self.0.borrow_mut().spawn_local(task);
+        let mut running = self.running.borrow_mut();
+        match self.leash.take() {
+            Some(leash) => running.spawn_local(leash.hold(task)),
+            None => running.spawn_local(task),
+        };
     }
 }
 
@@ -67,7 +78,7 @@ impl Tasks {
     /// Panics of tasks that ended; never ready.
     async fn watch(&self, client: &Client) {
         poll_fn(|cx| {
-            while let Poll::Ready(Some(ended)) = self.0.borrow_mut().poll_join_next(cx) {
+            while let Poll::Ready(Some(ended)) = self.running.borrow_mut().poll_join_next(cx) {
                 bury(&client.worker.counters, ended);
             }
             Poll::<()>::Pending
@@ -95,9 +106,10 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
         client: client.clone(),
     });
     let _end = EndOf(shared.tasks.clone());
-    let service = service_fn(|request| {
+    let service = service_fn(|request: Request<Incoming>| {
+        let shown = shared.hold(&request);
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(shared.answer(request).await) }
+        async move { Ok::<_, Infallible>(shared.answer(request, shown).await) }
     });
     let connection = builder(shared.tasks.clone(), client.worker.config().edge.streams)
         .serve_connection(TokioIo::new(stream), service);
@@ -126,13 +138,17 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
                 break;
             }
             () = shared.tasks.watch(&client) => {}
-            now = tick.tick() => match patience.look(shared.progress(), now) {
-                Verdict::Fine => {}
-                Verdict::Idle => connection.as_mut().graceful_shutdown(),
-                Verdict::Late => break,
+            now = tick.tick() => {
+                shared.count_refused();
+                match patience.look(shared.progress(), now) {
+                    Verdict::Fine => {}
+                    Verdict::Idle => connection.as_mut().graceful_shutdown(),
+                    Verdict::Late => break,
+                }
             }
         }
     }
+    shared.count_refused();
 }
 
 fn builder(tasks: Tasks, streams: u32) -> http2::Builder<Tasks> {
@@ -162,8 +178,17 @@ impl Connection {
             answered: tally.answered(),
             half_closed: false,
             written: self.frames.written(),
-            waiting: tally.is_waiting(),
+            waiting: self.frames.is_blocked(),
         }
+    }
+
+    /// What h2 refuses by itself nobody else sees.
+    fn count_refused(&self) {
+        self.client
+            .worker
+            .counters
+            .bad_requests
+            .add(self.frames.take_refused());
     }
 
     /// Ready when the connection has become one.
@@ -181,7 +206,25 @@ impl Connection {
         .await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
+    /// Limits the stream of a request that hyper is about to start. Returns where its answer is to be shown.
+    fn hold(&self, request: &Request<Incoming>) -> Option<Rc<OnceCell<Taking>>> {
+        if grpc::is_call(request.version(), request.headers()) {
+            // A call may take as long as it likes.
+            return None;
+        }
+        let client = &self.client;
+        let edge = &client.worker.config().edge;
+        let leash = Leash::new(client.each.answer, edge, self.frames.clone());
+        let answer = leash.answer();
+        self.tasks.leash.set(Some(leash));
+        Some(answer)
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        shown: Option<Rc<OnceCell<Taking>>>,
+    ) -> Response<AnswerBody> {
         self.client.asks();
         self.begun.set(self.begun.get() + 1);
         let (mut parts, body) = request.into_parts();
@@ -193,6 +236,9 @@ impl Connection {
                 let _open = client.worker.counters.tunnels.enter();
                 tunnel.run().await;
             });
+        }
+        if let (Some(shown), Some(taking)) = (shown, answered.response.body().taking()) {
+            let _ = shown.set(taking);
         }
         answered.response
     }
@@ -223,6 +269,7 @@ fn as_of_http_1(request: &mut Parts) -> Result<(), Refusal> {
     {
         return Err(Refusal::Ambiguous);
     }
+    headers.values_mut().for_each(trim);
     join_cookies(headers);
     if headers.len() > MAX_HEADERS {
         return Err(Refusal::TooManyHeaders);
@@ -238,6 +285,17 @@ fn as_of_http_1(request: &mut Parts) -> Result<(), Refusal> {
     headers::set_upgrade(headers, HeaderValue::from_static("websocket"));
     headers.insert(WEBSOCKET_KEY, websocket_key());
     Ok(())
+}
+
+/// Blanks around a value are no part of it to whoever reads it in HTTP/1.1, so they are not to us (RFC 9113, 8.2.1,
+/// allows none, and clients send them).
+fn trim(value: &mut HeaderValue) {
+    let sent = value.as_bytes();
+    let trimmed = sent.trim_ascii();
+    if trimmed.len() < sent.len() {
+        let trimmed = HeaderValue::from_bytes(trimmed);
+        *value = trimmed.expect("made of a header value");
+    }
 }
 
 /// Clients send one cookie each; servers of HTTP/1.1 read one line (RFC 9113, 8.2.3).

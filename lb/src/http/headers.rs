@@ -6,17 +6,25 @@
 //! | file | |
 //! | --- | --- |
 //! | `headers/forward.rs` | who asked, and for what: `X-Forwarded-*`, `Forwarded` |
+//! | `headers/client_cert.rs` | what a client certificate says, for `proxy.header.clientcert` |
+//! | `headers/hops.rs` | how often a request has been forwarded: `CDN-Loop` |
 //! | `headers/stamp.rs` | what the operator wants on every request and answer: `proxy.header.*` |
+//! | `headers/trailers.rs` | what may follow a body |
 
 use hyper::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+mod client_cert;
 mod forward;
+pub(crate) mod hops;
 mod stamp;
+pub(crate) mod trailers;
 
 pub(crate) use forward::{FORWARDED_PREFIX, Hop, Peer, forward, scheme};
 pub(crate) use stamp::{BadStamp, Stamp};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+/// `HTTP_PROXY` to CGI and its heirs, where it is what they send their own requests through (CVE-2016-5385).
+const PROXY: HeaderName = HeaderName::from_static("proxy");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
@@ -47,6 +55,7 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap, ours: &[HeaderName]) -> O
         headers.remove(header::CONNECTION);
     }
     headers.remove(KEEP_ALIVE);
+    headers.remove(PROXY);
     headers.remove(PROXY_CONNECTION);
     headers.remove(header::PROXY_AUTHENTICATE);
     headers.remove(header::PROXY_AUTHORIZATION);
@@ -64,22 +73,47 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap, ours: &[HeaderName]) -> O
     (upgrade && !lists(&protocol, "h2c")).then_some(protocol)
 }
 
+/// What no route, scheme or operator's header may touch: it says where a message ends, concerns one connection, or is
+/// ours to write. A wrong one would let two servers read two different requests, or a loop go on for ever.
+pub(crate) fn is_untouchable(name: &HeaderName) -> bool {
+    UNTOUCHABLE.contains(name)
+}
+
+const UNTOUCHABLE: [HeaderName; 13] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
+    hops::CDN_LOOP,
+];
+
 /// What we vouch for, and what says where and how long a message is.
 fn is_kept(name: &HeaderName) -> bool {
     forward::VOUCHED.contains(name) || *name == header::HOST || *name == header::CONTENT_LENGTH
 }
 
-/// Drops headers that some servers cannot tell from those we vouch for: to CGI and its heirs, `X_Forwarded_For` and
-/// `X-Forwarded-For` are one variable.
+/// Whether some servers cannot tell one from the other: to CGI and its heirs, `X_Forwarded_For` and `X-Forwarded-For` are
+/// one variable.
+fn reads_as(name: &HeaderName, other: &HeaderName) -> bool {
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let (name, other) = (name.as_str().bytes(), other.as_str().bytes());
+    name.map(plain).eq(other.map(plain))
+}
+
+/// Drops headers that some servers cannot tell from those we vouch for, or that are not for anybody to say.
 pub(crate) fn drop_lookalikes(headers: &mut HeaderMap, ours: &[HeaderName]) {
     let is_lookalike = |name: &&HeaderName| {
-        let name = name.as_str();
-        let same = |vouched: &HeaderName| {
-            let vouched = vouched.as_str();
-            let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
-            name != vouched && name.bytes().map(plain).eq(vouched.bytes().map(plain))
-        };
-        name.contains('_') && forward::VOUCHED.iter().chain(ours).any(same)
+        let same = |vouched: &HeaderName| *name != vouched && reads_as(name, vouched);
+        let is_any = |known: &[HeaderName]| known.iter().any(same);
+        name.as_str().contains('_') && (is_any(&forward::VOUCHED) || is_any(&UNTOUCHABLE) || is_any(ours))
     };
     let lookalikes: Vec<HeaderName> = headers.keys().filter(is_lookalike).cloned().collect();
     for name in lookalikes {
@@ -98,10 +132,13 @@ pub(crate) fn set_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
     headers.insert(header::UPGRADE, protocol);
 }
 
+/// Does the list name `word`, with or without a version (RFC 9110, 7.8) behind it?
 fn lists(value: &HeaderValue, word: &str) -> bool {
-    value
-        .to_str()
-        .is_ok_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(word)))
+    let is_it = |item: &str| {
+        let name = item.split_once('/').map_or(item, |(name, _)| name);
+        name.trim().eq_ignore_ascii_case(word)
+    };
+    value.to_str().is_ok_and(|list| list.split(',').any(is_it))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderValue, Version, header};
 
+use crate::authority;
+
 /// Longest host name that DNS allows.
 const MAX_NAME: usize = 253;
 
@@ -49,11 +51,6 @@ pub(crate) fn canonical(request: &Parts) -> Result<Cow<'_, str>, BadHost> {
     checked(host)
 }
 
-/// The part after the colon, IPv6 literals understood.
-pub(crate) fn port(host: &str) -> Option<&str> {
-    split(host).1
-}
-
 fn single(headers: &HeaderMap) -> Result<Option<&HeaderValue>, BadHost> {
     let mut sent = headers.get_all(header::HOST).iter();
     match (sent.next(), sent.next()) {
@@ -74,7 +71,7 @@ fn text(value: &HeaderValue) -> Result<&str, BadHost> {
 
 /// `host` (with or without port) in its canonical form.
 pub(crate) fn checked(host: &str) -> Result<Cow<'_, str>, BadHost> {
-    let (name, port) = split(host);
+    let (name, port) = authority::split(host);
     if let Some(port) = port {
         let valid = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
         if !valid || port.parse::<u16>().is_ok_and(|port| port == 0) || port.parse::<u16>().is_err() {
@@ -105,22 +102,6 @@ pub(crate) fn checked(host: &str) -> Result<Cow<'_, str>, BadHost> {
         canonical.push_str(port);
     }
     Ok(Cow::Owned(canonical))
-}
-
-/// Name (brackets kept) and port.
-fn split(host: &str) -> (&str, Option<&str>) {
-    let end_of_name = if host.starts_with('[') {
-        host.find(']').map_or(host.len(), |at| at + 1)
-    } else {
-        0
-    };
-    match host[end_of_name..].find(':') {
-        Some(colon) => {
-            let colon = end_of_name + colon;
-            (&host[..colon], Some(&host[colon + 1..]))
-        }
-        None => (host, None),
-    }
 }
 
 #[cfg(test)]
@@ -163,7 +144,7 @@ mod tests {
             ("a:", BadHost::Port),
             ("a:0", BadHost::Port),
             ("a:99999", BadHost::Port),
-            ("a:1:2", BadHost::Port),
+            ("a:1:2", BadHost::Character(':')),
             ("[::1", BadHost::Address),
             ("[x]", BadHost::Address),
             (long.as_str(), BadHost::TooLong(254)),

@@ -6,16 +6,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::config::{Edge, Listener};
+use crate::http::body::Clock;
 use crate::http::framing::Reading;
+use crate::pace::Pace;
 
 /// A connection without a request is closed after this long, unless the listener's `it` says otherwise.
 const IDLE: Duration = Duration::from_secs(120);
 /// How long a client that closed its half is believed to be there while nothing is written to it. Until then
 /// nothing tells it from one that left, and the server works on.
 const HALF_CLOSED: Duration = Duration::from_secs(60);
-
-/// How long a client may take nothing of an answer that waits for it, unless the listener's `wt` says otherwise.
-const STALLED: Duration = Duration::from_secs(120);
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,7 +29,7 @@ pub(crate) struct Progress {
     pub half_closed: bool,
     /// Bytes written to the client.
     pub written: u64,
-    /// Some of an answer waits for the client to take it.
+    /// Something waits for the client to take it. Over HTTP/2: in front of the socket, whatever streams wait for.
     pub waiting: bool,
 }
 
@@ -53,15 +52,33 @@ pub(crate) struct Patience {
     /// From the last byte of a request to the last of its answer.
     answer: Option<Duration>,
     idle: Duration,
-    stalled: Duration,
+    half_closed: Duration,
+    /// Of the client, in taking what waits for it.
+    pace: Pace,
     state: State,
     since: Instant,
     /// When the client was last known to be there, and what it had been sent then.
     seen: (Instant, u64),
-    /// When it last took something, or there was nothing to take; and what it had been sent then.
-    took: (Instant, u64),
     /// It was found idle, and is asked to go.
     leaving: bool,
+}
+
+/// Limits of one request that shares its connection with others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Each {
+    /// From its head to the last byte of its body.
+    whole: Option<Duration>,
+    /// From its head to the last byte of its answer.
+    pub answer: Option<Duration>,
+}
+
+impl Each {
+    /// For its body, which begins now.
+    pub(crate) fn clock(&self, edge: &Edge, now: Instant) -> Option<Clock> {
+        let pace = (edge.rate > 0).then(|| Pace::new(edge.stall, edge.rate));
+        let until = self.whole.map(|whole| now + whole);
+        (pace.is_some() || until.is_some()).then(|| Clock::new(pace, until))
+    }
 }
 
 /// Time runs while this stays the same.
@@ -77,25 +94,38 @@ enum State {
 
 impl Patience {
     pub(crate) fn new(listener: &Listener, edge: &Edge, now: Instant) -> Self {
+        let stall = listener.write_timeout.unwrap_or(edge.stall);
         Self {
             head: listener.read_timeout.or(edge.header_timeout),
             whole: listener.read_timeout,
             answer: listener.write_timeout,
             idle: listener.idle_timeout.unwrap_or(IDLE),
-            stalled: listener.write_timeout.unwrap_or(STALLED),
+            half_closed: HALF_CLOSED.min(edge.stall),
+            pace: Pace::new(stall, edge.rate),
             state: State::Idle(0),
             since: now,
             seen: (now, 0),
-            took: (now, 0),
             leaving: false,
         }
     }
 
-    /// Many requests share the connection, so none of them may end it by taking long.
-    pub(crate) fn with_streams(self) -> Self {
+    /// For each request of a connection that many share: one that takes long may not end it for the others.
+    pub(crate) fn each(&self, is_h2: bool) -> Each {
+        if !is_h2 {
+            return Each::default();
+        }
+        Each {
+            whole: self.whole,
+            answer: self.answer,
+        }
+    }
+
+    /// See [`Patience::each`].
+    pub(crate) fn with_streams(self, edge: &Edge) -> Self {
         Self {
             whole: None,
             answer: None,
+            pace: Pace::new(edge.stall, edge.rate),
             ..self
         }
     }
@@ -107,7 +137,8 @@ impl Patience {
 
     /// How often to look.
     pub(crate) fn tick(&self) -> Duration {
-        let limits = [self.head, self.whole, self.answer, Some(self.stalled)];
+        let (half_closed, stall) = (Some(self.half_closed), Some(self.pace.left()));
+        let limits = [self.head, self.whole, self.answer, half_closed, stall];
         let shortest = limits.into_iter().flatten().fold(self.idle, Duration::min);
         (shortest / 2).max(Duration::from_millis(10))
     }
@@ -127,13 +158,12 @@ impl Patience {
         if !progress.half_closed || self.seen.1 != progress.written {
             self.seen = (now, progress.written);
         }
-        if now.saturating_duration_since(self.seen.0) >= HALF_CLOSED {
+        if now.saturating_duration_since(self.seen.0) >= self.half_closed {
             return Verdict::Late;
         }
-        if !progress.waiting || self.took.1 != progress.written {
-            self.took = (now, progress.written);
-        }
-        if now.saturating_duration_since(self.took.0) >= self.stalled {
+        if !progress.waiting {
+            self.pace.rest(progress.written);
+        } else if self.pace.is_too_slow(true, progress.written, now) {
             return Verdict::Late;
         }
         let (limit, verdict) = match progress.reading {
@@ -256,9 +286,10 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_takes_nothing_of_what_waits_for_it_is_given_up() {
+    fn a_client_that_takes_too_little_of_what_waits_for_it_is_given_up() {
         let start = Instant::now();
-        let mut patience = Patience::new(&listener(None, None, None), &Edge::default(), start).with_streams();
+        let mut patience = Patience::new(&listener(None, None, None), &Edge::default(), start)
+            .with_streams(&Edge::default());
         let mut look = |second, waiting, written| {
             let progress = Progress {
                 begun: 2,
@@ -269,10 +300,14 @@ mod tests {
             patience.look(progress, start + Duration::from_secs(second))
         };
         assert_eq!(look(1000, false, 0), Verdict::Fine, "the server is slow");
-        assert_eq!(look(1119, true, 0), Verdict::Fine);
-        assert_eq!(look(1120, true, 1), Verdict::Fine, "the client is slow");
-        assert_eq!(look(1239, true, 1), Verdict::Fine);
-        assert_eq!(look(1240, true, 1), Verdict::Late);
+        assert_eq!(look(1119, true, 0), Verdict::Fine, "the client is slow");
+        assert_eq!(look(1238, true, 0), Verdict::Fine);
+        assert_eq!(look(1239, true, 30_000), Verdict::Fine, "but not too slow");
+        assert_eq!(look(1300, true, 30_001), Verdict::Fine);
+        assert_eq!(look(1310, false, 30_002), Verdict::Fine, "it has taken all");
+        assert_eq!(look(1320, true, 30_002), Verdict::Fine);
+        assert_eq!(look(1439, true, 40_000), Verdict::Fine);
+        assert_eq!(look(1440, true, 50_000), Verdict::Late);
     }
 
     #[test]

@@ -7,13 +7,13 @@ use hyper::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::body::AnswerBody;
 use super::error::Refusal;
-use super::exchange::Exchange;
+use super::exchange::{End, Exchange};
 use super::{Client, grpc, headers};
 use crate::policy::gzip::{self, Wish};
 use crate::policy::{page, rewrite};
 use crate::upstream::Lease;
 
-/// For clients that meet a service without a healthy instance.
+/// For clients that meet a service without a healthy instance, or a want of ours.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
@@ -30,6 +30,7 @@ impl Client {
         let (mut parts, body) = answer.into_parts();
         exchange.said(&parts.headers);
         headers::drop_hop_by_hop(&mut parts.headers, &[]);
+        headers::trailers::announce_answer(&mut parts.headers);
         self.stamp(&mut parts.headers);
         if let Some(options) = exchange.options() {
             rewrite::apply(&mut parts.headers, &options.response_headers);
@@ -44,9 +45,7 @@ impl Client {
 
     /// Shown to an ACME authority, which then vouches for the host (RFC 8555, 8.3).
     pub(super) fn prove(&self, proof: &str, exchange: Exchange) -> Response<AnswerBody> {
-        let mut answer = text(StatusCode::OK, proof.to_owned().into(), exchange);
-        answer.headers_mut().insert(header::CONTENT_TYPE, PLAIN);
-        answer
+        text(StatusCode::OK, (PLAIN, proof.to_owned().into()), exchange)
     }
 
     pub(super) fn redirect(
@@ -59,40 +58,36 @@ impl Client {
         let link = exchange
             .is_read()
             .then(|| page::redirect(status, location.to_str().unwrap_or_default()));
-        let mut answer = text(status, link.unwrap_or_default().into(), exchange);
+        let page = (page::HTML, link.unwrap_or_default().into());
+        let mut answer = text(status, page, exchange);
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, page::HTML);
         headers.insert(header::LOCATION, location);
         self.stamp(headers);
         answer
     }
 
-    pub(super) fn refuse(
-        &self,
-        refusal: &Refusal,
-        is_call: bool,
-        exchange: Exchange,
-    ) -> Response<AnswerBody> {
+    pub(super) fn refuse(&self, refusal: &Refusal, exchange: Exchange) -> Response<AnswerBody> {
         let worker = &self.worker;
         let status = refusal.status(worker.config().no_route_status);
         match refusal {
             Refusal::NoRoute => exchange.unrouted(),
+            Refusal::Loop => worker.counters.loops.add(1),
             Refusal::Unavailable => worker.counters.unavailable.add(1),
             Refusal::Denied(denial) => denial.count(&worker.counters),
             Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
             _ => worker.counters.bad_requests.add(1),
         }
         tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
-        if is_call {
+        if exchange.is_call() {
             return refuse_call(refusal, status, exchange);
         }
         let mut answer = match refusal {
             Refusal::NoRoute => self.no_route(status, exchange),
-            refusal => text(status, refusal.text(), exchange),
+            refusal => text(status, (PLAIN, refusal.text()), exchange),
         };
         let headers = answer.headers_mut();
         match refusal {
-            Refusal::Unavailable => {
+            passing if passing.is_passing() => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }
             Refusal::Denied(denial) => denial.head(headers),
@@ -102,15 +97,29 @@ impl Client {
         answer
     }
 
+    /// hyper could not read a request and has answered so, in a status without words. Nobody else has seen it.
+    pub(super) fn unread(&self, error: &hyper::Error) {
+        self.worker.counters.bad_requests.add(1);
+        let mut exchange = Exchange::unread(self.worker.clone(), self.peer.addr, self.tally.clone());
+        if self.peer.is_tls {
+            exchange.over_tls();
+        }
+        exchange.answered(if error.is_parse_too_large() {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        } else {
+            StatusCode::BAD_REQUEST
+        });
+        exchange.finish(0, End::Complete);
+    }
+
     /// The operator's page, or a line of text.
     fn no_route(&self, status: StatusCode, exchange: Exchange) -> Response<AnswerBody> {
         let page = self.worker.no_route();
         if page.is_empty() {
-            return text(status, Refusal::NoRoute.text(), exchange);
+            return text(status, (PLAIN, Refusal::NoRoute.text()), exchange);
         }
-        let mut answer = text(status, Bytes::copy_from_slice(page.as_bytes()), exchange);
-        answer.headers_mut().insert(header::CONTENT_TYPE, page::HTML);
-        answer
+        let page = (page::HTML, Bytes::copy_from_slice(page.as_bytes()));
+        text(status, page, exchange)
     }
 
     /// What every answer says, ours and others'.
@@ -132,15 +141,29 @@ fn refuse_call(refusal: &Refusal, status: StatusCode, mut exchange: Exchange) ->
     answer
 }
 
-fn text(status: StatusCode, text: Bytes, mut exchange: Exchange) -> Response<AnswerBody> {
+/// Statuses that operators choose may be such that have no body, and so neither type nor length. That an answer of 205 is
+/// over, which HTTP/1.1 has to be told, is said by hyper.
+fn text(
+    status: StatusCode,
+    (kind, text): (HeaderValue, Bytes),
+    mut exchange: Exchange,
+) -> Response<AnswerBody> {
+    use StatusCode as S;
     exchange.answered(status);
     let length = text.len();
+    let has_body = !matches!(status, S::NO_CONTENT | S::RESET_CONTENT | S::NOT_MODIFIED);
     // hyper would never ask for a body that HEAD has no use for, which looks like a client that left.
-    let text = if exchange.is_head() { Bytes::new() } else { text };
+    let text = if exchange.is_head() || !has_body {
+        Bytes::new()
+    } else {
+        text
+    };
     let mut answer = Response::new(AnswerBody::text(text, exchange));
     *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, PLAIN);
-    headers.insert(header::CONTENT_LENGTH, length.into());
+    if has_body {
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, kind);
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
     answer
 }

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 
 use crate::arrival::Stream;
 
@@ -61,6 +62,10 @@ impl<S: Stream> Stream for Replayed<S> {
             0 => self.stream.poll_waiting(cx),
             waiting => Poll::Ready(Ok(waiting)),
         }
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        self.stream.tcp()
     }
 }
 
@@ -122,6 +127,10 @@ mod tests {
     impl Stream for Pieces {
         fn poll_waiting(&self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
             Poll::Ready(Ok(self.0.last().map_or(0, Vec::len)))
+        }
+
+        fn tcp(&self) -> Option<&TcpStream> {
+            None
         }
     }
 

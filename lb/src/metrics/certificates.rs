@@ -51,6 +51,13 @@ impl Collector for Certificates {
                 families.add("certificate_end_seconds", &[&source.name, &shown.entry], end);
             }
         }
+        for token in self.stores.vault_tokens() {
+            let of = [token.from.as_str()];
+            families.add("vault_token_failures_total", &of, Value::Number(token.failures));
+            if let Some(end) = token.end {
+                families.add("vault_token_end_seconds", &of, Value::Number(end));
+            }
+        }
         families.done()
     }
 }

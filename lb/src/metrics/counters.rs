@@ -1,9 +1,8 @@
 //! What workers count. Each worker writes its own, so counting costs no other core anything; whoever
 //! scrapes reads them all and adds up.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::doors::Doors;
@@ -73,10 +72,16 @@ pub(crate) struct Counters {
     pub bad_requests: Count,
     pub http2_floods: Count,
     pub client_gone: Count,
+    /// Requests and connections that came back to us.
+    pub loops: Count,
+    /// Targets that are listeners of ours.
+    pub own_targets: Count,
     pub retries: Count,
     pub retries_refused: Count,
     pub ejections: Count,
     pub ejected: Count,
+    pub probe_failures: Count,
+    pub probed_down: Count,
     pub upstream_failures: Count,
     pub upstream_timeouts: Count,
     pub upstream_idle: Count,
@@ -87,8 +92,6 @@ pub(crate) struct Counters {
     /// Of files and servers that say who may come in.
     pub auth_failures: Count,
     bounds: Bounds,
-    /// Locked when the worker meets a service for the first time, and by a scrape.
-    services: Mutex<HashMap<Arc<str>, Arc<ServiceCounters>>>,
 }
 
 /// Requests that were not let in, by what stopped them.
@@ -175,10 +178,14 @@ impl Counters {
             bad_requests: Count::default(),
             http2_floods: Count::default(),
             client_gone: Count::default(),
+            loops: Count::default(),
+            own_targets: Count::default(),
             retries: Count::default(),
             retries_refused: Count::default(),
             ejections: Count::default(),
             ejected: Count::default(),
+            probe_failures: Count::default(),
+            probed_down: Count::default(),
             upstream_failures: Count::default(),
             upstream_timeouts: Count::default(),
             upstream_idle: Count::default(),
@@ -187,7 +194,6 @@ impl Counters {
             denied: Denied::default(),
             auth_failures: Count::default(),
             bounds: bounds.clone(),
-            services: Mutex::default(),
         }
     }
 
@@ -201,51 +207,6 @@ impl Counters {
         if let Some(count) = self.redirects.of(status, Count::default) {
             count.add(1);
         }
-    }
-
-    /// The counters of a service; workers keep what they were given.
-    pub(crate) fn of_service(&self, service: &Arc<str>) -> Arc<ServiceCounters> {
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(ServiceCounters::new(&self.bounds));
-        services.entry(service.clone()).or_insert_with(new).clone()
-    }
-
-    pub(crate) fn services(&self) -> Vec<(Arc<str>, Arc<ServiceCounters>)> {
-        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        services
-            .iter()
-            .map(|(name, counters)| (name.clone(), counters.clone()))
-            .collect()
-    }
-}
-
-/// What one worker counts of one service.
-#[derive(Debug)]
-pub(crate) struct ServiceCounters {
-    pub took: Histogram,
-    codes: Codes<Histogram>,
-    bounds: Bounds,
-}
-
-impl ServiceCounters {
-    fn new(bounds: &Bounds) -> Self {
-        Self {
-            took: Histogram::new(bounds),
-            codes: Codes::default(),
-            bounds: bounds.clone(),
-        }
-    }
-
-    pub(crate) fn count(&self, status: u16, took: Duration) {
-        self.took.observe(took);
-        if let Some(times) = self.codes.of(status, || Histogram::new(&self.bounds)) {
-            times.observe(took);
-        }
-    }
-
-    /// Times by status, of those seen.
-    pub(crate) fn codes(&self) -> impl Iterator<Item = (u16, &Histogram)> {
-        self.codes.seen()
     }
 }
 
@@ -265,7 +226,7 @@ impl<T> Default for Codes<T> {
 }
 
 impl<T> Codes<T> {
-    fn of(&self, status: u16, new: impl FnOnce() -> T) -> Option<&T> {
+    pub(super) fn of(&self, status: u16, new: impl FnOnce() -> T) -> Option<&T> {
         let (class, code) = (
             usize::from(status / 100).checked_sub(1)?,
             usize::from(status % 100),

@@ -9,6 +9,8 @@ pub(crate) struct Doors {
     pub accept_errors: Count,
     /// The client has as many connections as it may have.
     pub over_limit: Count,
+    /// Idle, and in the place of one that came.
+    pub given_up: Count,
     /// A PROXY header of a peer whom we do not believe.
     pub proxy_distrusted: Count,
     /// A PROXY header that is none, or that did not come in time.
@@ -27,5 +29,7 @@ pub(crate) struct Ports {
     /// Sockets that listen, those of all workers on one address as one.
     pub open: Count,
     /// A port of a TCP route that could not be opened.
-    pub failures: Count,
+    pub route_failures: Count,
+    /// A listener that came with a reload and could not be opened.
+    pub reload_failures: Count,
 }

@@ -237,7 +237,7 @@ impl Metrics {
     pub(super) fn samples(&self) -> Vec<Sample> {
         let workers = self.workers().clone();
         let count = |counted: fn(&super::Counters) -> u64| workers.iter().map(|worker| counted(worker)).sum();
-        let totals = Totals::of(&workers, &self.bounds);
+        let totals = Totals::of(self, &workers);
         let mut samples = Samples {
             metrics: self,
             all: Vec::new(),

@@ -1,7 +1,7 @@
 //! What all names of metrics begin with, and how a route is called where labels are part of the name.
 
-use super::template::{BadTemplate, NAME_FIELDS, PREFIX_FIELDS, Template, clean};
-use crate::config;
+use super::template::{NAME_FIELDS, PREFIX_FIELDS, Template, clean};
+use crate::config::{self, BadValue};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -15,7 +15,7 @@ pub(crate) struct Naming {
 impl Naming {
     /// # Errors
     /// When either is no template.
-    pub(crate) fn of(settings: &config::Metrics) -> Result<Self, BadTemplate> {
+    pub(crate) fn of(settings: &config::Metrics) -> Result<Self, BadValue> {
         let prefix = match &*settings.prefix {
             "default" => config::Metrics::default().prefix,
             other => other.to_owned(),
@@ -29,7 +29,7 @@ impl Naming {
     }
 
     /// With a prefix that is no template.
-    pub(super) fn with(settings: &config::Metrics, prefix: &str) -> Result<Self, BadTemplate> {
+    pub(super) fn with(settings: &config::Metrics, prefix: &str) -> Result<Self, BadValue> {
         Ok(Self {
             prefix: prefix.trim_end_matches('.').to_owned(),
             route: Template::parse("metrics.names", &settings.names, NAME_FIELDS)?,

@@ -49,18 +49,21 @@ pub(crate) async fn run(
         };
         let aside = metrics.clone();
         let sampled = tokio::task::spawn_blocking(move || {
-            let changes = last.take(aside.samples());
-            (last, changes)
+            let news = last.take(aside.samples());
+            (last, news)
         });
         // A panic there is ours; the next interval begins with a new memory.
-        let Ok((kept, changes)) = sampled.await else {
+        let Ok((kept, news)) = sampled.await else {
             metrics.push_failures.add(1);
             return tracing::error!("metrics are no longer sent: working them out panicked");
         };
         last = kept;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let sending = ends.iter_mut().map(|end| {
-            let lines = naming.lines(end.target, &changes, now.as_secs());
+            let mut lines = naming.lines(end.target, &news.changes, now.as_secs());
+            if end.forgets() {
+                lines.extend(naming.lines(end.target, &news.still, now.as_secs()));
+            }
             end.send(&metrics, lines, patience)
         });
         join_all(sending).await;
@@ -73,7 +76,7 @@ pub(crate) async fn run(
 fn ends(settings: &config::Metrics) -> Vec<End> {
     let end = |target: &MetricsTarget| {
         let wire = match target {
-            MetricsTarget::Flat | MetricsTarget::Label => Wire::Stdout(Stdout),
+            MetricsTarget::Flat | MetricsTarget::Label => Wire::Stdout(Stdout::default()),
             MetricsTarget::StatsdRaw => Wire::Udp(Udp::to(settings.statsd.clone()?)),
             MetricsTarget::Dogstatsd => Wire::Udp(Udp::to(settings.dogstatsd.clone()?)),
             MetricsTarget::Graphite => Wire::Tcp(Tcp::to(settings.graphite.clone()?)),
@@ -103,6 +106,12 @@ enum Wire {
 }
 
 impl End {
+    /// Whether gauges that stand still are to be told again: it goes by the last interval alone, or has missed that.
+    /// StatsD keeps what it was told.
+    fn forgets(&self) -> bool {
+        matches!(self.target, MetricsTarget::Dogstatsd | MetricsTarget::Graphite) || self.failing
+    }
+
     async fn send(&mut self, metrics: &Metrics, lines: Vec<String>, patience: Duration) {
         let sending = async {
             match &mut self.wire {
@@ -136,14 +145,25 @@ type Key = (&'static str, Vec<(&'static str, Arc<str>)>);
 #[derive(Default)]
 struct Last(HashMap<Key, Value>);
 
+/// What an interval brought.
+#[derive(Default)]
+struct News {
+    /// Counters and times as differences.
+    changes: Vec<Sample>,
+    /// Gauges that are as they were.
+    still: Vec<Sample>,
+}
+
 impl Last {
-    /// What came since. Counters and times are differences; nothing is said of those that stand still.
-    fn take(&mut self, samples: Vec<Sample>) -> Vec<Sample> {
+    /// What came since. Nothing is said of counters and times that stand still.
+    fn take(&mut self, samples: Vec<Sample>) -> News {
         let mut before = std::mem::take(&mut self.0);
-        let mut changes = Vec::new();
+        let mut news = News::default();
         for sample in samples {
             let key = (sample.name, sample.labels);
-            let value = match (&sample.value, before.remove(&key)) {
+            let then = before.remove(&key);
+            let stands_still = then.as_ref() == Some(&sample.value);
+            let value = match (&sample.value, then) {
                 (Value::Counter(now), Some(Value::Counter(then))) => Value::Counter(now.saturating_sub(then)),
                 (Value::Times(now), Some(Value::Times(then))) => Value::Times(now.since(Some(&then))),
                 (now, _) => now.clone(),
@@ -154,7 +174,12 @@ impl Last {
                 Value::Times(times) => times.count() > 0,
             };
             if matters {
-                changes.push(Sample {
+                let told = if stands_still {
+                    &mut news.still
+                } else {
+                    &mut news.changes
+                };
+                told.push(Sample {
                     name: key.0,
                     labels: key.1.clone(),
                     value,
@@ -162,7 +187,7 @@ impl Last {
             }
             self.0.insert(key, sample.value);
         }
-        changes
+        news
     }
 }
 

@@ -71,7 +71,7 @@ pub const METRICS: &[Row] = &[
         "lictor_lb_bad_requests_total",
         Kind::Counter,
         &[],
-        "Requests refused for what they are: host, path, framing, body, method.",
+        "Requests refused for what they are: host, path, framing, body, method; streams and connections of HTTP/2 ended for what came on them.",
     ),
     row(
         "lictor_lb_certificate_end_seconds",
@@ -110,10 +110,16 @@ pub const METRICS: &[Row] = &[
         "Open client connections.",
     ),
     row(
+        "lictor_lb_connections_given_up_total",
+        Kind::Counter,
+        &[],
+        "Idle connections closed to make room for others: there were as many as proxy.limit.total, or as open files allow.",
+    ),
+    row(
         "lictor_lb_connections_refused_total",
         Kind::Counter,
         &[],
-        "Connections closed since their client has as many as proxy.limit.conns.",
+        "Connections closed since their client has as many as proxy.limit.conns, or as the admin server grants.",
     ),
     row(
         "lictor_lb_denied_total",
@@ -166,10 +172,16 @@ pub const METRICS: &[Row] = &[
     row(
         "lictor_lb_listener_failures_total",
         Kind::Counter,
-        &[],
-        "Attempts to open a port of a TCP route that failed.",
+        &["of"],
+        "Attempts to open a port that failed, while running: of a TCP route (route), of the configuration (reload).",
     ),
     row("lictor_lb_listeners", Kind::Gauge, &[], "Addresses listened on."),
+    row(
+        "lictor_lb_loops_total",
+        Kind::Counter,
+        &[],
+        "Requests answered with 508 since they had passed eight balancers, and TCP connections whose target is the listener that they came in by, or any of ours when they had come by four times.",
+    ),
     row(
         "lictor_lb_metrics_push_failures_total",
         Kind::Counter,
@@ -207,10 +219,28 @@ pub const METRICS: &[Row] = &[
         "Times that a target was found to fail and passed over.",
     ),
     row(
+        "lictor_lb_own_targets",
+        Kind::Gauge,
+        &[],
+        "Targets that are listeners of this balancer.",
+    ),
+    row(
         "lictor_lb_panics_total",
         Kind::Counter,
         &[],
         "Connections lost to a fault of the balancer.",
+    ),
+    row(
+        "lictor_lb_probe_down",
+        Kind::Gauge,
+        &[],
+        "Targets that get no traffic because their probe fails.",
+    ),
+    row(
+        "lictor_lb_probe_failures_total",
+        Kind::Counter,
+        &[],
+        "Probes that failed.",
     ),
     row(
         "lictor_lb_proxy_header_distrusted_total",
@@ -267,6 +297,12 @@ pub const METRICS: &[Row] = &[
         "Routes in the table, built-in ones included.",
     ),
     row(
+        "lictor_lb_signal_failures_total",
+        Kind::Counter,
+        &[],
+        "Signals that could not be listened for: a renamed access log stays in use.",
+    ),
+    row(
         "lictor_lb_skipped_commands",
         Kind::Gauge,
         &[],
@@ -289,6 +325,12 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Tags that were found to make no route.",
+    ),
+    row(
+        "lictor_lb_source_ended_total",
+        Kind::Counter,
+        &[],
+        "Times that the source of routes ended for good: the table stays as it is until the next start.",
     ),
     row(
         "lictor_lb_span_export_failures_total",
@@ -391,6 +433,18 @@ pub const METRICS: &[Row] = &[
         Kind::Counter,
         &[],
         "Requests that failed because a target took too long.",
+    ),
+    row(
+        "lictor_lb_vault_token_end_seconds",
+        Kind::Gauge,
+        &["token"],
+        "When the token of a Vault expires, seconds since 1970; not there for one that does not.",
+    ),
+    row(
+        "lictor_lb_vault_token_failures_total",
+        Kind::Counter,
+        &["token"],
+        "Renewals of a Vault's token that failed, questions about it without an answer, and warnings that it will expire.",
     ),
     row(
         "lictor_lb_ws_conn",

@@ -11,7 +11,7 @@ use super::counters::{Count, Counters};
 use super::doors::Doors;
 use super::{Kind, METRICS, Metrics, Row};
 use crate::access_log::AccessLog;
-use crate::histogram::{Bounds, Observed};
+use crate::histogram::Observed;
 use crate::table::Table;
 
 /// Gives the counts to a Prometheus registry.
@@ -41,10 +41,14 @@ impl Collector for Scrape {
         families.number("client_gone_total", sum(|worker| &worker.client_gone));
         families.number("connections", open(|worker| worker.connections.get()));
         families.number("http2_floods_total", sum(|worker| &worker.http2_floods));
+        families.number("loops_total", sum(|worker| &worker.loops));
+        families.number("own_targets", sum(|worker| &worker.own_targets));
         families.number("notfound_total", sum(|worker| &worker.not_found));
         families.number("panics_total", sum(|worker| &worker.panics));
         families.number("outlier_ejected", sum(|worker| &worker.ejected));
         families.number("outlier_ejections_total", sum(|worker| &worker.ejections));
+        families.number("probe_down", sum(|worker| &worker.probed_down));
+        families.number("probe_failures_total", sum(|worker| &worker.probe_failures));
         families.number("retries_refused_total", sum(|worker| &worker.retries_refused));
         families.number("retries_total", sum(|worker| &worker.retries));
         families.number("tcp_conn_total", sum(|worker| &worker.tcp_accepted));
@@ -66,7 +70,14 @@ impl Collector for Scrape {
         families.number("grpc_noroute_total", sum(|worker| &worker.grpc.no_route));
         doors(&workers, &mut families);
         families.number("listeners", self.0.ports.open.get());
-        families.number("listener_failures_total", self.0.ports.failures.get());
+        let ports = &self.0.ports;
+        for (of, failures) in [
+            ("reload", &ports.reload_failures),
+            ("route", &ports.route_failures),
+        ] {
+            families.add("listener_failures_total", &[of], Value::Number(failures.get()));
+        }
+        families.number("signal_failures_total", self.0.signal_failures.get());
         let mut denied: BTreeMap<&str, u64> = BTreeMap::new();
         for worker in &workers {
             for (why, count) in worker.denied.by_name() {
@@ -76,7 +87,7 @@ impl Collector for Scrape {
         for (why, count) in denied {
             families.add("denied_total", &[why], Value::Number(count));
         }
-        let totals = Totals::of(&workers, &self.0.bounds);
+        let totals = Totals::of(&self.0, &workers);
         families.totals(&totals);
         routes(&self.0.table.load(), &mut families);
         families.done()
@@ -90,6 +101,7 @@ fn doors(workers: &[Arc<Counters>], families: &mut Families) {
         families.number(name, counts.sum());
     };
     number("accept_errors_total", |doors| &doors.accept_errors);
+    number("connections_given_up_total", |doors| &doors.given_up);
     number("connections_refused_total", |doors| &doors.over_limit);
     number("proxy_header_distrusted_total", |doors| &doors.proxy_distrusted);
     number("proxy_header_errors_total", |doors| &doors.proxy_broken);
@@ -108,8 +120,8 @@ pub(super) struct Totals {
 }
 
 impl Totals {
-    pub(super) fn of(workers: &[Arc<Counters>], bounds: &Bounds) -> Self {
-        let none = || Observed::new(bounds);
+    pub(super) fn of(metrics: &Metrics, workers: &[Arc<Counters>]) -> Self {
+        let none = || Observed::new(&metrics.bounds);
         let mut totals = Self {
             took: BTreeMap::new(),
             codes: BTreeMap::new(),
@@ -117,16 +129,14 @@ impl Totals {
             grpc: none(),
             grpc_codes: BTreeMap::new(),
         };
-        for worker in workers {
-            for (service, counters) in worker.services() {
-                for (code, times) in counters.codes() {
-                    let sum = totals.codes.entry((service.clone(), code)).or_insert_with(none);
-                    times.add_to(sum);
-                }
-                counters
-                    .took
-                    .add_to(totals.took.entry(service).or_insert_with(none));
+        for (service, counters) in metrics.services.all() {
+            for (code, times) in counters.codes() {
+                let sum = totals.codes.entry((service.clone(), code)).or_insert_with(none);
+                times.add_to(sum);
             }
+            totals.took.insert(service, counters.took());
+        }
+        for worker in workers {
             for (code, count) in worker.redirects.seen() {
                 *totals.redirects.entry(code).or_default() += count.get();
             }

@@ -1,6 +1,8 @@
 //! The few templates of Go that `metrics.prefix` and `metrics.names` are written in: text, fields, `clean`, pipes.
 //! Pure.
 
+use crate::config::BadValue;
+
 /// What templates are made of, for messages.
 const RIGHT: &str = "text with {{.Field}}, {{clean .Field}} or {{.Field | clean}}";
 
@@ -18,18 +20,6 @@ pub(crate) const NAME_FIELDS: &[&str] = &[
     "TargetURL.Port",
     "TargetURL.Path",
 ];
-
-/// A text that is no template.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{option}: {problem}: it is {RIGHT}, where Field is one of {}", .fields.join(", "))]
-pub struct BadTemplate {
-    /// Of which option.
-    pub option: &'static str,
-    /// What is wrong, naming it.
-    pub problem: String,
-    /// What can be asked for.
-    pub fields: &'static [&'static str],
-}
 
 /// A compiled template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +50,10 @@ impl Template {
         option: &'static str,
         text: &str,
         fields: &'static [&'static str],
-    ) -> Result<Self, BadTemplate> {
-        let bad = |problem: String| BadTemplate {
-            option,
-            problem,
-            fields,
+    ) -> Result<Self, BadValue> {
+        let bad = |problem: String| {
+            let right = format!("it is {RIGHT}, where Field is one of {}", fields.join(", "));
+            BadValue::new(format!("{option}: {problem}"), right)
         };
         let (mut pieces, mut rest) = (Vec::new(), text);
         while let Some((before, after)) = rest.split_once("{{") {

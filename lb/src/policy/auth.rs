@@ -11,13 +11,14 @@ use rustls::ClientConfig;
 
 use crate::config::{AuthKind, AuthScheme};
 use crate::policy::limit::Now;
+use crate::tls::system_client;
 
 pub(crate) mod basic;
 pub(crate) mod external;
 pub(crate) mod htpasswd;
 mod known;
 
-pub(crate) use basic::Basic;
+pub(crate) use basic::{Basic, user_of};
 pub(crate) use external::{Asking, External};
 
 /// Unknown names that are said in the log, each once.
@@ -80,7 +81,7 @@ impl Schemes {
             _ => None,
         });
         let trusted = over_tls.map(|name| {
-            external::trust().map_err(|error| BadScheme {
+            system_client().map_err(|error| BadScheme {
                 name: name.clone(),
                 problem: format!("TLS cannot be spoken: {error}"),
             })

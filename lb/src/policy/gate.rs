@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::http::header::{self, HeaderMap, HeaderValue};
-use hyper::http::{Method, Response, StatusCode, Uri};
+use hyper::http::{Method, Response, StatusCode};
 
 use super::auth::external::Word;
 use super::auth::{Asker, Asking, Scheme, Verdict, challenge};
@@ -26,15 +26,15 @@ pub(crate) struct Gate {
 }
 
 /// A request at the gate.
-pub(crate) struct Visit<'a> {
+pub(crate) struct Applicant<'a> {
     pub route: &'a Route,
     pub options: &'a Options,
     pub origin: Origin,
     /// The client's end of the connection: stands for an origin that cannot be told.
     pub peer: IpAddr,
     pub method: &'a Method,
-    /// As the client sent it.
-    pub uri: &'a Uri,
+    /// Path as it was compared with routes, and query.
+    pub target: (&'a str, Option<&'a str>),
     /// As a target would see them.
     pub headers: &'a mut HeaderMap,
     /// `proxy.limit.body`.
@@ -56,6 +56,9 @@ pub(crate) enum Denial {
     /// `allow=`, `deny=`.
     #[error("access denied")]
     Access,
+    /// `auth=`, and two who say who they are: one would be verified, and a target might believe the other.
+    #[error("more than one Authorization header")]
+    Ambiguous,
     /// `auth=`, and nobody there or a wrong password; with what is asked for.
     #[error("authorization failed")]
     Unauthorized(HeaderValue),
@@ -92,42 +95,51 @@ impl Gate {
     }
 
     /// Lets a request in, having made its headers what they are for a target behind the gate.
-    pub(crate) async fn admit(&self, mut visit: Visit<'_>) -> Result<Admitted, Denial> {
-        let options = visit.options;
-        if !access::admits_origin(&options.access, visit.origin) {
+    pub(crate) async fn admit(&self, mut applicant: Applicant<'_>) -> Result<Admitted, Denial> {
+        let options = applicant.options;
+        if !access::admits_origin(&options.access, applicant.origin) {
             return Err(Denial::Access);
         }
-        let client = visit.origin.or(visit.peer);
+        let client = applicant.origin.or(applicant.peer);
         if let Some(rate) = &options.limits.rate {
-            let limits = &visit.route.limits;
+            let limits = &applicant.route.limits;
             limits.take(rate, client, now()).map_err(Denial::Rate)?;
         }
         // Before a password is verified for a request that is refused anyway.
-        let body = options.limits.body.or(visit.body);
-        if body.is_some_and(|most| announced(visit.headers).is_some_and(|length| length > most)) {
+        let body = options.limits.body.or(applicant.body);
+        if body.is_some_and(|most| announced(applicant.headers).is_some_and(|length| length > most)) {
             return Err(Denial::Body);
         }
         if let Some(name) = options.auth.as_deref() {
             // Apart, so that requests without it do not carry its weight.
-            Box::pin(self.authorize(name, client, &mut visit)).await?;
+            Box::pin(self.authorize(name, client, &mut applicant)).await?;
         }
-        let room = |most| visit.route.limits.enter(most).ok_or(Denial::InFlight);
+        let room = |most| applicant.route.limits.enter(most).ok_or(Denial::InFlight);
         Ok(Admitted {
             in_flight: options.limits.in_flight.map(room).transpose()?,
             body,
         })
     }
 
-    async fn authorize(&self, name: &str, client: IpAddr, visit: &mut Visit<'_>) -> Result<(), Denial> {
+    async fn authorize(
+        &self,
+        name: &str,
+        client: IpAddr,
+        applicant: &mut Applicant<'_>,
+    ) -> Result<(), Denial> {
+        let said = applicant.headers.get_all(header::AUTHORIZATION);
+        if said.iter().nth(1).is_some() {
+            return Err(Denial::Ambiguous);
+        }
         match self.policy.schemes.get(name) {
             None => Err(Denial::Unauthorized(challenge(name))),
             Some(Scheme::Basic(basic)) => {
                 let now = now();
-                let said = visit.headers.get(header::AUTHORIZATION);
+                let said = applicant.headers.get(header::AUTHORIZATION);
                 match basic.check(said, Asker { client, now }).await {
                     Verdict::In => {
                         if !basic.forward {
-                            visit.headers.remove(header::AUTHORIZATION);
+                            applicant.headers.remove(header::AUTHORIZATION);
                         }
                         Ok(())
                     }
@@ -138,9 +150,12 @@ impl Gate {
             }
             Some(Scheme::External(external)) => {
                 let asking = self.asking.as_ref().ok_or(Denial::NoWord)?;
-                match external.ask(asking, visit.method, visit.uri, visit.headers).await {
+                match external
+                    .ask(asking, applicant.method, applicant.target, applicant.headers)
+                    .await
+                {
                     Word::In(said) => {
-                        external.mark(visit.headers, &said);
+                        external.mark(applicant.headers, &said);
                         Ok(())
                     }
                     Word::Out(answer) => Err(Denial::Said(answer)),
@@ -159,13 +174,14 @@ fn announced(headers: &HeaderMap) -> Option<u64> {
 /// Whether a request that was let in for `one` may go to a target with the options of `other` instead: all that was
 /// asked of it is the same. Instances of a service that is being changed may differ.
 pub(crate) fn same_gate(one: &Options, other: &Options) -> bool {
-    one.access == other.access && one.auth == other.auth && one.limits.body == other.limits.body
+    one.access == other.access && one.auth == other.auth && one.limits == other.limits
 }
 
 impl Denial {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Access => StatusCode::FORBIDDEN,
+            Self::Ambiguous => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Said(answer) => answer.status(),
             Self::NoWord => StatusCode::BAD_GATEWAY,
@@ -205,7 +221,7 @@ impl Denial {
                 }
                 headers.extend(answer.headers().clone());
             }
-            Self::Access | Self::NoWord | Self::Body => {}
+            Self::Access | Self::Ambiguous | Self::NoWord | Self::Body => {}
         }
     }
 
@@ -213,7 +229,7 @@ impl Denial {
         let denied = &counters.denied;
         let counter = match self {
             Self::Access => &denied.access,
-            Self::Unauthorized(_) | Self::Said(_) | Self::NoWord => &denied.auth,
+            Self::Ambiguous | Self::Unauthorized(_) | Self::Said(_) | Self::NoWord => &denied.auth,
             Self::Guessing(_) | Self::Busy => &denied.guessing,
             Self::Rate(_) => &denied.rate,
             Self::InFlight => &denied.in_flight,
@@ -247,6 +263,13 @@ mod tests {
             Options {
                 limits: Limits {
                     body: Some(1),
+                    ..Limits::default()
+                },
+                ..Options::default()
+            },
+            Options {
+                limits: Limits {
+                    in_flight: Some(1),
                     ..Limits::default()
                 },
                 ..Options::default()

@@ -17,6 +17,9 @@ const SHORTEST: u64 = 256;
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding");
 
+/// The type of answers that tell of events.
+const EVENTS: &str = "text/event-stream";
+
 /// What a request says about compressing its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wish {
@@ -27,7 +30,7 @@ pub(crate) struct Wish {
 
 impl Wish {
     pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
-        let events = words(headers, &header::ACCEPT).any(|kind| starts_with(kind, "text/event-stream"));
+        let events = words(headers, &header::ACCEPT).any(|kind| starts_with(kind, EVENTS));
         Self {
             takes: !events && takes_gzip(headers),
             head: *method == Method::HEAD,
@@ -113,9 +116,15 @@ fn is_compressible(types: &regex::Regex, status: StatusCode, headers: &HeaderMap
         && kind.is_some_and(|kind| !is_stream(kind) && types.is_match(kind))
 }
 
+/// Messages without a last one.
+pub(crate) fn is_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.to_str().is_ok_and(|kind| starts_with(kind, EVENTS)))
+}
+
 /// Messages that follow one another, and compress themselves where they like.
 fn is_stream(kind: &str) -> bool {
-    starts_with(kind, "text/event-stream") || starts_with(kind, "application/grpc")
+    starts_with(kind, EVENTS) || starts_with(kind, "application/grpc")
 }
 
 /// The compressed answer is not the same byte by byte, so its tag may not promise that (RFC 9110, 8.8.3).

@@ -79,12 +79,20 @@ impl Bucket {
     }
 }
 
+/// Longest that is reckoned with, some 146 years: two of it still fit a number, so that nothing can overflow into a free
+/// ride.
+const LONGEST: u64 = 1 << 62;
+
+/// Nanoseconds for one token. A float becomes the nearest number there is.
+fn interval(rate: &Rate) -> u64 {
+    ((1e9 / rate.per_second) as u64).clamp(1, LONGEST)
+}
+
 /// Takes a token from a bucket that is full at `full_at`: when it is full then, or how long until there is one.
 fn step(full_at: u64, rate: &Rate, now: Now) -> Result<u64, Duration> {
     let now = now.nanos();
-    // A float becomes the nearest number there is, so nothing here can overflow into a free ride.
-    let interval = ((1e9 / rate.per_second) as u64).max(1);
-    let burst = (rate.burst.max(1.0) * interval as f64) as u64;
+    let interval = interval(rate);
+    let burst = ((rate.burst.max(1.0) * interval as f64) as u64).min(LONGEST);
     // No bucket is emptier than empty, whatever the limit was when it was last taken from.
     let next = full_at
         .clamp(now, now.saturating_add(burst))

@@ -63,16 +63,23 @@ fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
             .collect();
     }
     let rich: Vec<String> = lines(&header::FORWARDED).collect();
-    let hops = rich.iter().flat_map(|line| split(line, ','));
-    hops.filter(|hop| !hop.trim().is_empty())
-        .map(|hop| {
-            let whom = split(hop, ';').into_iter().find_map(|pair| {
-                let (name, value) = pair.split_once('=')?;
-                name.trim().eq_ignore_ascii_case("for").then_some(value)
-            });
-            whom.and_then(address)
+    let whom = rich.iter().flat_map(|line| forwarded(line, "for"));
+    whom.map(|whom| whom.and_then(address)).collect()
+}
+
+/// What each element of a `Forwarded` (RFC 7239) says under a name, if anything.
+pub(crate) fn forwarded<'a>(line: &'a str, name: &str) -> impl Iterator<Item = Option<&'a str>> {
+    let elements = split(line, ',').into_iter();
+    elements
+        .filter(|element| !element.trim().is_empty())
+        .map(move |element| {
+            split(element, ';').into_iter().find_map(|pair| {
+                let (said, value) = pair.split_once('=')?;
+                said.trim()
+                    .eq_ignore_ascii_case(name)
+                    .then(|| value.trim().trim_matches('"'))
+            })
         })
-        .collect()
 }
 
 /// Parts between separators that are not in quotes.

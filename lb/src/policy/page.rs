@@ -18,7 +18,8 @@ pub(crate) fn redirect_has_body(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-fn escaped(text: &str) -> String {
+/// Text as it may stand in a page, in an attribute too.
+pub(crate) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

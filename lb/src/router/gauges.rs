@@ -13,6 +13,7 @@ pub(super) struct Gauges {
     pub skipped_commands_total: IntCounter,
     pub noted: IntGauge,
     pub noted_total: IntCounter,
+    pub source_ended: IntCounter,
 }
 
 impl Gauges {
@@ -41,6 +42,10 @@ impl Gauges {
                 "lictor_lb_noted_tags_total",
                 "Options of tags that were found to have no effect, or not the one that was meant.",
             )?,
+            source_ended: IntCounter::new(
+                "lictor_lb_source_ended_total",
+                "Times that the source of routes ended for good: the table stays as it is until the next start.",
+            )?,
         };
         registry.register(Box::new(gauges.routes.clone()))?;
         registry.register(Box::new(gauges.swaps.clone()))?;
@@ -50,6 +55,7 @@ impl Gauges {
         registry.register(Box::new(gauges.skipped_commands_total.clone()))?;
         registry.register(Box::new(gauges.noted.clone()))?;
         registry.register(Box::new(gauges.noted_total.clone()))?;
+        registry.register(Box::new(gauges.source_ended.clone()))?;
         Ok(gauges)
     }
 }

@@ -9,6 +9,7 @@ use catalog::{InstanceKey, Picture};
 use super::names::Groups;
 use super::overrides::{Overrides, Touched};
 use super::part::Part;
+use super::probed::Probes;
 use super::route::{self, Candidate, Place, Route};
 use super::stats::Layout;
 use super::tag::Source;
@@ -185,11 +186,17 @@ impl Builder {
     }
 
     /// A route made anew of all who ask for it; `None` when nobody does.
-    fn route(&self, source: &Source, place: &Place, before: Option<&Route>) -> Option<Route> {
+    fn route(
+        &self,
+        source: &Source,
+        place: &Place,
+        before: Option<&Route>,
+        probes: &mut Probes,
+    ) -> Option<Route> {
         let tagged = self.tagged.get(source).into_iter().flat_map(BTreeMap::values);
         let mut candidates = route::without_twins(tagged);
         self.overrides.apply(source, &mut candidates);
-        (!candidates.is_empty()).then(|| Route::of(place, &candidates, before, &self.layout))
+        (!candidates.is_empty()).then(|| Route::of(place, &candidates, before, &self.layout, probes))
     }
 
     /// Routes that differ since this was asked last.
@@ -199,10 +206,12 @@ impl Builder {
 
     /// The table of all parts.
     pub fn build(&mut self) -> Table {
+        let (mut probes, mut gone) = (std::mem::take(&mut self.table.probes), Vec::new());
         for source in std::mem::take(&mut self.changed) {
             let place = Place::of(&source);
             let before = self.table.route(&place).cloned();
-            let route = self.route(&source, &place, before.as_deref()).map(Arc::new);
+            let route = self.route(&source, &place, before.as_deref(), &mut probes);
+            let route = route.map(Arc::new);
             if self.tagged.get(&source).is_some_and(BTreeMap::is_empty) {
                 self.tagged.remove(&source);
             }
@@ -216,15 +225,22 @@ impl Builder {
             let aliases = &mut self.table.aliases;
             let came = route.iter().flat_map(|route| route.aliases());
             came.for_each(|alias| _ = aliases.enter(alias));
-            let gone = before.iter().flat_map(|route| route.aliases());
-            gone.for_each(|alias| _ = aliases.leave(alias));
+            let left = before.iter().flat_map(|route| route.aliases());
+            left.for_each(|alias| _ = aliases.leave(alias));
+            gone.extend(before.clone());
             self.differences.push(Difference { before, now: route });
         }
+        // Last, so that what one route hands over to another is not forgotten in between.
+        let probed = gone.iter().flat_map(|route| route.probed());
+        probed.for_each(|probed| probes.leave(probed));
         for head in self.named.take_changed() {
             let before = self.table.names.route(&head).cloned();
-            let route = self.named.route(&head, before.as_deref(), &self.layout);
+            let route = self
+                .named
+                .route(&head, before.as_deref(), &self.layout, &mut probes);
             self.table.names.set(head, route.map(Arc::new));
         }
+        self.table.probes = probes;
         self.table.clone()
     }
 }

@@ -13,6 +13,7 @@ use super::options::{Options, Scheme};
 use super::part::Part;
 use super::route::{Candidate, Destination};
 use super::tag::{self, BadTag, Source, shorten};
+use crate::authority;
 use crate::config::Config;
 use words::Words;
 
@@ -126,7 +127,7 @@ fn command(config: &Config, line: &str) -> Result<(Command, Vec<String>), BadCom
 }
 
 fn add(config: &Config, words: &mut Words<'_>) -> Result<(Command, Vec<String>), BadCommand> {
-    let (Some(service), Some(src), Some(dst)) = (words.word(), words.word(), words.word()) else {
+    let (Some(service), Some(src), Some(dst)) = (words.name(), words.word(), words.word()) else {
         return Err(ADD);
     };
     let weight = match words.keyword("weight") {
@@ -141,14 +142,12 @@ fn add(config: &Config, words: &mut Words<'_>) -> Result<(Command, Vec<String>),
     if !words.at_end() {
         return Err(ADD);
     }
-    let opts: Vec<(&str, &str)> = opts
-        .split_whitespace()
-        .map(|word| word.split_once('=').unwrap_or((word, "")))
-        .collect();
+    let opts = options::pairs(opts.split_whitespace());
     let Read {
         options,
         proto,
         mut notes,
+        ..
     } = options::read(&opts, Some(dst))?;
     if opts.iter().any(|(key, _)| *key == "weight") {
         notes.push("weight= has no effect among opts, it is a word of its own before tags".to_owned());
@@ -167,7 +166,7 @@ fn add(config: &Config, words: &mut Words<'_>) -> Result<(Command, Vec<String>),
         ..options
     };
     let candidate = Candidate {
-        part: Arc::new(Part::of_command(service, &addr)),
+        part: Arc::new(Part::of_command(&service, &addr)),
         options: Arc::new(options),
         weight,
         to: Some(Arc::new(to)),
@@ -180,7 +179,7 @@ fn del(config: &Config, words: &mut Words<'_>) -> Result<Filter, BadCommand> {
     if let Some(tags) = tags(words, DEL)? {
         filter.tags = tags;
     } else {
-        filter.service = Some(words.word().ok_or(DEL)?.into());
+        filter.service = Some(words.name().ok_or(DEL)?.into());
         if let Some(tags) = tags(words, DEL)? {
             filter.tags = tags;
         } else if let Some(src) = words.word() {
@@ -192,7 +191,7 @@ fn del(config: &Config, words: &mut Words<'_>) -> Result<Filter, BadCommand> {
 }
 
 fn weight(config: &Config, words: &mut Words<'_>) -> Result<(Filter, f64), BadCommand> {
-    let first = words.word().ok_or(WEIGHT)?;
+    let first = words.name().ok_or(WEIGHT)?;
     let (service, src) = match words.keyword("weight") {
         true => (None, first),
         false => {
@@ -200,7 +199,7 @@ fn weight(config: &Config, words: &mut Words<'_>) -> Result<(Filter, f64), BadCo
             if !words.keyword("weight") {
                 return Err(WEIGHT);
             }
-            (Some(first.into()), src)
+            (Some(first.into()), src.into())
         }
     };
     let weight = weight_value(words.word().ok_or(WEIGHT)?)?;
@@ -210,7 +209,7 @@ fn weight(config: &Config, words: &mut Words<'_>) -> Result<(Filter, f64), BadCo
     }
     let filter = Filter {
         service,
-        sources: sources(config, src)?,
+        sources: sources(config, &src)?,
         dst: None,
         tags: tags.unwrap_or_default(),
     };
@@ -288,7 +287,7 @@ fn destination(dst: &str, redirects: bool) -> Result<(String, Destination, Schem
         None => (rest, None),
     };
     let authority = rest.split('/').next().unwrap_or(rest);
-    let (name, port) = super::matching::split_port(authority);
+    let (name, port) = authority::split(authority);
     let addr = match port {
         _ if redirects => authority.to_owned(),
         Some(port) if port.parse::<u16>().is_ok_and(|port| port > 0) => authority.to_owned(),

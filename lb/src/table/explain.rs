@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::matching::{Wanted, split_port};
+use super::matching::Wanted;
 use super::route::{Route, Target, Unfit};
 use super::text::shown;
 use super::{Skipped, Table};
+use crate::authority;
 
 /// Paths of a host that are listed where none fits.
 const LISTED: usize = 10;
@@ -113,8 +114,13 @@ impl Table {
     /// What would become of a request, but for redirects that lead back to it, and limits and guards.
     #[must_use]
     pub fn explain(&self, ask: Ask<'_>) -> Explained {
+        self.explain_where(ask, |_| true)
+    }
+
+    /// As [`Table::explain`], where routes give way that `accept` refuses, as in [`Table::http_where`].
+    pub fn explain_where(&self, ask: Ask<'_>, accept: impl Fn(&Route) -> bool) -> Explained {
         let wanted = Wanted::new(ask.host, super::default_port(ask.tls));
-        let (tried, route) = self.trace(&wanted, ask.path);
+        let (tried, route) = self.trace(&wanted, ask.path, &accept);
         let name = &*wanted.name;
         let concerns = |one: &&Skipped| {
             let behind = route.into_iter().flat_map(|route| &route.targets);
@@ -138,31 +144,35 @@ impl Table {
         }
     }
 
-    fn trace(&self, wanted: &Wanted<'_>, path: &str) -> (Vec<Tried>, Option<&Arc<Route>>) {
-        let mut tried = Vec::new();
+    fn trace(
+        &self,
+        wanted: &Wanted<'_>,
+        path: &str,
+        accept: &dyn Fn(&Route) -> bool,
+    ) -> (Vec<Tried>, Option<&Arc<Route>>) {
         let candidates = self.hosts.candidates(wanted, self.tagged.keys());
         let (named, whatever): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|host| host.names_something());
-        for candidate in named {
-            let (row, route) = self.look(&candidate.host, candidate.other_port(wanted.port), path);
-            tried.push(row);
-            if route.is_some() {
-                return (tried, route);
-            }
-        }
-        if let Some(route) = self.names.find(&wanted.name) {
-            tried.push(Tried {
+        let look = |candidate: Candidate| self.look(&candidate.host, candidate.other_port(wanted.port), path);
+        let built_in = self.names.find(&wanted.name).map(|route| {
+            let row = Tried {
                 host: route.host.to_string(),
                 path: Some(route.path.to_string()),
                 why: "it is a built-in name".to_owned(),
-            });
-            return (tried, Some(route));
-        }
-        for candidate in whatever {
-            let (row, route) = self.look(&candidate.host, candidate.other_port(wanted.port), path);
+            };
+            (row, Some(route))
+        });
+        let all = named.into_iter().map(look).chain(built_in);
+        let mut tried = Vec::new();
+        for (mut row, route) in all.chain(whatever.into_iter().map(look)) {
+            let taken = route.filter(|route| accept(route));
+            if route.is_some() && taken.is_none() {
+                row.path = None;
+                row.why = "its redirect leads back to what is asked for".to_owned();
+            }
             tried.push(row);
-            if route.is_some() {
-                return (tried, route);
+            if taken.is_some() {
+                return (tried, taken);
             }
         }
         (tried, None)
@@ -196,15 +206,18 @@ impl Table {
     }
 }
 
+/// Targets of a route that may be chosen.
+fn up(route: &Route) -> impl Iterator<Item = &Arc<Target>> {
+    route.targets.iter().filter(|target| target.is_up())
+}
+
 fn outcome(route: Option<&Arc<Route>>) -> String {
     let Some(route) = route else {
         return "no route wants it".to_owned();
     };
-    let redirect = route
-        .targets
-        .iter()
-        .find_map(|target| target.options.redirect.as_ref());
-    match (&*route.targets, redirect) {
+    let targets: Vec<&Arc<Target>> = up(route).collect();
+    let redirect = targets.iter().find_map(|target| target.options.redirect.as_ref());
+    match (&*targets, redirect) {
         ([], _) => "503: the route is known, and none of its instances may get traffic".to_owned(),
         ([_], Some(redirect)) => format!("{} to {}", redirect.code, redirect.url),
         ([target], None) => format!("{} gets it", target.addr),
@@ -231,12 +244,20 @@ fn behind(route: &Route) -> Behind {
         instance: unfit.instance.to_string(),
         why: unfit.why.to_owned(),
     };
+    let down = route.targets.iter().filter_map(|target| {
+        let why = target.probed.as_ref()?.why_down()?;
+        Some(Unchoosable {
+            service: target.service.to_string(),
+            instance: target.instance.to_string(),
+            why: format!("its probe fails: {why}"),
+        })
+    });
     Behind {
         source: route.source(),
         built_in: route.kind.is_built_in(),
         strategy: strategy(route),
-        targets: route.targets.iter().map(target).collect(),
-        unfit: route.unfit.iter().map(unfit).collect(),
+        targets: up(route).map(target).collect(),
+        unfit: route.unfit.iter().map(unfit).chain(down).collect(),
     }
 }
 
@@ -269,7 +290,7 @@ impl Candidate {
 
     /// The port that it is for, where that is another.
     fn other_port(&self, asked: u16) -> Option<u16> {
-        let (_, port) = split_port(&self.host);
+        let (_, port) = authority::split(&self.host);
         port.and_then(|port| port.parse().ok())
             .filter(|port| *port != asked)
     }

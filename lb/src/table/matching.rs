@@ -18,18 +18,11 @@ use super::explain::Candidate;
 use super::glob::Glob;
 use super::paths::Paths;
 use super::route::{Kind, Place, Route};
+use crate::authority;
 use crate::config::{Config, Matcher};
 
 /// Longest host name that DNS knows; a longer one is nobody's.
 pub(super) const MAX_HOST: usize = 253;
-
-/// Splits `host:port`. An IPv6 address keeps its brackets and needs them to have a port.
-pub(super) fn split_port(host: &str) -> (&str, Option<&str>) {
-    match host.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') || name.ends_with(']') => (name, Some(port)),
-        _ => (host, None),
-    }
-}
 
 /// Whether a host, without its port, is a pattern rather than a name or an IPv6 address.
 pub(super) fn is_pattern(name: &str) -> bool {
@@ -47,7 +40,7 @@ pub(super) struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     pub(super) fn new(host: &'a str, default_port: u16) -> Self {
-        let (name, port) = split_port(host);
+        let (name, port) = authority::split(host);
         let name = name.trim_end_matches('.');
         let name = match name.len() {
             0..=MAX_HOST if name.bytes().any(|byte| byte.is_ascii_uppercase()) => {
@@ -103,7 +96,7 @@ struct Slot {
 impl Hosts {
     /// Puts a route into its place; `None`: it is gone. Hosts are lower case; patterns have been compiled before.
     pub(super) fn set(&mut self, config: &Config, place: &Place, route: Option<Arc<Route>>) {
-        let (name, port) = split_port(&place.host);
+        let (name, port) = authority::split(&place.host);
         let port = port.and_then(|port| port.parse().ok());
         let with = |site: Option<Site>| {
             site.unwrap_or_default()
@@ -182,7 +175,7 @@ impl Hosts {
     ) -> Vec<Candidate> {
         let asked = &*wanted.name;
         let candidate = |host: &Arc<str>| {
-            let (name, _) = split_port(host);
+            let (name, _) = authority::split(host);
             let (class, fits) = match name {
                 "" => (0, !host.starts_with(':')),
                 _ if self.exact.contains_key(name) => (3, name == asked),
@@ -200,14 +193,20 @@ impl Hosts {
         };
         let mut candidates: Vec<Candidate> = hosts.filter_map(candidate).collect();
         // Of one name, that for a port comes first.
-        let key = |one: &Candidate| (one.class, one.rank.clone(), split_port(&one.host).1.is_some());
+        let key = |one: &Candidate| {
+            (
+                one.class,
+                one.rank.clone(),
+                authority::split(&one.host).1.is_some(),
+            )
+        };
         candidates.sort_by_key(|one| std::cmp::Reverse(key(one)));
         candidates
     }
 
     /// The route of a path under exactly this host.
     pub(super) fn route_of(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
-        let (name, port) = split_port(host);
+        let (name, port) = authority::split(host);
         let pattern = || {
             let group = self.patterns.get(domain(name))?;
             let rank = rank(name);

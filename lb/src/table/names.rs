@@ -13,6 +13,7 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use super::census::Census;
 use super::options::Options;
 use super::part::{Named, Part};
+use super::probed::Probes;
 use super::route::{self, Candidate, Kind, Place, Route};
 use super::stats::Layout;
 use super::{HTTP_PORT, alter};
@@ -181,7 +182,13 @@ impl Groups {
     }
 
     /// The route of a head, which reads `nginx-80.*`, the star standing for every suffix.
-    pub(super) fn route(&self, head: &str, before: Option<&Route>, layout: &Layout) -> Option<Route> {
+    pub(super) fn route(
+        &self,
+        head: &str,
+        before: Option<&Route>,
+        layout: &Layout,
+        probes: &mut Probes,
+    ) -> Option<Route> {
         let options = Arc::new(Options::default());
         let candidate = |part: &Arc<Part>| Candidate {
             part: part.clone(),
@@ -196,7 +203,7 @@ impl Groups {
             kind: Kind::BuiltIn,
         };
         let candidates = route::without_twins(candidates.iter());
-        Some(Route::of(&place, &candidates, before, layout))
+        Some(Route::of(&place, &candidates, before, layout, probes))
     }
 
     fn behind(&self, head: &str) -> Option<&Group> {

@@ -5,6 +5,8 @@ pub mod read;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::http::{HeaderName, HeaderValue};
+
 use super::redirect::Redirect;
 use crate::config::{IpNet, Strategy};
 
@@ -18,7 +20,7 @@ pub struct OptionRow {
 }
 
 /// Every option that has an effect.
-pub const OPTIONS: [OptionRow; 32] = {
+pub const OPTIONS: [OptionRow; 35] = {
     const fn fabio(name: &'static str) -> OptionRow {
         OptionRow { name, of_fabio: true }
     }
@@ -61,6 +63,9 @@ pub const OPTIONS: [OptionRow; 32] = {
         ours("maxinflight"),
         ours("maxbody"),
         ours("retries"),
+        ours("shutdownsessions"),
+        ours("probe"),
+        ours("probeinterval"),
     ]
 };
 
@@ -103,6 +108,10 @@ pub struct Options {
     pub limits: Limits,
     /// `retries`: instead of `proxy.retry.attempts`, less one.
     pub retries: Option<u8>,
+    /// `shutdownsessions`: so long TCP connections go on when their target has left; `None`: as long as they like.
+    pub shutdown_sessions: Option<Duration>,
+    /// `probe`, `probeinterval`: the target is asked whether it may get traffic.
+    pub probe: Option<Probe>,
     /// Other tags of the service.
     pub tags: Box<[Box<str>]>,
     /// Options as written, but for `proto`, `weight` and a redirect's URL; unknown ones too.
@@ -110,7 +119,7 @@ pub struct Options {
 }
 
 /// Which Host header a target sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum HostHeader {
     /// The client's.
     #[default]
@@ -163,6 +172,15 @@ impl Scheme {
     }
 }
 
+/// What a target is asked again and again, to learn whether it may get traffic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// `probe=/path`: GET of it must be answered by a status from 200 to 399; `None` (`probe=tcp`): a connection will do.
+    pub path: Option<Box<str>>,
+    /// `probeinterval`: pause between two, and how long one may take.
+    pub interval: Duration,
+}
+
 /// TLS to a target.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UpstreamTls {
@@ -206,15 +224,24 @@ pub enum Access {
     Closed(Box<str>),
 }
 
-/// One change of the headers. Names are lower case and valid; values are, too.
+/// One change of the headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderRule {
     /// The header has this value and no other.
-    Set(Box<str>, Box<str>),
+    Set(HeaderName, HeaderValue),
     /// The header has this value, too.
-    Add(Box<str>, Box<str>),
+    Add(HeaderName, HeaderValue),
     /// There is no such header.
-    Delete(Box<str>),
+    Delete(HeaderName),
+}
+
+impl HeaderRule {
+    /// The header.
+    pub fn name(&self) -> &HeaderName {
+        match self {
+            Self::Set(name, _) | Self::Add(name, _) | Self::Delete(name) => name,
+        }
+    }
 }
 
 /// Replacement of what a pattern finds in the path; `$1` stands for its first group.

@@ -18,6 +18,9 @@ pub enum BadRedirect {
     /// The code is no number from 300 to 399.
     #[error("redirect code is not 300 to 399")]
     Code,
+    /// It leads to something that is no place on the web, `javascript:` for one.
+    #[error("redirect URL is neither http, https nor without a scheme")]
+    Scheme,
 }
 
 impl Redirect {
@@ -34,6 +37,14 @@ impl Redirect {
     pub fn to(code: &str, url: &str) -> Result<Self, BadRedirect> {
         if url.is_empty() {
             return Err(BadRedirect::Form);
+        }
+        let before_path = url.split(['/', '?', '#']).next().unwrap_or_default();
+        if let Some((scheme, _)) = before_path.split_once(':')
+            && !["http", "https"]
+                .iter()
+                .any(|known| scheme.eq_ignore_ascii_case(known))
+        {
+            return Err(BadRedirect::Scheme);
         }
         match code.parse() {
             // Rust would accept a sign in front of the number.
@@ -57,7 +68,8 @@ impl Redirect {
         let mut location = before.replacen("$host", host, 1);
         let takes_path = location.contains("$path");
         if takes_path {
-            let path = path.trim_start_matches('/');
+            // More than one would name a host, and browsers take a backslash for a slash.
+            let path = path.trim_start_matches(['/', '\\']);
             location = if location.contains("/$path") {
                 location.replacen("/$path", &format!("/{path}"), 1)
             } else {
@@ -106,7 +118,35 @@ mod tests {
 
     #[test]
     fn a_path_of_slashes_cannot_name_another_host() {
-        assert_eq!(location("$path", "//evil.com", None), "/evil.com");
+        for path in ["//evil.com", "/\\evil.com", "\\/\\evil.com", "/\\/evil.com"] {
+            assert_eq!(location("$path", path, None), "/evil.com", "{path}");
+            assert_eq!(location("/$path", path, None), "/evil.com", "{path}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_leads_to_the_web_and_nowhere_else() {
+        for good in [
+            "HTTP://a",
+            "https://$host$path",
+            "/x:y",
+            "$path",
+            "?a:b",
+            "//b.com/",
+            "new",
+        ] {
+            assert!(Redirect::to("301", good).is_ok(), "{good}");
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "data:text/html;x",
+            "ftp://a/",
+            "$host:80/",
+            ":x",
+            "vbscript:/",
+        ] {
+            assert_eq!(Redirect::to("301", bad), Err(BadRedirect::Scheme), "{bad}");
+        }
     }
 
     #[test]

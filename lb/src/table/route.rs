@@ -12,6 +12,7 @@ use super::load::Load;
 use super::options::{Options, Scheme};
 use super::part::Part;
 use super::pick::{self, Shares};
+use super::probed::{Probed, Probes, Question};
 use super::stats::{Layout, TargetKey, TargetStats, Turns};
 use super::tag::Source;
 use crate::config::Strategy;
@@ -33,6 +34,8 @@ pub struct Route {
     pub targets: Box<[Arc<Target>]>,
     /// Instances that belong here and may not get traffic.
     pub unfit: Box<[Unfit]>,
+    /// What is asked of requests for which there is no target: what the first instance asks for.
+    pub(crate) guard: Arc<Options>,
     /// `strategy=` of the first target that has one; else `proxy.strategy` holds.
     pub strategy: Option<Strategy>,
     /// Some are counted under one name.
@@ -96,6 +99,8 @@ pub struct Target {
     pub stats: Arc<TargetStats>,
     /// What it has under way; the same in every table that has this target.
     pub load: Arc<Load>,
+    /// What probes say of it; `None`: nobody asks.
+    pub(crate) probed: Option<Arc<Probed>>,
     /// As a command wrote it.
     pub(super) to: Option<Arc<Destination>>,
     /// What distinguishes it among those that a client may stick to: its address, so that all balancers agree.
@@ -213,6 +218,12 @@ impl Target {
         url(self.to.as_deref(), &self.addr, &self.options)
     }
 
+    /// False: its probe fails.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.probed.as_ref().is_none_or(|probed| probed.is_up())
+    }
+
     /// Query of its destination, which comes before the request's own.
     #[must_use]
     pub fn query(&self) -> Option<&str> {
@@ -228,6 +239,7 @@ impl Route {
         candidates: &[Candidate],
         before: Option<&Self>,
         layout: &Layout,
+        probes: &mut Probes,
     ) -> Self {
         let chosen: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.is_fit()).collect();
         let weights: Vec<f64> = chosen.iter().map(|candidate| candidate.weight).collect();
@@ -243,6 +255,7 @@ impl Route {
         }
         let target = |(candidate, share): (&&Candidate, &f64)| {
             let part = &candidate.part;
+            let question = Question::of(&part.addr, &candidate.options);
             let Counted { stats, load } = counted[&candidate.destination()].clone();
             Arc::new(Target {
                 service: part.service.clone(),
@@ -254,11 +267,12 @@ impl Route {
                 share: *share,
                 stats,
                 load,
+                probed: question.map(|question| probes.enter(&question)),
                 to: candidate.to.clone(),
                 seed: hash(part.addr.as_bytes()),
             })
         };
-        let targets: Box<[_]> = chosen.iter().zip(&shares).map(target).collect();
+        let targets: Box<[Arc<Target>]> = chosen.iter().zip(&shares).map(target).collect();
         let names: HashSet<(&str, &str)> = chosen.iter().map(|each| each.destination()).collect();
         let service = candidates.iter().map(|each| &each.part.service).min();
         Self {
@@ -273,6 +287,10 @@ impl Route {
                 .filter_map(|candidate| unfit(&candidate.part))
                 .collect(),
             strategy: chosen.iter().find_map(|each| each.options.strategy.clone()),
+            guard: candidates
+                .first()
+                .map(|each| each.options.clone())
+                .unwrap_or_default(),
             shares: Shares::new(&shares),
             limits: before.map_or_else(Arc::default, |route| route.limits.clone()),
             turns: before.map_or_else(|| Arc::new(Turns::new(layout)), |route| route.turns.clone()),
@@ -284,6 +302,11 @@ impl Route {
         self.targets
             .iter()
             .filter_map(|target| target.options.register.as_deref())
+    }
+
+    /// Those of its targets that are probed.
+    pub(super) fn probed(&self) -> impl Iterator<Item = &Probed> {
+        self.targets.iter().filter_map(|target| target.probed.as_deref())
     }
 
     /// Its targets, of those that are counted under one name only the first.
@@ -316,9 +339,13 @@ impl Route {
     }
 
     /// The chosen target among those that are `usable`. Where the choice falls on another, the
-    /// usable ones share by weight; a standby (share 0) serves only when all else is unusable.
+    /// usable ones share by weight; a standby (share 0) serves only when all else is unusable. One that fails its probe
+    /// is never chosen.
     pub fn pick_where(&self, choice: Choice, usable: impl Fn(&Arc<Target>) -> bool) -> Option<&Arc<Target>> {
-        let usable = |index: usize| usable(&self.targets[index]);
+        let usable = |index: usize| {
+            let target = &self.targets[index];
+            target.is_up() && usable(target)
+        };
         let index = balance::select(&self.targets, &self.shares, choice, usable)?;
         Some(&self.targets[index])
     }

@@ -7,9 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::glob::{BadGlob, Glob};
-use super::matching::{MAX_HOST, is_pattern, split_port};
+use super::matching::{MAX_HOST, is_pattern};
 use super::options::read::{self as options, BadOption};
 use super::options::{Options, Scheme};
+use crate::authority;
 use crate::config::{Config, Matcher};
 
 /// Longest tag worth reading; far above any real one.
@@ -96,10 +97,7 @@ fn definition(config: &Config, rest: &str, others: &[&str]) -> Result<(Definitio
     }
     let mut words = rest.split_whitespace();
     let source = words.next().ok_or(BadTag::NoSource)?;
-    let words: Vec<(&str, &str)> = words
-        .map(|word| word.split_once('=').unwrap_or((word, "")))
-        .collect();
-    let read = options::read(&words, None)?;
+    let read = options::read(&options::pairs(words), None)?;
     let scheme = read.proto.unwrap_or_default();
     let (host, path) = expanded(config, source);
     let source = self::source(config, &host, path.as_deref(), scheme == Scheme::Tcp)?;
@@ -154,7 +152,7 @@ pub(super) fn source(config: &Config, host: &str, path: Option<&str>, tcp: bool)
     let host = host.to_lowercase();
     check_host(&host, config.glob_disabled)?;
     // One spelling of each host: no dot at the end, no port that means any.
-    let host = match split_port(&host) {
+    let host = match authority::split(&host) {
         (name, None | Some("*")) => name.trim_end_matches('.').to_owned(),
         (name, Some(port)) => format!("{}:{port}", name.trim_end_matches('.')),
     };
@@ -182,7 +180,7 @@ fn check_host(host: &str, literal: bool) -> Result<(), BadTag> {
     if host.len() > MAX_HOST {
         return Err(BadTag::LongHost);
     }
-    let (name, port) = split_port(host);
+    let (name, port) = authority::split(host);
     if let Some(port) = port
         && port != "*"
         && port.parse::<u16>().map_or(true, |port| port == 0)

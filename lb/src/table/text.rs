@@ -204,13 +204,12 @@ fn row(route: &Route, target: &Target) -> Row {
 
 fn line(target: &Target, src: &str, weight: f64) -> String {
     let dst = target.url();
-    let mut line = format!(
-        "route add {} {} {}",
-        escape(&target.service),
-        escape(src),
-        escape(&dst)
-    );
     let quoted = |text: &str| escape(text).replace('\\', "\\\\").replace('"', "\\\"");
+    let service = match target.service.contains(' ') || target.service.starts_with('"') {
+        true => format!("\"{}\"", quoted(&target.service)),
+        false => escape(&target.service),
+    };
+    let mut line = format!("route add {service} {} {}", escape(src), escape(&dst));
     if weight > 0.0 {
         let _ = write!(line, " weight {weight:.4}");
     }

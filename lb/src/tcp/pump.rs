@@ -63,7 +63,7 @@ impl Spares {
 }
 
 /// What a direction tells of itself while it runs.
-pub(super) trait Watch {
+pub(super) trait Progress {
     /// Bytes were read and are to be written; 0: there are no more.
     fn read(&self, bytes: usize);
     /// Nothing has been read that is not written; the next bytes are waited for.
@@ -89,23 +89,23 @@ pub(super) async fn pump(
     from: &TcpStream,
     to: &TcpStream,
     spares: &Spares,
-    watch: &impl Watch,
+    progress: &impl Progress,
 ) -> io::Result<()> {
     let mut carried = 0;
     let mut splices = true;
     loop {
-        watch.waits();
+        progress.waits();
         from.readable().await?;
         let burst = if splices && carried >= LONG {
-            moved(from, to, spares, watch).await?
+            moved(from, to, spares, progress).await?
         } else {
-            copied(from, to, spares, watch, &mut carried).await?
+            copied(from, to, spares, progress, &mut carried).await?
         };
         match burst {
             Burst::Over => {}
             Burst::Cannot => splices = false,
             Burst::Ended => {
-                watch.read(0);
+                progress.read(0);
                 return close(to);
             }
         }
@@ -125,7 +125,7 @@ async fn copied(
     from: &TcpStream,
     to: &TcpStream,
     spares: &Spares,
-    watch: &impl Watch,
+    progress: &impl Progress,
     carried: &mut u64,
 ) -> io::Result<Burst> {
     let mut buffer = spares.buffer();
@@ -134,8 +134,8 @@ async fn copied(
         match from.try_read(&mut buffer) {
             Ok(0) => break Burst::Ended,
             Ok(length) => {
-                watch.read(length);
-                write_all(to, &buffer[..length], watch).await?;
+                progress.read(length);
+                write_all(to, &buffer[..length], progress).await?;
                 *carried += length as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Burst::Over,
@@ -152,16 +152,16 @@ async fn copied(
 }
 
 /// Writes all of `bytes`.
-pub(super) async fn write_all(to: &TcpStream, mut bytes: &[u8], watch: &impl Watch) -> io::Result<()> {
+pub(super) async fn write_all(to: &TcpStream, mut bytes: &[u8], progress: &impl Progress) -> io::Result<()> {
     while !bytes.is_empty() {
         match to.try_write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(length) => {
-                watch.wrote(length);
+                progress.wrote(length);
                 bytes = &bytes[length..];
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                watch.stalls();
+                progress.stalls();
                 to.writable().await?;
             }
             Err(error) => return Err(error),
@@ -171,7 +171,12 @@ pub(super) async fn write_all(to: &TcpStream, mut bytes: &[u8], watch: &impl Wat
 }
 
 /// Moves what there is to read. A pipe in which something is left, since one side broke off, is dropped.
-async fn moved(from: &TcpStream, to: &TcpStream, spares: &Spares, watch: &impl Watch) -> io::Result<Burst> {
+async fn moved(
+    from: &TcpStream,
+    to: &TcpStream,
+    spares: &Spares,
+    progress: &impl Progress,
+) -> io::Result<Burst> {
     let Ok(pipe) = spares.pipe() else {
         // No file descriptors: copying needs none.
         return Ok(Burst::Cannot);
@@ -183,8 +188,8 @@ async fn moved(from: &TcpStream, to: &TcpStream, spares: &Spares, watch: &impl W
         match from.try_io(Interest::READABLE, fill) {
             Ok(0) => break Burst::Ended,
             Ok(length) => {
-                watch.read(length);
-                drain(&pipe, length, to, watch).await?;
+                progress.read(length);
+                drain(&pipe, length, to, progress).await?;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Burst::Over,
             Err(error)
@@ -203,7 +208,7 @@ async fn moved(from: &TcpStream, to: &TcpStream, spares: &Spares, watch: &impl W
     Ok(burst)
 }
 
-async fn drain(pipe: &Pipe, mut left: usize, to: &TcpStream, watch: &impl Watch) -> io::Result<()> {
+async fn drain(pipe: &Pipe, mut left: usize, to: &TcpStream, progress: &impl Progress) -> io::Result<()> {
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     while left > 0 {
         match to.try_io(Interest::WRITABLE, || {
@@ -211,11 +216,11 @@ async fn drain(pipe: &Pipe, mut left: usize, to: &TcpStream, watch: &impl Watch)
         }) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(length) => {
-                watch.wrote(length);
+                progress.wrote(length);
                 left -= length;
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                watch.stalls();
+                progress.stalls();
                 to.writable().await?;
             }
             Err(error) => return Err(error),

@@ -116,7 +116,7 @@ impl Acceptor {
             .config()
             .map_err(|error| io::Error::other(error.to_string()))?;
         let stream = hello.into_stream(config).await?;
-        let facts = facts(&stream, name);
+        let facts = facts(&stream);
         let connection = stream.get_ref().1;
         if connection.handshake_kind() == Some(HandshakeKind::Resumed)
             && facts.client_cert.as_deref().is_some_and(is_over)
@@ -199,7 +199,7 @@ fn is_challenge(hello: &ClientHello<'_>) -> bool {
         .is_some_and(|mut offered| offered.next() == Some(ACME_TLS) && offered.next().is_none())
 }
 
-fn facts<S>(stream: &TlsStream<S>, server_name: Option<String>) -> TlsFacts {
+fn facts<S>(stream: &TlsStream<S>) -> TlsFacts {
     let connection = stream.get_ref().1;
     let certificates = connection.peer_certificates();
     TlsFacts {
@@ -207,7 +207,6 @@ fn facts<S>(stream: &TlsStream<S>, server_name: Option<String>) -> TlsFacts {
         cipher: connection
             .negotiated_cipher_suite()
             .map_or(0, |suite| u16::from(suite.suite())),
-        server_name: server_name.map(Into::into),
         h2: connection.alpn_protocol() == Some(b"h2"),
         client_cert: certificates
             .and_then(<[_]>::first)

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::pair::canonical;
 use super::source::{Shelf, Shown};
+use crate::authority;
 
 /// What an authority offers as its only protocol.
 pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -102,7 +103,7 @@ impl Challenges {
     /// be seen. `None` at once for any other path.
     pub(crate) async fn http(&self, host: &str, path: &str) -> Option<Arc<str>> {
         let token = path.strip_prefix(ACME_PATH)?;
-        let host = canonical(host.rsplit_once(':').map_or(host, |(name, _)| name));
+        let host = canonical(authority::name(host));
         let here = self.due.read(|due| due.get(&host).cloned());
         let answer = match here {
             Some(answer) if answer.shown.token == token => answer,

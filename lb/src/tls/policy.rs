@@ -95,7 +95,8 @@ impl Policy {
                     .any(|suite| u16::from(suite.suite()) == cipher)
                 {
                     let cipher = format!("{:?}", rustls::CipherSuite::from(cipher));
-                    tracing::warn!(source = %tls.source, %cipher, "tlsciphers: not spoken, left out");
+                    // Nothing to act upon: what is left out is not spoken, so nobody is let in by it.
+                    tracing::info!(source = %tls.source, %cipher, "tlsciphers: not spoken, left out");
                 }
             }
             chosen

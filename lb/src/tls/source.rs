@@ -10,10 +10,9 @@ mod pki;
 mod poll;
 mod vault;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
@@ -32,6 +31,7 @@ use crate::kv::{Kv, KvError};
 use crate::router::Live;
 pub(crate) use acme::{Shelf, Shown};
 use poll::What;
+pub(crate) use vault::VaultToken;
 
 /// How long a place may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -72,6 +72,8 @@ pub(super) struct Source {
     demands: Option<tokio::sync::Mutex<mpsc::Receiver<Demand>>>,
     /// Where what is ordered is kept.
     shelf: Option<Shelf>,
+    /// Of types vault and vault-pki. Whoever keeps its token ends with the last source that has it.
+    vault: Option<vault::Client>,
 }
 
 /// A wish that a source looks now, for each of its parts.
@@ -117,7 +119,7 @@ pub(super) struct Context {
     pub(super) env: Env,
     challenges: Arc<Challenges>,
     fetcher: Arc<OnceCell<Fetcher>>,
-    vaults: Arc<Mutex<HashMap<Option<String>, vault::Client>>>,
+    vaults: Arc<vault::Vaults>,
 }
 
 impl fmt::Debug for Context {
@@ -153,14 +155,9 @@ impl Context {
         Ok(made.await?.clone())
     }
 
-    /// The Vault of the environment, with the token that `fetch_token` says. All sources with one way to a token
-    /// share it, since a wrapped one can be unwrapped once only.
-    fn vault(&self, fetch_token: Option<&String>) -> vault::Client {
-        let mut vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
-        let vault = vaults.entry(fetch_token.cloned());
-        vault
-            .or_insert_with(|| vault::Client::start(self.clone(), fetch_token.cloned()))
-            .clone()
+    /// What is known of the tokens of Vaults.
+    pub(super) fn vault_tokens(&self) -> Vec<VaultToken> {
+        self.vaults.tokens()
     }
 }
 
@@ -168,21 +165,26 @@ impl Source {
     /// Reads what must be there from the start; nothing else. `kv`: where certificates that are ordered are kept.
     pub(super) fn build(
         config: &CertSource,
-        provider: &Arc<CryptoProvider>,
+        context: &Context,
         kv: Option<&Arc<dyn Kv>>,
     ) -> Result<Self, TlsError> {
+        let provider = &context.provider;
         let told = |problem| TlsError::Source {
             source_name: config.name.clone(),
             problem,
         };
         let mut store = Store::new(config.name.clone(), config.client_ca.is_some(), provider.clone())?;
-        let (mut demands, mut shelf) = (None, None);
+        let (mut demands, mut shelf, mut vault) = (None, None, None);
         match &config.kind {
             CertKind::VaultPki(_) => {
                 let (send, receive) = mpsc::channel(MAX_DEMANDS);
                 store.always_strict = true;
                 store.demand = Some(send);
                 demands = Some(tokio::sync::Mutex::new(receive));
+                vault = Some(context.vaults.client(context, config.vault_fetch_token.as_ref()));
+            }
+            CertKind::Vault(_) => {
+                vault = Some(context.vaults.client(context, config.vault_fetch_token.as_ref()));
             }
             CertKind::Acme(acme) => shelf = Some(acme::shelf(acme, kv).map_err(told)?),
             _ => {}
@@ -194,6 +196,7 @@ impl Source {
             looked: watch::Sender::default(),
             demands,
             shelf,
+            vault,
         };
         source.check_first(provider).map_err(told)?;
         Ok(source)
@@ -201,30 +204,16 @@ impl Source {
 
     /// Reads files, and how places are written.
     fn check_first(&self, provider: &Arc<CryptoProvider>) -> Result<(), String> {
-        let ca = self.config.client_ca.as_deref();
-        if let Some((name, value)) = &self.config.header {
-            crate::fetch::header(name, value.reveal()).map_err(|error| error.to_string())?;
-        }
+        misplaced(&self.config)?;
         match &self.config.kind {
-            CertKind::File { cert, key } => {
-                file::first(self, cert, key, provider)?;
-            }
-            CertKind::Http(url) => {
-                for url in [Some(url.as_str()), ca].into_iter().flatten() {
-                    crate::fetch::url_of(url).map_err(|error| error.to_string())?;
-                }
-            }
-            CertKind::Consul(url) => {
-                for url in [Some(url.reveal()), ca].into_iter().flatten() {
-                    consul::Place::parse(url)?;
-                }
-            }
-            CertKind::Acme(acme) => {
-                crate::fetch::url_of(&acme.directory).map_err(|error| error.to_string())?;
-            }
-            CertKind::Path(_) | CertKind::Vault(_) | CertKind::VaultPki(_) => {}
+            CertKind::File { cert, key } => file::first(self, cert, key, provider),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    fn vault(&self) -> &vault::Client {
+        let vault = self.vault.as_ref();
+        vault.expect("sources of types vault and vault-pki are built with one")
     }
 
     /// Makes it look now rather than when it is time.
@@ -253,6 +242,31 @@ impl Source {
             CertKind::Acme(_) => "acme",
         }
     }
+}
+
+/// Whether its places and its header are written so that they can be asked.
+pub(crate) fn misplaced(source: &CertSource) -> Result<(), String> {
+    let ca = source.client_ca.as_deref();
+    if let Some((name, value)) = &source.header {
+        crate::fetch::header(name, value.reveal()).map_err(|error| error.to_string())?;
+    }
+    match &source.kind {
+        CertKind::Http(url) => {
+            for url in [Some(url.as_str()), ca].into_iter().flatten() {
+                crate::fetch::url_of(url).map_err(|error| error.to_string())?;
+            }
+        }
+        CertKind::Consul(url) => {
+            for url in [Some(url.reveal()), ca].into_iter().flatten() {
+                consul::Place::parse(url)?;
+            }
+        }
+        CertKind::Acme(acme) => {
+            crate::fetch::url_of(&acme.directory).map_err(|error| error.to_string())?;
+        }
+        CertKind::File { .. } | CertKind::Path(_) | CertKind::Vault(_) | CertKind::VaultPki(_) => {}
+    }
+    Ok(())
 }
 
 /// Keeps the sources that are wanted current until `stop`; those that are no longer wanted rest.
@@ -345,4 +359,12 @@ fn start(
         tasks.spawn(polled(What::Authorities));
     }
     end
+}
+
+/// Disks may take their time; this runtime is everybody's.
+async fn aside<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, NotRead> + Send + 'static,
+) -> Result<T, NotRead> {
+    let done = tokio::task::spawn_blocking(read).await;
+    done.unwrap_or_else(|died| Err(NotRead::Answer(died.to_string())))
 }

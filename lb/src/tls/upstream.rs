@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::ResolvesClientCert;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
@@ -198,6 +198,12 @@ pub(super) fn anybody(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerif
     Arc::new(Anybody(provider.clone()))
 }
 
+/// For requests of our own to servers that the system trusts; shows no certificate. Reads many files.
+pub(crate) fn system_client() -> Result<ClientConfig, NoClient> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    client(&provider, system(&provider)?, None)
+}
+
 /// As [`system`], which reads many files.
 pub(super) async fn system_aside(
     provider: &Arc<CryptoProvider>,
@@ -234,7 +240,8 @@ impl ResolvesClientCert for Shown {
     }
 }
 
-/// Takes any certificate, but insists that the other side holds its key.
+/// Takes any certificate, but insists that the other side holds its key. The same stands in `api/`, which the balancer
+/// may not know.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 

@@ -14,9 +14,10 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::client::Hyper;
+use super::client::Client;
 use super::{Lost, Traced};
 use crate::access_log::{Record, Upstreamed};
+use crate::authority;
 use crate::config;
 
 /// Requests in one export, about.
@@ -60,7 +61,7 @@ impl Exporter {
         let other = |error: &dyn std::error::Error| BadTraces::Exporter(error.to_string());
         let mut builder = SpanExporter::builder()
             .with_http()
-            .with_http_client(Hyper::new().map_err(|error| other(&error))?)
+            .with_http_client(Client::new().map_err(|error| other(&error))?)
             .with_endpoint(url(endpoint)?)
             .with_timeout(PATIENCE)
             // Between two tries the exporter would put the whole thread to sleep; ours are further apart, below.
@@ -218,16 +219,16 @@ impl Traced {
             uri,
             ..
         } = target;
-        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+        let (_, port) = authority::split(authority);
         let mut attributes = vec![
             KeyValue::new(
                 "url.full",
                 format!("{scheme}://{authority}{}", path_and_query(uri)),
             ),
-            KeyValue::new("server.address", host.to_owned()),
+            KeyValue::new("server.address", authority::name(authority).to_owned()),
             KeyValue::new("peer.service", target.service.to_string()),
         ];
-        if let Ok(port) = port.parse::<i64>() {
+        if let Some(port) = port.and_then(|port| port.parse::<i64>().ok()) {
             attributes.push(KeyValue::new("server.port", port));
         }
         if active.attempts > 1 {

@@ -14,6 +14,9 @@ pub(crate) enum Fault {
     Dial(#[source] Arc<io::Error>),
     #[error("no connection in time")]
     DialTimeout,
+    /// It is the listener that the connection came in by, or another of ours and the connection has come by too often.
+    #[error("it is our own listener, so the connection comes back")]
+    Loop,
     /// Its certificate is not to be trusted, or it does not speak TLS, or not as the route asks.
     #[error("TLS fails: {0}")]
     Tls(Arc<str>),
@@ -77,6 +80,13 @@ impl Fault {
         }
     }
 
+    /// We lack what it takes to connect: file descriptors or memory.
+    pub(crate) fn is_our_want(&self) -> bool {
+        /// Linux's `ENOMEM`, `ENFILE`, `EMFILE` and `ENOBUFS`, which the standard library has few names for.
+        const WANTS: [i32; 4] = [12, 23, 24, 105];
+        matches!(self, Self::Dial(error) if error.raw_os_error().is_some_and(|code| WANTS.contains(&code)))
+    }
+
     /// It took too long, whatever it was.
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::DialTimeout | Self::HeaderTimeout | Self::TotalTimeout)
@@ -86,7 +96,7 @@ impl Fault {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Answer(error) => !error.is_parse(),
-            Self::Dial(_) | Self::DialTimeout | Self::Tls(_) | Self::Tongue => true,
+            Self::Dial(_) | Self::DialTimeout | Self::Loop | Self::Tls(_) | Self::Tongue => true,
             Self::HeaderTimeout | Self::TotalTimeout | Self::Host | Self::Switched | Self::Declined => false,
         }
     }

@@ -34,6 +34,9 @@ const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 const MAX_HEAD: u32 = 64 * 1024;
 /// What waits to be sent on a stream whose server does not take it.
 const SEND_BUFFER: usize = 128 * 1024;
+/// What a server may send before the client takes it: of a stream, and of a connection as much as can be said. Were it
+/// less than all its streams may have, clients that read nothing would use it up and keep their server from others.
+const WINDOWS: (u32, u32) = (64 * 1024, (1 << 31) - 1);
 
 /// Runs the parts of a connection where it was opened.
 #[derive(Clone, Debug)]
@@ -131,18 +134,11 @@ impl Streams {
     ) -> News {
         let (tell, news) = watch::channel(None);
         self.opening.borrow_mut().insert(way.clone(), news.clone());
+        let opening = Opening { streams: self, way };
         tokio::task::spawn_local(async move {
             let opened = async { handshake(dial.await?).await };
             let opened = timeout(limit, opened).await.unwrap_or(Err(Fault::DialTimeout));
-            self.opening.borrow_mut().remove(&way);
-            let told = opened.map(|shared| {
-                self.open
-                    .borrow_mut()
-                    .entry(way)
-                    .or_default()
-                    .push(Rc::new(shared));
-            });
-            tell.send_replace(Some(told));
+            tell.send_replace(Some(opened.map(|shared| opening.done(shared))));
         });
         news
     }
@@ -176,6 +172,25 @@ impl Streams {
     }
 }
 
+/// A connection that is being opened, until dropped: even a panic lets the next one try again.
+struct Opening {
+    streams: Rc<Streams>,
+    way: Way,
+}
+
+impl Opening {
+    fn done(&self, shared: Shared) {
+        let mut open = self.streams.open.borrow_mut();
+        open.entry(self.way.clone()).or_default().push(Rc::new(shared));
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.streams.opening.borrow_mut().remove(&self.way);
+    }
+}
+
 async fn handshake(mut stream: Connected) -> Result<Shared, Fault> {
     let heard = stream.first_word();
     let mut builder = Builder::new(Here);
@@ -187,6 +202,8 @@ async fn handshake(mut stream: Connected) -> Result<Shared, Fault> {
         // Until its settings are known, lest a burst goes to one that allows less.
         .initial_max_send_streams(0)
         .max_header_list_size(MAX_HEAD)
+        .initial_stream_window_size(WINDOWS.0)
+        .initial_connection_window_size(WINDOWS.1)
         .max_send_buf_size(SEND_BUFFER);
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let driven: Driven = Rc::new(RefCell::new(Some(Box::pin(connection))));
@@ -215,4 +232,30 @@ async fn handshake(mut stream: Connected) -> Result<Shared, Fault> {
         return Err(Fault::Tongue);
     }
     Ok(shared)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_while_a_connection_opens_costs_that_connection_only() {
+        let way = Way {
+            authority: "127.0.0.1:1".into(),
+            h2: true,
+            tls: None,
+        };
+        let streams = Rc::new(Streams::default());
+        let limit = Duration::from_secs(5);
+        let opening = async {
+            let panics = async { panic!("a fault of ours") };
+            assert!(streams.opened(&way, limit, panics).await.is_err());
+            let refused = async { Err(Fault::Host) };
+            let told = streams.opened(&way, limit, refused).await;
+            assert!(matches!(told, Err(Fault::Host)), "{told:?}");
+        };
+        LocalSet::new().run_until(opening).await;
+    }
 }

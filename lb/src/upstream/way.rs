@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 
-use crate::table::options::UpstreamTls;
-use crate::table::{HostHeader, Target};
+use crate::authority;
+use crate::table::options::{Scheme, UpstreamTls};
+use crate::table::{HostHeader, Options, Target};
 use crate::upstream::Fault;
 
 /// See the module.
@@ -29,10 +30,22 @@ impl Way {
     /// To `target`, as its options ask. An upgrade is spoken of in HTTP/1.1 alone, so it takes a connection of that
     /// even to servers that are otherwise spoken to in HTTP/2.
     pub(crate) fn to(target: &Target, is_upgrade: bool) -> Self {
+        let Options {
+            scheme, tls, host, ..
+        } = &*target.options;
+        let way = Self::new(&target.addr, *scheme, tls, host);
         Self {
-            authority: target.addr.clone(),
-            h2: target.options.scheme.is_h2() && !is_upgrade,
-            tls: target.options.scheme.is_tls().then(|| Arc::new(Tls::of(target))),
+            h2: way.h2 && !is_upgrade,
+            ..way
+        }
+    }
+
+    /// To an address as these options ask.
+    pub(crate) fn new(addr: &Arc<str>, scheme: Scheme, tls: &UpstreamTls, host: &HostHeader) -> Self {
+        Self {
+            authority: addr.clone(),
+            h2: scheme.is_h2(),
+            tls: scheme.is_tls().then(|| Arc::new(Tls::new(addr, tls, host))),
         }
     }
 
@@ -44,50 +57,20 @@ impl Way {
 
 impl Tls {
     /// The name that the route asks for, else the one that its Host header has, else the address.
-    fn of(target: &Target) -> Self {
-        let options = target.options.tls.clone();
-        let name = match (&options.server_name, &target.options.host) {
+    fn new(addr: &str, options: &UpstreamTls, host: &HostHeader) -> Self {
+        let name = match (&options.server_name, host) {
             (Some(name), _) => name,
             (None, HostHeader::Name(name)) => &**name,
-            (None, HostHeader::Client | HostHeader::Target) => &*target.addr,
+            (None, HostHeader::Client | HostHeader::Target) => addr,
         };
         Self {
-            name: bare(name).into(),
-            options,
+            name: authority::name(name).into(),
+            options: options.clone(),
         }
     }
 
     pub(crate) fn server_name(&self) -> Result<ServerName<'static>, Fault> {
         ServerName::try_from(self.name.to_string())
             .map_err(|_| Fault::Tls(format!("'{}' is no name that a certificate can have", self.name).into()))
-    }
-}
-
-/// Without port and brackets.
-fn bare(authority: &str) -> &str {
-    if let Some(rest) = authority.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or(rest);
-    }
-    match authority.rsplit_once(':') {
-        Some((name, port)) if !name.contains(':') && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => authority,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_what_is_left_without_port_and_brackets() {
-        for (authority, name) in [
-            ("a.com:443", "a.com"),
-            ("a.com", "a.com"),
-            ("10.0.0.1:443", "10.0.0.1"),
-            ("[::1]:443", "::1"),
-            ("::1", "::1"),
-        ] {
-            assert_eq!(bare(authority), name);
-        }
     }
 }

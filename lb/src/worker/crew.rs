@@ -5,17 +5,18 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::future::OptionFuture;
 use socket2::Socket;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
 use super::ports::Offer;
 use super::{Shared, Worker};
-use crate::config::Config;
+use crate::current::Current;
 use crate::listen;
-use crate::policy::Policy;
+use crate::probe;
 
 /// Orders that a worker may have before it.
 const ORDERS: usize = 16;
@@ -27,7 +28,7 @@ pub(super) enum Order {
     /// Another offer to the connections to come of a listener.
     Change(u64, Arc<Offer>),
     /// Another configuration for the requests to come.
-    Configure(Arc<Config>, Arc<Policy>),
+    Configure(Arc<Current>),
 }
 
 /// A listener to open.
@@ -39,6 +40,8 @@ pub(super) struct Opening {
     pub socket: Socket,
     /// Closes it.
     pub halt: CancellationToken,
+    /// Told whether it is open.
+    pub done: oneshot::Sender<io::Result<()>>,
 }
 
 /// All workers, to be told.
@@ -57,17 +60,22 @@ impl Ends {
 
 impl Crew {
     /// Starts the threads; no door is open.
-    pub(super) fn start(shared: &Shared, stop: &CancellationToken) -> io::Result<(Self, Ends)> {
+    pub(super) fn start(
+        shared: &Shared,
+        swapped: &watch::Receiver<()>,
+        stop: &CancellationToken,
+    ) -> io::Result<(Self, Ends)> {
         let (mut crew, mut ends) = (Self(Vec::new()), Ends(JoinSet::new()));
         for number in 0..shared.config.workers.max(1) {
             let (shared, stop) = (shared.clone(), stop.clone());
+            let probes = (number == 0).then(|| swapped.clone());
             let (give, orders) = mpsc::channel(ORDERS);
             let (done, end) = oneshot::channel();
             std::thread::Builder::new()
                 .name(format!("lb-worker-{number}"))
                 .spawn(move || {
                     // Nobody waits any more only when the whole lb is being dropped.
-                    let _ = done.send(thread(number, shared, orders, stop));
+                    let _ = done.send(thread((number, shared), probes, orders, stop));
                 })?;
             crew.0.push(give);
             ends.0.spawn(async {
@@ -98,8 +106,8 @@ impl Crew {
 }
 
 fn thread(
-    number: usize,
-    shared: Shared,
+    (number, shared): (usize, Shared),
+    probes: Option<watch::Receiver<()>>,
     orders: mpsc::Receiver<Order>,
     stop: CancellationToken,
 ) -> io::Result<()> {
@@ -108,11 +116,28 @@ fn thread(
         .build()?;
     LocalSet::new().block_on(&runtime, async move {
         let worker = Rc::new(Worker::new(number, shared, stop.child_token()));
-        let chores = tokio::task::spawn_local(worker.clone().chores());
-        let outcome = obey(&worker, orders).await;
-        chores.abort();
-        outcome
+        // One asks for all.
+        let probes = probes.map(|swapped| probe::run(worker.clone(), swapped));
+        let chores = worker.clone().chores();
+        let beside_it = async {
+            tokio::join!(chores, OptionFuture::from(probes));
+        };
+        beside(obey(&worker, orders), beside_it).await
     })
+}
+
+/// What a worker does, and its chores beside it, without which it would go on in silence and fill up.
+async fn beside(
+    work: impl Future<Output = io::Result<()>>,
+    chores: impl Future<Output = ()> + 'static,
+) -> io::Result<()> {
+    let mut chores = tokio::task::spawn_local(chores);
+    let outcome = tokio::select! {
+        outcome = work => outcome,
+        ended = &mut chores => Err(ended.err().map_or_else(|| io::Error::other("chores ended"), io::Error::other)),
+    };
+    chores.abort();
+    outcome
 }
 
 /// Takes orders until there are no more, then waits until every door is closed. Not only until the stop: clients may
@@ -124,7 +149,7 @@ async fn obey(worker: &Rc<Worker>, mut orders: mpsc::Receiver<Order>) -> io::Res
     while commanded || !running.is_empty() {
         tokio::select! {
             order = orders.recv(), if commanded => match order {
-                Some(order) => carry_out(worker, order, &mut doors, &mut running)?,
+                Some(order) => carry_out(worker, order, &mut doors, &mut running),
                 None => commanded = false,
             },
             Some(ended) = running.join_next() => {
@@ -140,10 +165,20 @@ fn carry_out(
     order: Order,
     doors: &mut HashMap<u64, Rc<Door>>,
     running: &mut JoinSet<u64>,
-) -> io::Result<()> {
+) {
     match order {
         Order::Open(opening) => {
-            let tcp = listen::take(opening.socket)?;
+            // Whoever gave the order may have gone.
+            let tcp = match listen::take(opening.socket) {
+                Ok(tcp) => {
+                    let _ = opening.done.send(Ok(()));
+                    tcp
+                }
+                Err(error) => {
+                    let _ = opening.done.send(Err(error));
+                    return;
+                }
+            };
             let door = Rc::new(Door {
                 offer: Rc::new((*opening.offer).clone()).into(),
                 halt: opening.halt.child_token(),
@@ -160,7 +195,22 @@ fn carry_out(
                 door.offer.replace(Rc::new((*offer).clone()));
             }
         }
-        Order::Configure(config, policy) => worker.configure(&config, policy),
+        Order::Configure(current) => worker.configure(&current),
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_the_chores_of_a_worker_ends_it() {
+        let both = async {
+            let ended = beside(std::future::pending(), async { panic!("oh") }).await;
+            let said = ended.unwrap_err().to_string();
+            assert!(said.contains("panicked"), "{said}");
+            assert!(beside(async { Ok(()) }, std::future::pending()).await.is_ok());
+        };
+        LocalSet::new().run_until(both).await;
+    }
 }

@@ -4,8 +4,7 @@
 //! connection. A door that closes takes in whoever has knocked before, and then waits for those inside: without end
 //! where only the listener goes, until `proxy.shutdownwait` is over where the process does.
 
-use std::cell::{Cell, RefCell};
-use std::io;
+use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,21 +16,21 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::Worker;
+use super::crowd::Place;
 use super::guests::Guest;
 use super::ports::Offer;
 use super::scrape;
 use crate::arrival::{Arrival, Refused, Socket, Stream, proxy_header, server_name};
 use crate::config::Proto;
+use crate::listen::Trouble;
 use crate::metrics::Counters;
-use crate::tcp::{Client, Key, Visit};
+use crate::tcp::{Client, Key, Passage};
 use crate::{http, listen, tls};
 
 /// Time that connections have at the stop even where `proxy.shutdownwait` grants none: an answer that is already
 /// written may leave.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// A trouble that lasts is told this often.
-const SAY_AGAIN: Duration = Duration::from_secs(5);
 /// For a handshake that may take as long as it likes.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -47,29 +46,34 @@ impl Door {
     /// Serves until it is closed and everybody has left.
     pub(super) async fn run(self: Rc<Self>, worker: Rc<Worker>, tcp: TcpListener) {
         let mut connections = JoinSet::new();
-        let counters = worker.counters.clone();
-        let said = Cell::new(None::<Instant>);
-        let on_error = |error: &io::Error| {
-            counters.doors.accept_errors.add(1);
-            if said.get().is_none_or(|said| said.elapsed() >= SAY_AGAIN) {
-                said.set(Some(Instant::now()));
-                tracing::warn!(%error, "accepting connections fails, trying again");
-            }
-        };
+        let addr = self.offer.borrow().listener.addr;
+        let mut trouble = Trouble::new(worker.counters.clone(), addr);
+        worker.loops.opened(addr);
         loop {
             tokio::select! {
-                (stream, peer) = listen::accept(&tcp, on_error) => {
-                    connections.spawn_local(self.clone().connection(worker.clone(), stream, peer));
+                (stream, peer) = next(&worker, &tcp, &mut trouble) => {
+                    let place = self.admit(&worker);
+                    connections.spawn_local(self.clone().connection(worker.clone(), (stream, peer), place));
                 }
                 Some(ended) = connections.join_next() => bury(&worker.counters, ended),
                 () = self.halt.cancelled() => break,
             }
         }
+        worker.loops.closed(addr);
         for (stream, peer) in listen::waiting(&tcp) {
-            connections.spawn_local(self.clone().connection(worker.clone(), stream, peer));
+            let place = self.admit(&worker);
+            connections.spawn_local(self.clone().connection(worker.clone(), (stream, peer), place));
         }
         drop(tcp);
         self.drain(&worker, connections).await;
+    }
+
+    /// A place for a client, and be it that of another.
+    fn admit(&self, worker: &Worker) -> Place {
+        if worker.crowd.make_room() {
+            worker.counters.doors.given_up.add(1);
+        }
+        worker.crowd.enter(self.halt.child_token())
     }
 
     async fn drain(&self, worker: &Worker, mut connections: JoinSet<()>) {
@@ -92,11 +96,16 @@ impl Door {
         }
     }
 
-    async fn connection(self: Rc<Self>, worker: Rc<Worker>, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(
+        self: Rc<Self>,
+        worker: Rc<Worker>,
+        (stream, peer): (TcpStream, SocketAddr),
+        place: Place,
+    ) {
         let _open = worker.counters.clone().connections.enter();
         let offer = self.offer.borrow().clone();
         let mut visitor = Visitor {
-            arrival: Arrival::plain(&stream, peer, offer.listener.addr, self.halt.clone()),
+            arrival: Arrival::plain(&stream, peer, offer.listener.addr, place.seat()),
             trusted: trusts(&worker, peer.ip()),
             worker,
             offer,
@@ -107,12 +116,26 @@ impl Door {
             return;
         }
         let mut socket = Socket::new(stream);
-        match visitor.introduced(&mut socket).await {
-            Ok(true) => visitor.serve(socket).await,
-            Ok(false) => {}
-            Err(refused) => visitor.refuse(&refused),
+        let served = async {
+            match visitor.introduced(&mut socket).await {
+                Ok(true) => visitor.serve(socket).await,
+                Ok(false) => {}
+                Err(refused) => visitor.refuse(&refused),
+            }
+        };
+        tokio::select! {
+            // In this order, so that whoever is given up may still say goodbye.
+            biased;
+            () = served => {}
+            () = place.given_up() => tracing::debug!(%peer, "an idle connection makes room"),
         }
     }
+}
+
+/// The next client, once there is room for it.
+async fn next(worker: &Worker, tcp: &TcpListener, trouble: &mut Trouble) -> (TcpStream, SocketAddr) {
+    worker.crowd.room().await;
+    listen::accept(tcp, trouble).await
 }
 
 fn trusts(worker: &Worker, peer: IpAddr) -> bool {
@@ -235,13 +258,14 @@ impl Visitor {
     }
 
     async fn carry(&self, client: Client, key: Key) {
-        let visit = Visit {
+        let passage = Passage {
             worker: &self.worker,
             listener: &self.offer.listener,
             arrival: &self.arrival,
             key,
         };
-        visit.serve(client).await;
+        let _busy = self.arrival.seat.asks();
+        passage.serve(client).await;
     }
 
     fn refuse(&self, refused: &Refused) {

@@ -15,13 +15,13 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::Shared;
 use super::crew::{Crew, Opening, Order};
 use crate::config::{Config, Listener, Proto};
+use crate::current::{Current, Now};
 use crate::listen;
 use crate::policy::{BadPolicy, Policy};
 use crate::table::Table;
 use crate::tls::{Acceptor, Alpn, Stores, TlsError};
 
 mod changes;
-mod lasting;
 
 /// A port that is taken may be free again without any route changing.
 const AGAIN: Duration = Duration::from_secs(5);
@@ -58,6 +58,9 @@ pub enum ReloadError {
     /// Who is let in cannot be decided so.
     #[error(transparent)]
     Policy(#[from] BadPolicy),
+    /// The admin server cannot speak TLS so.
+    #[error("ui.addr: {0}")]
+    Admin(TlsError),
     /// The balancer is stopping, or has stopped.
     #[error("the balancer is stopping")]
     Stopping,
@@ -75,7 +78,8 @@ pub(super) struct Reload {
 
 impl Reloader {
     /// Makes `config` hold for all connections and requests to come; no connection is dropped. Before the first table
-    /// it waits for that. Returns a line for everything that changed, and for everything that only a restart changes.
+    /// it waits for that. Returns a line for each listener that changed. What only a restart changes is to be as it was:
+    /// whoever has a name for each option knows which those are.
     ///
     /// # Errors
     /// Why nothing changed.
@@ -92,6 +96,7 @@ impl Reloader {
 pub(crate) struct Workers {
     claimed: Vec<Claimed>,
     dynamic: Vec<Offer>,
+    current: watch::Sender<Arc<Current>>,
     reloads: (mpsc::Sender<Reload>, mpsc::Receiver<Reload>),
 }
 
@@ -158,7 +163,8 @@ impl Offer {
 
 impl Workers {
     /// Claims every port for every worker.
-    pub(crate) fn claim(config: &Config, stores: &Stores) -> Result<Self, ListenError> {
+    pub(crate) fn claim(current: Current, stores: &Stores) -> Result<Self, ListenError> {
+        let config = &current.config;
         let count = config.workers.max(1);
         let (dynamic, fixed): (Vec<_>, Vec<_>) = Offer::all(config, stores)?
             .into_iter()
@@ -167,6 +173,7 @@ impl Workers {
         Ok(Self {
             claimed: claimed.collect::<Result<_, _>>()?,
             dynamic,
+            current: watch::Sender::new(Arc::new(current)),
             reloads: mpsc::channel(1),
         })
     }
@@ -176,6 +183,11 @@ impl Workers {
         self.claimed
             .iter()
             .map(|port| (port.offer.listener.addr, port.offer.listener.proto))
+    }
+
+    /// What holds now.
+    pub(crate) fn now(&self) -> Now {
+        self.current.subscribe()
     }
 
     /// For whoever may have another configuration later.
@@ -191,9 +203,9 @@ impl Workers {
         mut swapped: watch::Receiver<()>,
         stop: CancellationToken,
     ) -> io::Result<()> {
-        let (crew, mut ends) = Crew::start(&shared, &stop)?;
+        let (crew, mut ends) = Crew::start(&shared, &swapped, &stop)?;
         let access_log = shared.access_log.clone();
-        let mut ports = Ports::new(shared, crew, self.dynamic, stop.clone());
+        let mut ports = Ports::new(shared, crew, (self.dynamic, self.current), stop.clone());
         let mut reloads = self.reloads.1;
         let mut outcome = ports.open_all(self.claimed).await;
         if outcome.is_err() {
@@ -215,7 +227,7 @@ impl Workers {
                     }
                     None => break,
                 },
-                () = ports.table_due(&mut swapped), if !stop.is_cancelled() => ports.follow_table().await,
+                () = ports.due(&mut swapped), if !stop.is_cancelled() => ports.look().await,
                 Some(reload) = reloads.recv() => {
                     let changed = match stop.is_cancelled() {
                         false => ports.apply(reload.config).await,
@@ -237,7 +249,7 @@ impl Workers {
 struct Ports {
     shared: Shared,
     crew: Crew,
-    config: Arc<Config>,
+    current: watch::Sender<Arc<Current>>,
     /// Lets the policy look at its files for as long as it holds.
     looks: DropGuard,
     /// In the order of the configuration.
@@ -248,7 +260,9 @@ struct Ports {
     dynamic: BTreeMap<SocketAddr, Port>,
     /// Ports of routes that could not be opened, by what was said of them.
     missing: BTreeMap<SocketAddr, io::ErrorKind>,
-    /// When the table was last looked at.
+    /// Listeners of the configuration that could not be opened, though their ports had been claimed.
+    absent: Vec<Offer>,
+    /// When ports were last looked at.
     looked: Option<Instant>,
     next: u64,
     stop: CancellationToken,
@@ -269,9 +283,14 @@ fn look_after(shared: &Shared, policy: Arc<Policy>) -> DropGuard {
 }
 
 impl Ports {
-    fn new(shared: Shared, crew: Crew, following: Vec<Offer>, stop: CancellationToken) -> Self {
+    fn new(
+        shared: Shared,
+        crew: Crew,
+        (following, current): (Vec<Offer>, watch::Sender<Arc<Current>>),
+        stop: CancellationToken,
+    ) -> Self {
         Self {
-            config: shared.config.clone(),
+            current,
             looks: look_after(&shared, shared.policy.clone()),
             shared,
             crew,
@@ -279,30 +298,49 @@ impl Ports {
             following,
             dynamic: BTreeMap::new(),
             missing: BTreeMap::new(),
+            absent: Vec::new(),
             looked: None,
             next: 0,
             stop,
         }
     }
 
-    /// Another policy for what begins from now on.
-    fn adopt(&mut self, policy: Arc<Policy>) {
-        self.looks = look_after(&self.shared, policy);
+    /// The configuration of this moment.
+    fn config(&self) -> Arc<Config> {
+        self.current.borrow().config.clone()
+    }
+
+    /// Another configuration for what begins from now on.
+    async fn adopt(&mut self, next: Current) {
+        let next = Arc::new(next);
+        self.crew.tell(|| Some(Order::Configure(next.clone()))).await;
+        self.looks = look_after(&self.shared, next.policy.clone());
+        self.current.send_replace(next);
     }
 
     async fn open_all(&mut self, claimed: Vec<Claimed>) -> io::Result<()> {
         for claimed in claimed {
-            let port = self.open(claimed).await?;
-            self.fixed.push(port);
+            let (asked, proto) = (claimed.asked, claimed.offer.listener.proto);
+            let opened = self.open(claimed).await;
+            let port = opened.map_err(|source| Unclaimable {
+                addr: asked,
+                proto,
+                source,
+            });
+            self.fixed.push(port.map_err(io::Error::other)?);
         }
         self.count();
         Ok(())
     }
 
-    /// Opens a claimed port on every worker.
-    async fn open(&mut self, mut claimed: Claimed) -> io::Result<Port> {
+    /// Opens a claimed port on every worker, or on none.
+    async fn open(&mut self, claimed: Claimed) -> io::Result<Port> {
         self.warn_of(&claimed.offer.listener);
         claimed.sockets.iter().try_for_each(listen::listen)?;
+        self.hand_over(claimed).await
+    }
+
+    async fn hand_over(&mut self, mut claimed: Claimed) -> io::Result<Port> {
         let port = Port {
             id: self.next,
             asked: claimed.asked,
@@ -310,21 +348,32 @@ impl Ports {
             halt: self.stop.child_token(),
         };
         self.next += 1;
+        let mut outcomes = Vec::new();
         let order = || {
+            let (done, outcome) = oneshot::channel();
+            outcomes.push(outcome);
             Some(Order::Open(Opening {
                 id: port.id,
                 offer: port.offer.clone(),
                 socket: claimed.sockets.pop()?,
                 halt: port.halt.clone(),
+                done,
             }))
         };
         self.crew.tell(order).await;
+        for outcome in outcomes {
+            // A worker that has ended is noticed elsewhere.
+            if let Ok(Err(error)) = outcome.await {
+                port.halt.cancel();
+                return Err(error);
+            }
+        }
         Ok(port)
     }
 
     /// Of what was surely meant otherwise, though it may be had.
     fn warn_of(&self, listener: &Listener) {
-        if listener.proxy_header.is_some() && self.config.trusted.is_empty() {
+        if listener.proxy_header.is_some() && self.config().trusted.is_empty() {
             // Each connection that this ends is counted.
             tracing::warn!(addr = %listener.addr, "pxyproto=true, but proxy.trusted names nobody whose PROXY headers \
                 are believed: connections that begin with one are closed");
@@ -336,24 +385,45 @@ impl Ports {
         self.shared.metrics.ports.open.set(open as u64);
     }
 
-    /// Resolves when the table is to be looked at: it has changed, and not less than `refresh` after the last time; or a
-    /// port that could not be opened may be free. For ever where no listener follows the table.
-    async fn table_due(&self, swapped: &mut watch::Receiver<()>) {
-        let Some(Offer { listener, .. }) = self.following.first() else {
-            return std::future::pending().await;
-        };
+    /// Resolves when ports are to be looked at: the table has changed, and not less than `refresh` after the last time;
+    /// or one that could not be opened may be free.
+    async fn due(&self, swapped: &mut watch::Receiver<()>) {
+        let following = self.following.first().map(|offer| &offer.listener);
         let Some(looked) = self.looked else {
-            return swapped.mark_unchanged();
+            return match following {
+                Some(_) => swapped.mark_unchanged(),
+                None => std::future::pending().await,
+            };
         };
-        let pause = listener.refresh.unwrap_or_default();
+        let pause = following
+            .and_then(|listener| listener.refresh)
+            .unwrap_or_default();
         sleep_until(looked + pause).await;
-        let again = looked + AGAIN.max(pause);
+        let failed = !self.missing.is_empty() || !self.absent.is_empty();
         tokio::select! {
             // Its sender is the router's, which outlives the workers.
-            Ok(()) = swapped.changed() => {}
-            () = sleep_until(again), if !self.missing.is_empty() => {}
+            Ok(()) = swapped.changed(), if following.is_some() => {}
+            () = sleep_until(looked + AGAIN.max(pause)), if failed => {}
             else => std::future::pending().await,
         }
+    }
+
+    /// Tries again what could not be opened, and follows the table.
+    async fn look(&mut self) {
+        for offer in std::mem::take(&mut self.absent) {
+            let addr = offer.listener.addr;
+            match self.claim_and_open(&offer).await {
+                Ok(port) => {
+                    tracing::info!(%addr, "listening at last");
+                    self.fixed.push(port);
+                }
+                Err(_) => {
+                    self.shared.metrics.ports.reload_failures.add(1);
+                    self.absent.push(offer);
+                }
+            }
+        }
+        self.follow_table().await;
     }
 
     /// Opens the ports that TCP routes name and nobody has, and closes those that they name no more.
@@ -381,8 +451,9 @@ impl Ports {
             return wanted;
         }
         let mut ports = table.tcp_ports();
-        for fixed in &self.fixed {
-            ports.remove(&fixed.offer.listener.addr.port());
+        let fixed = self.fixed.iter().map(|port| &port.offer.listener);
+        for listener in fixed.chain(self.absent.iter().map(|offer| &offer.listener)) {
+            ports.remove(&listener.addr.port());
         }
         for offer in &self.following {
             for port in &ports {
@@ -394,18 +465,14 @@ impl Ports {
     }
 
     async fn open_dynamic(&mut self, addr: SocketAddr, offer: &Offer) {
-        let opened = match Claimed::new(offer, self.crew.size(), false) {
-            Ok(claimed) => self.open(claimed).await,
-            Err(unclaimable) => Err(unclaimable.source),
-        };
-        match opened {
+        match self.claim_and_open(offer).await {
             Ok(port) => {
                 tracing::info!(%addr, "listening on the port of a TCP route");
                 self.missing.remove(&addr);
                 self.dynamic.insert(addr, port);
             }
             Err(error) => {
-                self.shared.metrics.ports.failures.add(1);
+                self.shared.metrics.ports.route_failures.add(1);
                 // Once for each cause, not at every attempt.
                 if self.missing.insert(addr, error.kind()) != Some(error.kind()) {
                     tracing::warn!(%addr, %error, "cannot listen on the port of a TCP route; trying again");
@@ -413,4 +480,14 @@ impl Ports {
             }
         }
     }
+
+    async fn claim_and_open(&mut self, offer: &Offer) -> io::Result<Port> {
+        match Claimed::new(offer, self.crew.size(), false) {
+            Ok(claimed) => self.open(claimed).await,
+            Err(unclaimable) => Err(unclaimable.source),
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use lb::admin::{Admin, PATHS, View};
 use lb::config::{Access, AuthKind, AuthScheme, Secret, SourceLinks, Ui};
@@ -17,7 +18,7 @@ use prometheus::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::balancer::say;
+use crate::balancer::{Balancer, WITHIN, eventually, say};
 use crate::picture::picture;
 
 const SERVICES: &str = "web 10.0.0.1:80 check=passing
@@ -78,6 +79,19 @@ impl Kv for Store {
                 entries.insert(key.clone(), Entry { key, value, index });
             }
             Ok(written)
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, cas: Option<u64>) -> KvFuture<'a, bool> {
+        Box::pin(async move {
+            self.fails()?;
+            let mut entries = self.entries.lock().unwrap();
+            let now = entries.get(key).map(|entry| entry.index);
+            let deleted = cas.is_none() || now.is_none() || cas == now;
+            if deleted {
+                entries.remove(key);
+            }
+            Ok(deleted)
         })
     }
 }
@@ -146,10 +160,9 @@ fn server(words: &std::collections::HashMap<String, Vec<String>>) -> Server {
     });
     let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let (addr, stop) = (admin.addr(), CancellationToken::new());
-    let mut view = View::new(Arc::new(config), router.live(), ready.subscribe(), registry);
+    let mut view = View::new(Arc::new(config), router.live(), ready.subscribe(), registry).unwrap();
     view.kv = kv;
     view.reload = Some(reload);
-    let view = view.with_passwords().unwrap();
     let end = stop.clone();
     tokio::spawn(async move {
         let _ready = ready;
@@ -281,4 +294,87 @@ fn the_page_of_docs_lists_every_path() {
         let row = format!("| `{path}` | {methods} | {says} |");
         assert!(page.lines().any(|line| line == row), "docs/admin.md lacks\n{row}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_configuration_holds_for_the_next_request_to_the_admin_server() {
+    let named = |name: &'static str| {
+        move |config: &mut Config| {
+            let ui = config.ui.as_mut().unwrap();
+            ui.token = Some(Secret::new(name));
+            ui.title = name.to_owned();
+            config.shown = Arc::new(serde_json::json!({ "UI": { "Title": name } }));
+        }
+    };
+    let balancer = Balancer::start(named("before")).await;
+    let ask = async |path: &str, token: &str| balancer.admin(&format!("{path}?token={token}")).await;
+    assert!(ask("/routes", "before").await.contains("<h1>before"));
+
+    let next = Balancer::config(named("after"));
+    assert_eq!(balancer.reloader.apply(next).await.unwrap(), [""; 0]);
+    assert!(ask("/routes", "before").await.starts_with("HTTP/1.1 401"));
+    assert!(ask("/routes", "after").await.contains("<h1>after"));
+    let shown = ask("/api/config", "after").await;
+    assert!(shown.ends_with(r#"{"UI":{"Title":"after"}}"#), "{shown}");
+    balancer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_is_answered_however_many_connect_and_say_nothing() {
+    let balancer = Balancer::start(|_| {}).await;
+    let mut silent = Vec::new();
+    let asking = async {
+        for _ in 0..400 {
+            silent.push(tokio::net::TcpStream::connect(balancer.ui).await.unwrap());
+        }
+        balancer.admin("/health").await
+    };
+    // Before those who say nothing are cut off for it.
+    let asked = tokio::time::timeout(Duration::from_secs(4), asking).await;
+    assert!(asked.unwrap().starts_with("HTTP/1.1 200"));
+    balancer.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_is_cut_off_before_and_after_a_request() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = server(&std::collections::HashMap::new());
+    let cut_off = async |said: &str| {
+        let mut stream = tokio::net::TcpStream::connect(server.addr).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let ended = tokio::time::timeout(WITHIN, stream.read_to_string(&mut answer)).await;
+        ended.unwrap().unwrap();
+        answer
+    };
+    let whole = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let answers = tokio::join!(cut_off(""), cut_off("G"), cut_off(whole));
+    assert_eq!((&*answers.0, &*answers.1), ("", ""));
+    assert!(answers.2.starts_with("HTTP/1.1 200"));
+    server.stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_says_which_target_is_passed_over_and_why() {
+    let balancer = Balancer::start(|_| {}).await;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let gone = gone.unwrap();
+    let services = [balancer.server, gone].map(|at| {
+        let id = at.port();
+        format!("web {at} id={id} check=passing\n  urlprefix-foo.com/")
+    });
+    balancer.pictures.send_replace(picture(&services.join("\n")));
+    let row = eventually("the target that is gone is passed over", async || {
+        // It is told which one fails; its client is not.
+        let answer = balancer.get("foo.com", "/", "").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        let page = balancer.admin("/routes").await;
+        let row = page.split("<tr").find(|row| row.contains(&gone.to_string()))?;
+        row.contains("ejected for").then(|| row.to_owned())
+    });
+    let row = row.await;
+    assert!(row.contains("s: takes no connections"), "{row}");
+    let live = balancer.admin("/api/live").await;
+    assert_eq!(live.matches("takes no connections").count(), 1, "{live}");
+    balancer.stop().await;
 }

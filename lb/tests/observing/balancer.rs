@@ -25,6 +25,7 @@ pub struct Balancer {
     pub server: SocketAddr,
     /// Heads of the requests that the server got.
     pub heads: mpsc::UnboundedReceiver<String>,
+    pub reloader: lb::Reloader,
     bound: Vec<lb::Bound>,
     stop: CancellationToken,
     running: tokio::task::JoinHandle<Result<(), lb::RunError>>,
@@ -35,20 +36,13 @@ impl Balancer {
     /// With the route `foo.com/`, and what `change` does to the configuration.
     pub async fn start(change: impl FnOnce(&mut Config)) -> Self {
         let (server, heads) = server().await;
-        let any = "127.0.0.1:0".parse().unwrap();
-        let mut config = Config {
-            listeners: vec![Listener::http(any)],
-            ui: Some(Ui::at(any)),
-            workers: 2,
-            ..Config::default()
-        };
-        change(&mut config);
+        let config = Self::config(change);
         let services = format!("web {server} check=passing\n  urlprefix-foo.com/");
         let (pictures, instances) = watch::channel(picture(&services));
         let lb = config.build(Inputs::of(instances), &Registry::new()).unwrap();
         let addr = |what: &str| lb.bound().iter().find(|bound| bound.what == what).unwrap().addr;
         let (http, ui) = (addr("http"), addr("ui"));
-        let bound = lb.bound();
+        let (bound, reloader) = (lb.bound(), lb.reloader());
         let stop = CancellationToken::new();
         let running = tokio::spawn(Lb::run(lb, stop.clone()));
         eventually("it listens", async || TcpStream::connect(http).await.ok()).await;
@@ -58,10 +52,24 @@ impl Balancer {
             pictures,
             server,
             heads,
+            reloader,
             bound,
             stop,
             running,
         }
+    }
+
+    /// What `change` does to a configuration with one listener and an admin server.
+    pub fn config(change: impl FnOnce(&mut Config)) -> Config {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let mut config = Config {
+            listeners: vec![Listener::http(any)],
+            ui: Some(Ui::at(any)),
+            workers: 2,
+            ..Config::default()
+        };
+        change(&mut config);
+        config
     }
 
     pub fn bound(&self, what: &str) -> SocketAddr {

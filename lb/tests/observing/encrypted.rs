@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lb::Config;
 use lb::config::{CertKind, CertSource, Secret, Tls};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
@@ -10,6 +11,31 @@ use crate::balancer::Balancer;
 
 struct Files {
     folder: tempfile::TempDir,
+}
+
+/// An admin server over TLS by these files.
+fn over_tls(files: &Files) -> impl FnOnce(&mut Config) {
+    let source = CertSource {
+        name: "admin".into(),
+        kind: CertKind::File {
+            cert: files.text("server.pem"),
+            key: files.text("server.key"),
+        },
+        client_ca: Some(files.text("ca.pem")),
+        ca_upgrade_cn: None,
+        refresh: None,
+        header: None,
+        vault_fetch_token: None,
+    };
+    |config| {
+        config.certs = vec![source];
+        let ui = config.ui.as_mut().unwrap();
+        ui.listener.tls = Some(Tls {
+            source: "admin".into(),
+            ..Tls::default()
+        });
+        ui.token = Some(Secret::new("s3cret"));
+    }
 }
 
 impl Files {
@@ -42,16 +68,28 @@ impl Files {
     fn text(&self, name: &str) -> String {
         self.path(name).display().to_string()
     }
+
+    /// What curl says to show the client's certificate.
+    fn shown(&self) -> Vec<String> {
+        let (cert, key) = (self.text("client.pem"), self.text("client.key"));
+        vec!["--cert".into(), cert, "--key".into(), key]
+    }
 }
 
+const VERSION: &str = "/api/version";
+
 /// Status and body, or curl's complaint.
-async fn curl(port: u16, ca: PathBuf, further: Vec<String>) -> Result<String, String> {
+async fn curl(
+    (port, path): (u16, &'static str),
+    ca: PathBuf,
+    further: Vec<String>,
+) -> Result<String, String> {
     let asking = tokio::task::spawn_blocking(move || {
         Command::new("curl")
             .args(["-sS", "-m", "10", "-w", " %{http_code}", "--cacert"])
             .arg(Path::new(&ca))
             .args(further)
-            .arg(format!("https://localhost:{port}/api/version"))
+            .arg(format!("https://localhost:{port}{path}"))
             .output()
             .unwrap()
     });
@@ -67,39 +105,39 @@ async fn curl(port: u16, ca: PathBuf, further: Vec<String>) -> Result<String, St
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_certificate_opens_the_admin_server_and_nobody_comes_without() {
     let files = Files::new();
-    let balancer = Balancer::start(|config| {
-        config.certs = vec![CertSource {
-            name: "admin".into(),
-            kind: CertKind::File {
-                cert: files.text("server.pem"),
-                key: files.text("server.key"),
-            },
-            client_ca: Some(files.text("ca.pem")),
-            ca_upgrade_cn: None,
-            refresh: None,
-            header: None,
-            vault_fetch_token: None,
-        }];
-        let ui = config.ui.as_mut().unwrap();
-        ui.listener.tls = Some(Tls {
-            source: "admin".into(),
-            ..Tls::default()
-        });
-        ui.token = Some(Secret::new("s3cret"));
-    })
-    .await;
+    let balancer = Balancer::start(over_tls(&files)).await;
     let port = balancer.ui.port();
-    let shown = vec![
-        "--cert".into(),
-        files.text("client.pem"),
-        "--key".into(),
-        files.text("client.key"),
-    ];
     assert_eq!(
-        curl(port, files.path("ca.pem"), shown).await,
+        curl((port, VERSION), files.path("ca.pem"), files.shown()).await,
         Ok(format!("{} 200", env!("CARGO_PKG_VERSION")))
     );
     let token = vec!["-H".into(), "X-Consul-Token: s3cret".into()];
-    assert!(curl(port, files.path("ca.pem"), token).await.is_err());
+    assert!(curl((port, VERSION), files.path("ca.pem"), token).await.is_err());
+    let metrics = curl((port, "/metrics"), files.path("ca.pem"), files.shown()).await;
+    assert!(metrics.unwrap().contains("\nlictor_lb_tls_errors_total 1\n"));
+    balancer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_certificate_source_holds_for_the_next_connection_to_the_admin_server() {
+    let (before, after) = (Files::new(), Files::new());
+    let balancer = Balancer::start(over_tls(&before)).await;
+    let port = balancer.ui.port();
+    let enters = async |files: &Files| {
+        curl((port, VERSION), files.path("ca.pem"), files.shown())
+            .await
+            .is_ok()
+    };
+    assert_eq!((enters(&before).await, enters(&after).await), (true, false));
+
+    let next = Balancer::config(over_tls(&after));
+    balancer.reloader.apply(next).await.unwrap();
+    assert_eq!((enters(&before).await, enters(&after).await), (false, true));
+
+    let mut wrong = Balancer::config(over_tls(&after));
+    wrong.certs[0].name = "other".into();
+    let why = balancer.reloader.apply(wrong).await.unwrap_err().to_string();
+    assert!(why.starts_with("ui.addr: ") && why.contains("admin"), "{why}");
+    assert_eq!((enters(&before).await, enters(&after).await), (false, true));
     balancer.stop().await;
 }

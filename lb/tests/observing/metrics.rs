@@ -131,13 +131,18 @@ async fn statsd_and_datadog_are_told_by_udp() {
         balancer.server
     );
     assert!(route.contains("|ms") && route.ends_with(&tags), "{route}");
-    // What stands still is told once.
+    // What stands still is told once; gauges to those who would forget them, again and again.
     balancer.get("bar.com", "/", "").await;
     let again = lines(&statsd, &["box.fab_io.notfound:1|c"]).await;
     assert!(
-        !again.iter().any(|line| line.contains("http.status")),
+        !again
+            .iter()
+            .any(|line| line.contains("http.status") || line.contains("ws.conn")),
         "{again:?}"
     );
+    for _ in 0..3 {
+        lines(&dog, &["box.fab_io.ws.conn:0|g"]).await;
+    }
     balancer.stop().await;
 }
 

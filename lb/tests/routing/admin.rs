@@ -29,6 +29,10 @@ struct Running {
 }
 
 fn start() -> Running {
+    start_with(SERVICES)
+}
+
+fn start_with(services: &str) -> Running {
     let config = Arc::new(Config {
         node: "box".to_owned(),
         ..Config::default()
@@ -36,11 +40,11 @@ fn start() -> Running {
     let ready = watch::Sender::new(false);
     let registry = Registry::new();
     let mut router = Router::new(config.clone(), ready.clone(), &registry).unwrap();
-    router.update(picture(SERVICES));
+    router.update(picture(services));
     let admin = Admin::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = admin.addr();
     let stop = CancellationToken::new();
-    let view = View::new(config, router.live(), ready.subscribe(), registry);
+    let view = View::new(config, router.live(), ready.subscribe(), registry).unwrap();
     let ended = tokio::spawn(admin.run(view, stop.clone()));
     Running {
         addr,
@@ -99,6 +103,58 @@ async fn it_shows_the_table_to_people_and_programs() {
 }
 
 #[tokio::test]
+async fn it_explains_a_path_in_the_reading_that_requests_are_routed_by() {
+    let admin = start();
+    for (asked, path, status) in [
+        ("/gone", "/gone", "503"),
+        ("/x//gone", "/x/gone", "404"),
+        ("//gone", "/gone", "503"),
+        ("/%252fgone", "/gone", "503"),
+        ("/;x/gone", "/gone", "503"),
+        ("/x%5C..%5Cgone", "/gone", "503"),
+    ] {
+        let (_, answer) = admin.get(&format!("/api/explain?host=a&path={asked}")).await;
+        assert!(
+            answer.contains(&format!("\"path\":\"{path}\"")),
+            "{asked}: {answer}"
+        );
+        assert!(
+            answer.contains(&format!("\"status\":{status}")),
+            "{asked}: {answer}"
+        );
+    }
+    let (status, answer) = admin.get("/api/explain?path=/..;/gone").await;
+    assert!(
+        status == 400 && answer.contains("dot segment with parameters"),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn it_explains_that_a_redirect_which_leads_back_gives_way() {
+    let admin = start_with(
+        "moved 10.0.0.1:80 check=passing
+  urlprefix-a.com/ redirect=301,https://a.com$path
+admin 10.0.0.2:80 check=passing
+  urlprefix-/admin
+open 10.0.0.3:80 check=passing
+  urlprefix-/admin/open",
+    );
+    let ask = async |query: &str| admin.get(&format!("/api/explain?host=A.com&{query}")).await.1;
+    let answer = ask("path=/admin//open").await;
+    assert!(answer.contains("\"status\":301"), "{answer}");
+    let answer = ask("path=/admin//open&tls=1").await;
+    for part in [
+        "\"status\":null",
+        "\"path\":\"/admin/open\"",
+        "10.0.0.3:80 gets it",
+        "{\"host\":\"a.com\",\"path\":null,\"why\":\"its redirect leads back to what is asked for\"}",
+    ] {
+        assert!(answer.contains(part), "{part}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn nothing_a_stranger_wrote_becomes_markup() {
     let admin = start();
     let (status, page) = admin.get("/routes").await;
@@ -108,7 +164,7 @@ async fn nothing_a_stranger_wrote_becomes_markup() {
     assert!(page.contains("gone-2<td><td><td>no check is accepted"), "{page}");
     let (_, filtered) = admin.get("/routes?filter=gone+%22%3E").await;
     assert!(
-        filtered.contains("value=\"gone &quot;&gt;\"") && !filtered.contains("<td>foo.com/"),
+        filtered.contains("value=\"gone &#34;&gt;\"") && !filtered.contains("<td>foo.com/"),
         "{filtered}"
     );
 }
@@ -151,5 +207,22 @@ async fn a_foreign_name_is_refused() {
         "box.evil.com:80",
     ] {
         assert_eq!(admin.ask("GET", "/health", foreign).await.0, 421, "{foreign}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_come_keep_no_probe_out() {
+    let admin = start();
+    let mut unfinished = Vec::new();
+    for _ in 0..300 {
+        let mut stream = TcpStream::connect(admin.addr).await.unwrap();
+        let head = "PUT /api/manual HTTP/1.1\r\nHost: 127.0.0.1:9998\r\nContent-Length: 100\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        unfinished.push(stream);
+        // Whoever has been let in is read before the next one comes.
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..20 {
+        assert_eq!(admin.get("/health").await.0, 200);
     }
 }

@@ -173,14 +173,10 @@ async fn while_it_drains_it_serves_and_says_that_it_is_not_ready() {
     let server = greeter().await;
     let services = format!("web {server} base=web cport=80");
     let (_pictures, instances) = watch::channel(picture(&services));
-    let config = Config {
-        grace: Duration::from_secs(2),
-        shutdown_wait: WITHIN,
-        ..config()
-    };
-    let lb = config.build(Inputs::of(instances), &Registry::new()).unwrap();
+    let lb = config().build(Inputs::of(instances), &Registry::new()).unwrap();
     let (http, ui) = (addr(&lb, "http"), addr(&lb, "ui"));
-    let (mut ready, reloader) = (lb.ready(), lb.reloader());
+    let (mut ready, reloader, stop_time) = (lb.ready(), lb.reloader(), lb.stop_time());
+    assert_eq!(stop_time(), Duration::ZERO);
     let stop = CancellationToken::new();
     let running = tokio::spawn(lb.run(stop.clone()));
     let up = ready.wait_for(|ready| *ready);
@@ -192,6 +188,14 @@ async fn while_it_drains_it_serves_and_says_that_it_is_not_ready() {
     };
     tokio::time::timeout(WITHIN, listening).await.unwrap();
     assert!(page(ui, "/ready").await.starts_with("HTTP/1.1 200"));
+    // Its times are those of the last configuration.
+    let patient = Config {
+        grace: Duration::from_secs(2),
+        shutdown_wait: WITHIN,
+        ..config()
+    };
+    reloader.apply(patient).await.unwrap();
+    assert_eq!(stop_time(), Duration::from_secs(12));
 
     stop.cancel();
     let withdrawn = ready.wait_for(|ready| !*ready);

@@ -237,7 +237,7 @@ fn options(table: &Table, request: &str) -> String {
         };
     }
     say!(strip prepend rewrite host weight scheme tls send_proxy register auth access strategy);
-    say!(request_headers response_headers timeouts limits retries);
+    say!(request_headers response_headers timeouts limits retries shutdown_sessions);
     if let Some(redirect) = &options.redirect {
         let location = redirect.location("foo.com:9999", "/a%2Fb", Some("q=1"));
         let _ = write!(out, "\n  redirect {} to {location}", redirect.code);

@@ -159,7 +159,8 @@ async fn it_is_ready_with_the_first_table_follows_pictures_and_ends_when_told() 
     let (commander, commands) = watch::channel(Arc::from("route add x /added http://10.0.0.9:80/"));
     let ready = watch::Sender::new(false);
     let mut is_ready = ready.subscribe();
-    let router = Router::new(Arc::new(Config::default()), ready.clone(), &Registry::new()).unwrap();
+    let registry = Registry::new();
+    let router = Router::new(Arc::new(Config::default()), ready.clone(), &registry).unwrap();
     let live = router.live();
     let stop = CancellationToken::new();
     let running = tokio::spawn(router.run(instances, commands, stop.clone()));
@@ -193,9 +194,15 @@ async fn it_is_ready_with_the_first_table_follows_pictures_and_ends_when_told() 
     };
     tokio::time::timeout(within, swapped).await.unwrap();
 
-    // Nobody left to send commands, or pictures: the table stays.
+    // Nobody left to send commands, or pictures: the table stays, and that is counted.
     drop(commander);
     drop(pictures);
+    let ended = async {
+        while value(&registry, "lictor_lb_source_ended_total") < 1.0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(within, ended).await.unwrap();
     stop.cancel();
     tokio::time::timeout(within, running).await.unwrap().unwrap();
     assert!(live.load().http("", "/other", false).is_some());

@@ -64,7 +64,7 @@ pub const ROWS: &[Row] = &[
         "",
         "Directory whose .json and .hcl files are read in order of name.",
     ),
-    row("log-level").keys(&["log_level"]).is(
+    row("log-level").at_once().keys(&["log_level"]).is(
         Kind::OneOf(LEVELS),
         "info",
         "The least important messages to log.",

@@ -12,7 +12,7 @@ const fn agent(name: &'static str) -> Row {
 }
 
 const fn balancer(name: &'static str) -> Row {
-    Row::new(Owner::Lictor, BALANCERS, name)
+    Row::new(Owner::Lictor, BALANCERS, name).at_once()
 }
 
 const fn registrator(name: &'static str) -> Row {
@@ -21,7 +21,7 @@ const fn registrator(name: &'static str) -> Row {
 
 /// In the order they are shown.
 pub const ROWS: &[Row] = &[
-    balancer("cfg-check").is(
+    balancer("cfg-check").lasting().is(
         Kind::Bool,
         "false",
         "Read the configuration and the files it names, tell every fault, and do nothing else.",
@@ -34,17 +34,22 @@ pub const ROWS: &[Row] = &[
         "",
         "Networks (CIDR) of proxies in front of us, whose X-Forwarded-* headers are believed.",
     ),
-    balancer("proxy.hostroutes").is(
+    balancer("proxy.header.clientcert").is(
+        Kind::Text,
+        "",
+        "Header that is set to hash and names of the client's certificate, and taken off where none was verified; empty: none.",
+    ),
+    balancer("proxy.hostroutes").lasting().is(
         Kind::OneOf(&["off", "http", "all"]),
         "http",
         "Route host names such as nginx-80.example.com to containers: none, those of HTTP ports, or all.",
     ),
-    balancer("proxy.domain").is(
+    balancer("proxy.domain").lasting().is(
         Kind::List,
         "",
         "Further domains under which built-in host names answer.",
     ),
-    balancer("proxy.workers").is(
+    balancer("proxy.workers").lasting().is(
         Kind::Number,
         "",
         "Worker threads of the balancer; default: one per core.",
@@ -55,7 +60,7 @@ pub const ROWS: &[Row] = &[
         "Targets that one request may be sent to in all, 1 to 10; those that refuse at once are not counted.",
     ),
     balancer("proxy.retry.budget").is(
-        Kind::Number,
+        Kind::Float,
         "0.2",
         "Share of a worker's requests that may be retries, 0 to 1, beside ten a second.",
     ),
@@ -71,7 +76,7 @@ pub const ROWS: &[Row] = &[
     ),
     balancer("proxy.outlier.maxtime").is(Kind::Duration, "1m", "How long at most."),
     balancer("proxy.outlier.max").is(
-        Kind::Number,
+        Kind::Float,
         "0.5",
         "Share of a route's targets that may be passed over at the same time, 0 to 1; one always goes on.",
     ),
@@ -85,10 +90,25 @@ pub const ROWS: &[Row] = &[
         "10s",
         "Time for the head of a request to arrive; 0: any.",
     ),
+    balancer("proxy.limit.stall").is(
+        Kind::Duration,
+        "2m",
+        "How long a client may keep its target waiting before it is judged by proxy.limit.rate.",
+    ),
+    balancer("proxy.limit.rate").is(
+        Kind::Number,
+        "240",
+        "Bytes a second that a client must take of an answer, and send of a body, while it is waited for; 0: any.",
+    ),
     balancer("proxy.limit.conns").is(
         Kind::Number,
         "0",
         "Connections of one client address at a time, on each worker; 0: any.",
+    ),
+    balancer("proxy.limit.total").is(
+        Kind::Number,
+        "0",
+        "Connections of clients at a time, shared out to the workers; 0: what the limit of open files allows.",
     ),
     balancer("proxy.limit.streams").is(
         Kind::Number,
@@ -100,18 +120,21 @@ pub const ROWS: &[Row] = &[
         "0",
         "Bytes of a request body where the route does not say, for example 10M; 0: any.",
     ),
-    balancer("log.access.maxsize").is(
+    balancer("log.access.maxsize").lasting().is(
         Kind::Text,
         "100M",
         "Bytes at which the file of the access log is renamed and begun anew, for example 100M; 0: never.",
     ),
-    balancer("log.access.keep").is(Kind::Number, "5", "Renamed files that are kept."),
-    balancer("tracing.otlp.endpoint").is(
+    balancer("log.access.keep")
+        .lasting()
+        .is(Kind::Number, "5", "Renamed files that are kept."),
+    balancer("tracing.otlp.endpoint").lasting().is(
         Kind::Text,
         "",
         "URL of a collector that takes OTLP over HTTP; empty: no spans are sent.",
     ),
     balancer("tracing.otlp.header")
+        .lasting()
         .is(Kind::Text, "", "Header of each sending, `Name: value`.")
         .secret(),
     balancer("ui.token")

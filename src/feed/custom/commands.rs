@@ -1,7 +1,7 @@
 //! What a custom source answers: JSON entries → commands of the route language. Pure.
 //!
-//! The language has no escapes, so what would need one cannot be said: such an entry is left out, with the reason, and
-//! harms no other.
+//! What would need an escape is left out, with the reason, and harms no other; but a service may be called by several
+//! words.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -91,7 +91,7 @@ impl Entry {
     fn add(&self) -> Result<String, String> {
         let mut line = format!(
             "route add {} {} {}",
-            word("service", &self.service)?,
+            service(&self.service)?,
             word("src", &self.src)?,
             word("dst", &self.dst)?
         );
@@ -114,7 +114,11 @@ impl Entry {
             return Err("route del: expected either tags or src and dst".to_owned());
         }
         for (name, text) in &parts[..told.map_or(0, |last| last + 1)] {
-            let _ = write!(line, " {}", word(name, text)?);
+            let part = match *name {
+                "service" => service(text)?,
+                name => word(name, text)?.to_owned(),
+            };
+            let _ = write!(line, " {part}");
         }
         Ok(line)
     }
@@ -122,7 +126,7 @@ impl Entry {
     fn weight(&self) -> Result<String, String> {
         let mut line = "route weight".to_owned();
         if !self.service.is_empty() {
-            let _ = write!(line, " {}", word("service", &self.service)?);
+            let _ = write!(line, " {}", service(&self.service)?);
         } else if self.tags.as_ref().is_none_or(Vec::is_empty) {
             return Err("route weight: expected a service or tags".to_owned());
         }
@@ -136,6 +140,16 @@ impl Entry {
         } else {
             Err(format!("weight {}: expected 0 or more", self.weight))
         }
+    }
+}
+
+/// A name, in quotes where it is of several words.
+fn service(text: &str) -> Result<String, String> {
+    let spoilt = |c: char| c.is_control() || matches!(c, '"' | '\\');
+    match text.contains(' ') && !text.trim().is_empty() {
+        false => word("service", text).map(str::to_owned),
+        true if text.contains(spoilt) => Err(format!("service {text:?}: expected no quotes")),
+        true => Ok(format!("\"{text}\"")),
     }
 }
 
@@ -171,14 +185,14 @@ mod tests {
             {"cmd":"route add","service":"web","src":"www.a.com/","dst":"http://10.0.0.1:80/","weight":0.25,
              "tags":["a b","c"],"opts":{"strip":"/x","proto":"https"}},
             {"cmd":"route add","service":"db","src":":5432","dst":"tcp://10.0.0.2:5432","weight":0,"tags":null,"opts":null},
-            {"cmd":"route del","service":"web","src":"www.a.com/old"},
+            {"cmd":"route del","service":"my web","src":"www.a.com/old"},
             {"cmd":"route del","tags":["c"]},
             {"cmd":"route weight","service":"web","src":"www.a.com/","weight":0.5},
             {"cmd":"route weight","src":"www.a.com/","weight":1,"tags":["canary"]}
         ]"#;
         let wanted = "route add web www.a.com/ http://10.0.0.1:80/ weight 0.25 tags \"a b,c\" opts \"proto=https strip=/x\"\n\
                       route add db :5432 tcp://10.0.0.2:5432\n\
-                      route del web www.a.com/old\n\
+                      route del \"my web\" www.a.com/old\n\
                       route del tags \"c\"\n\
                       route weight web www.a.com/ weight 0.5\n\
                       route weight www.a.com/ weight 1 tags \"canary\"\n";
@@ -189,7 +203,7 @@ mod tests {
     #[test]
     fn a_bad_entry_harms_only_itself() {
         let body = r#"[
-            {"cmd":"route add","service":"we b","src":"/","dst":"http://a/"},
+            {"cmd":"route add","service":"we\"b","src":"/","dst":"http://a/"},
             {"cmd":"route add","service":"a","src":"/","dst":""},
             {"cmd":"route add","service":"a","src":"/","dst":"http://a/","tags":["\"\nroute del a"]},
             {"cmd":"route add","service":"a","src":"/","dst":"http://a/","opts":{"host":"a b"}},
@@ -211,7 +225,7 @@ mod tests {
         assert_eq!(
             whys,
             [
-                "service \"we b\"",
+                "service \"we\\\"b\"",
                 "dst is missing",
                 "tags \"\\\"\\nroute del a\"",
                 "opts \"a b\"",

@@ -125,3 +125,28 @@ async fn names_that_routes_wish_for_come_and_go_and_what_is_missing_comes_back()
     world.wish(&[]);
     world.until(&["other-host1-9998"]).await;
 }
+
+#[tokio::test]
+async fn every_attempt_that_fails_is_counted() {
+    // A port that was free a moment ago answers nobody.
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", nobody.local_addr().unwrap());
+    drop(nobody);
+    let client = Client::new(&api::client::Config::new(address)).unwrap();
+    let (_, names) = watch::channel(Arc::default());
+    let (_ready, serving) = watch::channel(true);
+    let balancer = Balancer {
+        admin: ("[::]:9998".parse().unwrap(), false),
+        host: ("10.0.0.7".parse().unwrap(), "host1".to_owned()),
+        names,
+        ready: serving,
+    };
+    let metrics = Metrics::new();
+    let registry = Registry::Foreign(Box::new(client));
+    let mut presence = Presence::new(config(true), balancer, registry, metrics.clone());
+    let wanted = presence.wanted();
+    for times in 1..=3 {
+        assert!(!presence.tend(&wanted).await);
+        assert_eq!(metrics.counted("registration_failures_total"), times);
+    }
+}

@@ -104,3 +104,24 @@ fn a_snapshot_that_cannot_be_read_is_as_good_as_none() {
         assert!(Snapshot::at(&path.to_string_lossy()).read().is_none(), "{text}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_writing_that_fails_is_counted() {
+    let snapshot = Snapshot::at("/nowhere/at/all/routes.json");
+    let (outs, _inputs) = Outs::new();
+    let metrics = Metrics::new();
+    outs.known.send_replace(true);
+    let changes = async {
+        for times in 1..=3 {
+            outs.overrides
+                .send_replace(format!("route del web{times}").into());
+            while metrics.counted("snapshot_failures_total") < times {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    };
+    tokio::select! {
+        () = snapshot.keep(&outs, "dc7", &metrics) => {}
+        within = tokio::time::timeout(Duration::from_secs(600), changes) => within.unwrap(),
+    }
+}

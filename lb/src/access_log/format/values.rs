@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::http::Uri;
 
-use super::{Field, Record, Upstreamed};
+use super::{Field, Record, UNREAD, Upstreamed};
+use crate::authority;
 
 /// How texts of strangers are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,7 @@ impl Values<'_> {
                 SocketAddr::V6(addr) => self.put(format_args!("[{}]", addr.ip())),
             },
             Field::RemotePort => self.put(format_args!("{}", record.remote.port())),
+            Field::Request if record.method == UNREAD => self.out.extend_from_slice(UNREAD.as_bytes()),
             Field::Request => {
                 self.escape(record.method.as_str().as_bytes());
                 self.out.push(b' ');
@@ -107,10 +109,10 @@ impl Values<'_> {
 
     fn upstreamed(&mut self, field: Field, upstream: &Upstreamed) {
         let authority = &*upstream.authority;
-        let (host, port) = authority.rsplit_once(':').unwrap_or((authority, ""));
+        let (host, port) = authority::split(authority);
         match field {
             Field::UpstreamHost => self.escape(host.as_bytes()),
-            Field::UpstreamPort => self.escape(port.as_bytes()),
+            Field::UpstreamPort => self.escape(port.unwrap_or_default().as_bytes()),
             Field::UpstreamRequestScheme => self.out.extend_from_slice(upstream.scheme.as_bytes()),
             Field::UpstreamRequestUri => self.escape(path_and_query(&upstream.uri).as_bytes()),
             Field::UpstreamRequestUrl => {

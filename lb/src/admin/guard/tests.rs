@@ -86,24 +86,24 @@ fn strangers_read_and_write_only_where_the_operator_said_so() {
     for (access, reads, looks, writes, writes_here) in [
         (
             Access::ReadOnly,
-            Ok(Who::Nobody),
+            Ok(Who::Anybody),
             Err(No::ReadOnly),
             Err(No::ReadOnly),
             Err(No::ReadOnly),
         ),
         (
             Access::Default,
-            Ok(Who::Nobody),
-            Ok(Who::Nobody),
+            Ok(Who::Anybody),
+            Ok(Who::Anybody),
             Err(No::Stranger),
-            Ok(Who::Nobody),
+            Ok(Who::Anybody),
         ),
         (
             Access::ReadWrite,
-            Ok(Who::Nobody),
-            Ok(Who::Nobody),
-            Ok(Who::Nobody),
-            Ok(Who::Nobody),
+            Ok(Who::Anybody),
+            Ok(Who::Anybody),
+            Ok(Who::Anybody),
+            Ok(Who::Anybody),
         ),
     ] {
         let door = door(access, None, None);
@@ -163,7 +163,7 @@ fn a_credential_opens_and_without_one_only_probes_are_answered() {
             on_loopback,
             ..STRANGER
         };
-        assert_eq!(admitted(&door, &probe), Ok(Who::Nobody));
+        assert_eq!(admitted(&door, &probe), Ok(Who::Anybody));
     }
 }
 
@@ -207,7 +207,7 @@ fn other_sites_cannot_write_with_a_visitors_reach() {
         ("origin", "http://10.0.0.1:9998"),
         ("sec-fetch-site", "same-origin"),
     ];
-    assert_eq!(with(&same), Ok(Who::Nobody));
+    assert_eq!(with(&same), Ok(Who::Anybody));
     // DNS rebinding: the page's own name leads here.
     let rebound = [
         ("host", "evil.com:9998"),
@@ -230,7 +230,7 @@ fn other_sites_cannot_write_with_a_visitors_reach() {
         headers: &[("host", "lb.example.com")],
         ..STRANGER
     };
-    assert_eq!(admitted(&door, &read), Ok(Who::Nobody));
+    assert_eq!(admitted(&door, &read), Ok(Who::Anybody));
 }
 
 #[test]
@@ -261,10 +261,22 @@ fn what_a_form_can_send_changes_nothing() {
             ("host", "10.0.0.1"),
             ("content-type", "application/json; charset=x")
         ]),
-        Ok(Who::Nobody)
+        Ok(Who::Anybody)
     );
     assert_eq!(
         with(&[("host", "10.0.0.1"), ("x-requested-with", "curl")]),
-        Ok(Who::Nobody)
+        Ok(Who::Anybody)
     );
+}
+
+#[test]
+fn the_log_says_by_what_somebody_was_let_in_and_no_name_forges_a_line() {
+    let user = Who::User("ann\n override".to_owned());
+    let said = [Who::Anybody, Who::Token, user].map(|who| who.to_string());
+    let expected = [
+        "anybody, without a credential",
+        "holder of ui.token",
+        r#"user "ann\n override""#,
+    ];
+    assert_eq!(said, expected);
 }

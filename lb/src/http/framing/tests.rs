@@ -133,3 +133,27 @@ fn a_tunnel_is_not_looked_at() {
     scanner.read(b"\n\n\n");
     assert!(!Framing(scanner.shared.clone()).is_ambiguous(0));
 }
+
+#[tokio::test]
+async fn what_was_sent_before_a_half_was_closed_is_read_before_the_connection_ends() {
+    use std::io::Write;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    client
+        .write_all(b"POST / HTTP/1.1\r\nContent-Length: 100000\r\n\r\n")
+        .unwrap();
+    client.write_all(&[b'x'; 100_000]).unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut server = Watched::new(listener.accept().await.unwrap().0);
+    server.read_exact(&mut [0; 1000]).await.unwrap();
+    while !server.framing().is_half_closed() {
+        // It looks ahead with every flush.
+        server.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    server.shutdown().await.unwrap();
+    let unread = std::future::poll_fn(|cx| server.stream.poll_waiting(cx)).await;
+    assert_eq!(unread.unwrap(), 0, "closing on them would reset the connection");
+}

@@ -12,7 +12,8 @@ use hyper::http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 
 use super::Stamp;
 use crate::arrival::{Arrival, TlsFacts};
-use crate::http::host;
+use crate::authority;
+use crate::policy::origin::forwarded;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -45,6 +46,8 @@ pub(crate) struct Peer {
     pub trusted: bool,
     /// It speaks TLS to us.
     pub is_tls: bool,
+    /// What its certificate says, where a header shall tell.
+    pub cert: Option<HeaderValue>,
     ip: HeaderValue,
     /// `for=` in our element of `Forwarded`.
     node: String,
@@ -76,6 +79,7 @@ impl Peer {
             addr: SocketAddr::new(ip, arrival.client.port()),
             trusted,
             is_tls: tls.is_some(),
+            cert: stamp.client_cert(tls),
             ip: value(ip.to_string()),
             node: node(ip),
             around: (by.unwrap_or_default(), tls.map(facts).unwrap_or_default()),
@@ -172,7 +176,8 @@ fn set_forwarded_host(headers: &mut HeaderMap) {
 }
 
 fn port(host: &str, is_tls: bool) -> HeaderValue {
-    let named = host::port(host).and_then(|port| HeaderValue::from_str(port).ok());
+    let (_, named) = authority::split(host);
+    let named = named.and_then(|port| HeaderValue::from_str(port).ok());
     named.unwrap_or(HeaderValue::from_static(if is_tls { "443" } else { "80" }))
 }
 
@@ -191,16 +196,7 @@ pub(crate) fn scheme(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
     let said = headers
         .get(header::FORWARDED)
         .and_then(|value| value.to_str().ok());
-    let first = said.and_then(|said| said.split(',').next());
-    let proto = first.and_then(|element| {
-        element.split(';').find_map(|pair| {
-            let (name, value) = pair.split_once('=')?;
-            name.trim()
-                .eq_ignore_ascii_case("proto")
-                .then(|| value.trim().trim_matches('"'))
-        })
-    });
-    match proto {
+    match said.and_then(|said| forwarded(said, "proto").next()?) {
         Some("ws") => HTTP,
         Some("wss") => HTTPS,
         Some(proto) => HeaderValue::from_str(proto).unwrap_or(own_scheme(peer)),
@@ -209,7 +205,7 @@ pub(crate) fn scheme(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
 }
 
 /// Appends to what was said before, in one line, so that no server reads only half of it.
-fn fold(headers: &mut HeaderMap, name: HeaderName, last: &HeaderValue) {
+pub(super) fn fold(headers: &mut HeaderMap, name: HeaderName, last: &HeaderValue) {
     let mut folded = String::new();
     let earlier = headers.get_all(&name).iter();
     for earlier in earlier.filter_map(|value| value.to_str().ok()) {

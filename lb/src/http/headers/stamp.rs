@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use hyper::http::header::{HeaderMap, HeaderName, HeaderValue};
 
+use super::{Peer, client_cert};
+use crate::arrival::TlsFacts;
 use crate::config::Headers;
 use crate::policy::page;
 
@@ -23,6 +25,7 @@ pub struct BadStamp {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stamp {
     client_ip: Option<HeaderName>,
+    client_cert: Option<HeaderName>,
     tls: Option<(HeaderName, HeaderValue)>,
     request_id: Option<HeaderName>,
     sts: Option<HeaderValue>,
@@ -58,6 +61,7 @@ impl Stamp {
             // Those two are set in any case, and are not always the client's address alone.
             client_ip: optional("clientip", &headers.client_ip)?
                 .filter(|name| !matches!(name.as_str(), "x-forwarded-for" | "x-real-ip")),
+            client_cert: optional("clientcert", &headers.client_cert)?,
             tls: tls.transpose()?,
             request_id: optional("requestid", &headers.request_id)?,
             sts: headers.sts.as_ref().map(page::sts),
@@ -65,11 +69,9 @@ impl Stamp {
             names: Box::default(),
         };
         let tls = stamp.tls.as_ref().map(|(name, _)| name);
-        stamp.names = [stamp.client_ip.as_ref(), tls, stamp.request_id.as_ref()]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let (cert, id) = (stamp.client_cert.as_ref(), stamp.request_id.as_ref());
+        let names = [stamp.client_ip.as_ref(), cert, tls, id];
+        stamp.names = names.into_iter().flatten().cloned().collect();
         Ok(stamp)
     }
 
@@ -78,21 +80,33 @@ impl Stamp {
         &self.names
     }
 
+    /// What to say of the certificate that came with a connection, where that is wanted.
+    pub(super) fn client_cert(&self, tls: Option<&TlsFacts>) -> Option<HeaderValue> {
+        self.client_cert.as_ref()?;
+        tls?.client_cert.as_deref().map(client_cert::header)
+    }
+
     /// Sets what is wanted of a request from `client`. Whatever it said itself, trusted or not, is replaced: a proxy in
     /// front that is trusted for `X-Forwarded-*` does not know names that were chosen here.
     pub(crate) fn request(
         &self,
         headers: &mut HeaderMap,
         client: IpAddr,
-        is_tls: bool,
+        peer: &Peer,
         id: impl FnOnce() -> uuid::Uuid,
     ) {
         if let Some(name) = &self.client_ip {
             let address = HeaderValue::try_from(client.to_string());
             headers.insert(name, address.expect("addresses are visible ASCII"));
         }
+        if let Some(name) = &self.client_cert {
+            match &peer.cert {
+                Some(cert) => headers.insert(name, cert.clone()),
+                None => headers.remove(name),
+            };
+        }
         match &self.tls {
-            Some((name, value)) if is_tls => {
+            Some((name, value)) if peer.is_tls => {
                 headers.insert(name, value.clone());
             }
             Some((name, _)) => {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::http::Version;
@@ -37,6 +38,8 @@ fn shown(headers: &HeaderMap) -> String {
 struct Scene {
     peer: Option<IpAddr>,
     trusted: String,
+    /// Bytes of a client certificate; before `tls`.
+    cert: Option<Box<[u8]>>,
     tls: Option<Arc<TlsFacts>>,
     version: Option<Version>,
     headers: Headers,
@@ -61,13 +64,15 @@ impl Scene {
                     version: u16::from_str_radix(version, 16).unwrap(),
                     cipher: u16::from_str_radix(cipher, 16).unwrap(),
                     h2: self.version == Some(Version::HTTP_2),
-                    ..TlsFacts::default()
+                    client_cert: self.cert.clone(),
                 }));
             }
             "clientip" => self.headers.client_ip = word(),
             "tlsheader" => {
                 self.headers.tls = value.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned()));
             }
+            "cert" => self.cert = Some(value.as_bytes().into()),
+            "clientcert" => self.headers.client_cert = word(),
             "requestid" => self.headers.request_id = word(),
             "localip" => self.headers.local_ip = Some(value.parse().unwrap()),
             "sts" => {
@@ -93,6 +98,7 @@ impl Scene {
             local: "10.0.0.9:9999".parse().unwrap(),
             tls: self.tls.clone(),
             stop: CancellationToken::new(),
+            seat: Rc::default(),
         };
         let trusted = crate::config::parse_networks(&self.trusted).unwrap();
         let is_trusted = trusted
@@ -113,7 +119,7 @@ impl Scene {
             .map_or("", |host| host.to_str().unwrap())
             .to_owned();
         forward(&mut headers, hop, &host);
-        stamp.request(&mut headers, client, peer.is_tls, uuid::Uuid::nil);
+        stamp.request(&mut headers, client, &peer, uuid::Uuid::nil);
         if let Some(protocol) = upgrade {
             set_upgrade(&mut headers, protocol);
         }

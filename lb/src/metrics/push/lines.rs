@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::super::fabio::{Sample, Value};
 use super::super::naming::Naming;
 use super::super::template::clean;
+use crate::authority;
 use crate::config::MetricsTarget;
 use crate::histogram::Observed;
 
@@ -74,11 +75,8 @@ fn route_field(sample: &Sample, field: &str) -> String {
         "Path" => label("path").to_owned(),
         "TargetURL.Scheme" => scheme.to_owned(),
         "TargetURL.Host" => target.to_owned(),
-        "TargetURL.Hostname" => target
-            .rsplit_once(':')
-            .map_or(target, |(host, _)| host)
-            .to_owned(),
-        "TargetURL.Port" => target.rsplit_once(':').map_or("", |(_, port)| port).to_owned(),
+        "TargetURL.Hostname" => authority::name(target).to_owned(),
+        "TargetURL.Port" => authority::split(target).1.unwrap_or_default().to_owned(),
         "TargetURL.Path" => String::new(),
         _ => format!("{scheme}://{target}"),
     }

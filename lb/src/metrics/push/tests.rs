@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::wire::datagrams;
+use super::wire::{Udp, datagrams};
 use super::*;
 use crate::histogram::{Bounds, Histogram, Observed};
 
@@ -158,22 +158,62 @@ fn only_what_came_since_is_told_and_what_left_is_forgotten() {
         sample("notfound", &[], Value::Counter(3)),
         sample("route", &ROUTE, times(&[7])),
     ]);
-    assert_eq!(first.len(), 2);
+    assert_eq!(first.changes.len(), 2);
     let second = last.take(vec![
         sample("notfound", &[], Value::Counter(5)),
         sample("route", &ROUTE, times(&[7])),
         sample("ws.conn", &[], Value::Gauge(0)),
     ]);
     assert_eq!(
-        second,
+        second.changes,
         [
             sample("notfound", &[], Value::Counter(2)),
             sample("ws.conn", &[], Value::Gauge(0))
         ]
     );
-    assert!(last.take(Vec::new()).is_empty());
+    assert!(last.take(Vec::new()).changes.is_empty());
     let again = last.take(vec![sample("route", &ROUTE, times(&[7]))]);
-    assert_eq!(again, [sample("route", &ROUTE, times(&[7]))]);
+    assert_eq!(again.changes, [sample("route", &ROUTE, times(&[7]))]);
+}
+
+#[test]
+fn a_gauge_that_stands_still_is_told_apart() {
+    let (mut last, gauge) = (Last::default(), |open| sample("ws.conn", &[], Value::Gauge(open)));
+    assert_eq!(last.take(vec![gauge(2)]).changes, [gauge(2)]);
+    let news = last.take(vec![gauge(2)]);
+    assert_eq!((&news.changes[..], &news.still[..]), (&[][..], &[gauge(2)][..]));
+    let news = last.take(vec![gauge(0)]);
+    assert_eq!((&news.changes[..], &news.still[..]), (&[gauge(0)][..], &[][..]));
+}
+
+#[tokio::test]
+async fn one_port_tells_all_intervals_and_that_nobody_listens_is_known_at_the_next() {
+    let collector = tokio::net::UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let addr = collector.local_addr().unwrap();
+    let mut udp = Udp::to(addr.to_string());
+    let mut packet = [0; 64];
+    let mut ports = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        udp.send(&["a:1|c".to_owned()]).await.unwrap();
+        ports.insert(collector.recv_from(&mut packet).await.unwrap().1.port());
+    }
+    assert_eq!(ports.len(), 1, "{ports:?}");
+    drop(collector);
+    // The kernel's word that nobody is there comes back by itself, after a moment.
+    let refused = async {
+        while udp.send(&["a:1|c".to_owned()]).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(10), refused).await.unwrap();
+    let collector = tokio::net::UdpSocket::bind(addr).await.unwrap();
+    // Of the last interval to nobody, the error is still to come; what is sent with it arrives.
+    let _ = udp.send(&["b:1|c".to_owned()]).await;
+    let (length, from) = collector.recv_from(&mut packet).await.unwrap();
+    assert_eq!(
+        (&packet[..length], ports.contains(&from.port())),
+        (&b"b:1|c"[..], true)
+    );
 }
 
 #[test]

@@ -291,6 +291,13 @@ async fn slowly(
     tokio::task::spawn_blocking(compute).await.unwrap_or(false)
 }
 
+/// Who a header claims to be.
+pub(crate) fn user_of(header: &HeaderValue) -> Option<String> {
+    let pair = credentials(header)?;
+    let name = pair.split(|byte| *byte == b':').next()?;
+    Some(String::from_utf8_lossy(name).into_owned())
+}
+
 /// `user:password` of a header.
 fn credentials(header: &HeaderValue) -> Option<Vec<u8>> {
     let (scheme, encoded) = header.to_str().ok()?.trim().split_once(' ')?;

@@ -15,12 +15,10 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 
 use super::BadScheme;
 use crate::config::{AuthKind, AuthScheme};
-use crate::http::headers::{self, drop_lookalikes};
-use crate::policy::rewrite::is_untouchable;
+use crate::http::headers::{self, drop_lookalikes, is_untouchable};
 
 /// Longest body of an answer that is passed on.
 const LARGEST: usize = 256 * 1024;
@@ -77,6 +75,9 @@ enum Fault {
     Late,
     #[error("{0}")]
     Client(#[from] hyper_util::client::legacy::Error),
+    /// Nobody asked it to, and the client may not have either.
+    #[error("it wants to speak another protocol")]
+    Switched,
     #[error("its answer breaks off or is longer than {LARGEST} bytes: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -123,12 +124,13 @@ impl External {
         self.endpoint.scheme_str() == Some("https")
     }
 
-    /// Asks about a request: its method, its target as the client sent it, and its headers as a target would see them.
+    /// Asks about a request: its method, its path as routes see it and its query, and its headers as a target would see
+    /// them.
     pub(crate) async fn ask(
         &self,
         asking: &Asking,
         method: &Method,
-        target: &Uri,
+        target: (&str, Option<&str>),
         headers: &HeaderMap,
     ) -> Word {
         let question = self.question(method, target, headers);
@@ -136,6 +138,9 @@ impl External {
             let answer = asking.request(question).await?;
             let (mut parts, body) = answer.into_parts();
             headers::drop_hop_by_hop(&mut parts.headers, &[]);
+            if parts.status.is_informational() {
+                return Err(Fault::Switched);
+            }
             if parts.status.is_success() {
                 return Ok(Word::In(parts.headers));
             }
@@ -155,7 +160,12 @@ impl External {
         }
     }
 
-    fn question(&self, method: &Method, target: &Uri, headers: &HeaderMap) -> Request<Empty<Bytes>> {
+    fn question(
+        &self,
+        method: &Method,
+        (path, query): (&str, Option<&str>),
+        headers: &HeaderMap,
+    ) -> Request<Empty<Bytes>> {
         let mut question = Request::new(Empty::new());
         *question.uri_mut() = self.endpoint.clone();
         let mut asked = headers.clone();
@@ -163,7 +173,10 @@ impl External {
             asked.remove(name);
         }
         let text = |text: &str| HeaderValue::from_str(text).ok();
-        let target = target.path_and_query().map_or("/", |target| target.as_str());
+        let target = match query {
+            Some(query) => &format!("{path}?{query}"),
+            None => path,
+        };
         for (name, value) in [(METHOD, text(method.as_str())), (URI, text(target))] {
             match value {
                 Some(value) => asked.insert(name, value),
@@ -172,6 +185,11 @@ impl External {
         }
         *question.headers_mut() = asked;
         question
+    }
+
+    /// Headers of a request that are its alone to set.
+    pub(crate) fn sets(&self) -> &[HeaderName] {
+        &self.set
     }
 
     /// Puts what the server said of a request into it. A header that the server may set is its alone: what the client
@@ -187,20 +205,6 @@ impl External {
             }
         }
     }
-}
-
-/// Whom servers over TLS are verified by: the system's authorities; where it has none, Mozilla's.
-pub(crate) fn trust() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(match builder.clone().with_platform_verifier() {
-        Ok(builder) => builder.with_no_client_auth(),
-        Err(error) => {
-            tracing::info!(%error, "no certificate authorities on this system; authorization servers are verified by Mozilla's");
-            let roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
-            builder.with_root_certificates(roots).with_no_client_auth()
-        }
-    })
 }
 
 /// Connections for a worker; `trusted` for servers over TLS.
@@ -266,8 +270,7 @@ mod tests {
             ("x-forwarded-method", "GET"),
             ("x-forwarded-host", "a.com"),
         ]);
-        let target: Uri = "/a%2Fb?c=d".parse().unwrap();
-        let question = external().question(&Method::POST, &target, &headers);
+        let question = external().question(&Method::POST, ("/a%2Fb", Some("c=d")), &headers);
         assert_eq!(
             (question.method(), question.uri().to_string().as_str()),
             (&Method::GET, "http://127.0.0.1:1/check?x=1")

@@ -216,3 +216,18 @@ async fn slow_hashes_are_computed_a_few_at_a_time_and_the_rest_is_refused() {
         .count();
     assert!((1..600).contains(&busy), "{busy}");
 }
+
+#[test]
+fn a_user_is_known_by_name_however_the_header_is_padded() {
+    for text in [
+        "Basic YW5uOnNlY3JldA==",
+        "basic YW5uOnNlY3JldA",
+        "Basic  YW5uOg==",
+    ] {
+        let header = HeaderValue::from_static(text);
+        assert_eq!(user_of(&header).as_deref(), Some("ann"), "{text}");
+    }
+    for text in ["Bearer YW5uOnNlY3JldA==", "Basic ?", "Basic"] {
+        assert_eq!(user_of(&HeaderValue::from_static(text)), None, "{text}");
+    }
+}

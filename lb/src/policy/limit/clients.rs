@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::{Now, step};
+use super::{Now, interval, step};
 use crate::table::options::Rate;
 
 /// Locks, so that workers hardly ever meet at one.
@@ -63,7 +63,7 @@ impl Clients {
         let client = one(client);
         let mut shard = self.shard(client);
         if let Some(full_at) = shard.get_mut(&client) {
-            *full_at = full_at.saturating_sub((1e9 / rate.per_second) as u64);
+            *full_at = full_at.saturating_sub(interval(rate));
         }
     }
 

@@ -43,6 +43,20 @@ fn a_bucket_lets_a_burst_through_and_then_its_rate() {
 }
 
 #[test]
+fn a_rate_next_to_nothing_and_a_burst_without_end_are_limits_too() {
+    for (slow, burst) in [(1e-300 / 3600.0, 1.0), (f64::MIN_POSITIVE, 1.0), (1e-12, 1.0)] {
+        let (spent, slow) = (Spent::default(), rate(slow, burst, false));
+        assert_eq!(spent.take(&slow, ip("10.0.0.1"), at(0)), Ok(()));
+        for millis in [0, 1, 3_600_000, u64::from(u32::MAX)] {
+            assert!(spent.take(&slow, ip("10.0.0.1"), at(millis)).is_err(), "{slow:?}");
+        }
+    }
+    let (spent, endless) = (Spent::default(), rate(1e-6, 1e300, false));
+    let taken = (0..10_000).filter(|_| spent.take(&endless, ip("10.0.0.1"), at(0)).is_ok());
+    assert_eq!(taken.count(), 4611, "146 years of tokens");
+}
+
+#[test]
 fn each_client_has_its_own_bucket_and_an_ipv6_network_is_one_client() {
     let (spent, one) = (Spent::default(), rate(1.0, 1.0, true));
     for (client, in_) in [

@@ -22,6 +22,7 @@ fn route(weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
             to: None,
             stats: Arc::new(TargetStats::new(&Layout::of(&Config::default()))),
             load: Arc::new(Load::new(1)),
+            probed: None,
             seed: hash(addr.as_bytes()),
             addr: addr.into(),
         })

@@ -35,6 +35,9 @@ fn every_form_is_understood_however_it_is_spaced() {
         "route weight svc foo.com/ weight 0.3 tags \"a\"",
         "route weight foo.com/ weight 0.3 tags \"a\"",
         "route weight weight / weight 1",
+        "route add \"two words\" / http://a/",
+        "route del \"two words\" tags \"a\"",
+        "route weight \"two words\" / weight 1",
     ] {
         let read = parse(line);
         assert_eq!(

@@ -1,5 +1,7 @@
 //! The words of a command, one after the other.
 
+use std::borrow::Cow;
+
 /// What is left of a line.
 #[derive(Clone, Debug)]
 pub(super) struct Words<'a>(&'a str);
@@ -19,6 +21,15 @@ impl<'a> Words<'a> {
         let (word, rest) = self.0.split_at(end);
         self.0 = rest.trim_start();
         (!word.is_empty()).then_some(word)
+    }
+
+    /// The next word, or words in quotes: a service may be called by several.
+    pub(super) fn name(&mut self) -> Option<Cow<'a, str>> {
+        let name = match self.0.starts_with('"') {
+            true => Cow::Owned(self.quoted()?),
+            false => Cow::Borrowed(self.word()?),
+        };
+        (!name.is_empty()).then_some(name)
     }
 
     /// Whether the next word is this one, which is then taken.

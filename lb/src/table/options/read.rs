@@ -6,29 +6,28 @@
 
 use std::time::Duration;
 
+use hyper::http::uri::PathAndQuery;
 use hyper::http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 
-use super::{Access, HeaderRule, HostHeader, OPTIONS, Options, ProxyHeader, Rate, Rewrite, Scheme, Timeouts};
-use crate::config::{IpNet, parse_strategy};
+use super::{
+    Access, HeaderRule, HostHeader, OPTIONS, Options, Probe, ProxyHeader, Rate, Rewrite, Scheme, Timeouts,
+};
+use crate::config::{IpNet, parse_bytes, parse_strategy};
+use crate::http::headers::is_untouchable;
 use crate::table::redirect::{BadRedirect, Redirect};
 use crate::table::tag::shorten;
 
 /// Memory that a pattern of `rewrite=` may take when compiled; it comes from strangers.
 const MAX_PATTERN: usize = 256 << 10;
-/// What belongs to a connection or frames a message, and has options of its own or none.
-const NOT_TO_BE_SET: [&str; 10] = [
-    "connection",
-    "content-length",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "expect",
-];
+/// Most that `retries=` is taken for: beyond it a request would only knock on every door of a service that is down.
+const MOST_RETRIES: u8 = 10;
+/// Remarks on one tag or command, which strangers write: so many are made, and the rest is counted.
+const MOST_NOTES: usize = 8;
+/// `probeinterval=` where it is not said.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// Who probes more often does harm.
+const SHORTEST_PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An option whose value cannot be meant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +50,8 @@ pub(in crate::table) struct Read {
     /// `proto=` was given; without, whoever reads decides.
     pub proto: Option<Scheme>,
     pub notes: Vec<String>,
+    /// `probeinterval=`.
+    probe_interval: Option<Duration>,
 }
 
 /// Reads `key`, `value` pairs in the order of writing. `url`: where a redirect leads, when that is said elsewhere.
@@ -78,10 +79,25 @@ pub(in crate::table) fn read(words: &[(&str, &str)], url: Option<&str>) -> Resul
     };
     read.options.access = access(last("allow"), last("deny"));
     if let Access::Closed(why) = &read.options.access {
-        read.notes.push(format!("nobody is let in: {why}"));
+        read.notes.insert(0, format!("nobody is let in: {why}"));
+    }
+    if let Some(more) = read.notes.len().checked_sub(MOST_NOTES).filter(|more| *more > 0) {
+        read.notes.truncate(MOST_NOTES);
+        read.notes.push(format!("and {more} more like these"));
     }
     if let (Some(by), Some(rate)) = (last("ratelimit.by"), &mut read.options.limits.rate) {
         rate.by_client = by == "ip";
+    }
+    match (read.probe_interval, &mut read.options.probe) {
+        (Some(interval), Some(probe)) => probe.interval = interval,
+        (Some(_), None) => read
+            .notes
+            .push("probeinterval= has no effect without probe=".to_owned()),
+        (None, _) => {}
+    }
+    if read.options.redirect.is_some() && read.options.probe.is_some() {
+        read.notes
+            .push("probe= has no effect on a redirect, which asks no target".to_owned());
     }
     let order = |rule: &HeaderRule| match rule {
         HeaderRule::Set(..) => 0,
@@ -140,6 +156,13 @@ impl Read {
                     "tlsskipverify={} is not true, certificates are verified",
                     shorten(value)
                 )
+            }
+            "retries"
+                if value
+                    .parse()
+                    .is_ok_and(|number: u64| number > MOST_RETRIES.into()) =>
+            {
+                format!("retries={} is too many, {MOST_RETRIES} are made", shorten(value))
             }
             "pxyproto" if !matches!(value, "true" | "v1" | "v2" | "false") => {
                 format!(
@@ -232,10 +255,33 @@ impl Read {
             }
             "maxbody" => {
                 let right = "it is a number of bytes, with k, m or g for more";
-                options.limits.body = Some(bytes(value).ok_or_else(|| bad(right))?);
+                options.limits.body = Some(parse_bytes(value).map_err(|_| bad(right))?);
             }
             "retries" => {
-                options.retries = Some(value.parse().map_err(|_| bad("it is a number from 0 to 255"))?);
+                let number: u64 = value.parse().map_err(|_| bad("it is a number from 0 to 10"))?;
+                options.retries = Some(u8::try_from(number).unwrap_or(u8::MAX).min(MOST_RETRIES));
+            }
+            "shutdownsessions" => {
+                let right = "it is a time, such as 0s or 30s";
+                let time = catalog::duration::parse(value).map_err(|_| bad(right))?;
+                options.shutdown_sessions = Some(time);
+            }
+            "probe" => {
+                let path = match value {
+                    "tcp" => None,
+                    path if path.starts_with('/') && path.parse::<PathAndQuery>().is_ok() => {
+                        Some(path.into())
+                    }
+                    _ => return Err(bad("it is a path, or tcp")),
+                };
+                let interval = PROBE_INTERVAL;
+                options.probe = Some(Probe { path, interval });
+            }
+            "probeinterval" => {
+                let interval = catalog::duration::parse(value).ok();
+                let interval = interval.filter(|interval| *interval >= SHORTEST_PROBE_INTERVAL);
+                let right = "it is a time of 100ms or more";
+                self.probe_interval = Some(interval.ok_or_else(|| bad(right))?);
             }
             _ => return Ok(false),
         }
@@ -251,16 +297,15 @@ impl Read {
             None => return Err(bad("it is Name:value, with %20 for a blank")),
         };
         let name = HeaderName::try_from(name).map_err(|_| bad("that is no name of a header"))?;
-        if NOT_TO_BE_SET.contains(&name.as_str()) {
+        if is_untouchable(&name) {
             return Err(bad("this header is not for routes to change"));
         }
-        let text = percent_decode_str(text).decode_utf8();
-        let text = text.ok().filter(|text| HeaderValue::from_str(text).is_ok());
-        let text = text.ok_or_else(|| bad("that is no value of a header"))?;
-        let name: Box<str> = name.as_str().into();
+        let text = percent_decode_str(text).decode_utf8().ok();
+        let value = text.and_then(|text| HeaderValue::from_str(text.trim()).ok());
+        let value = value.ok_or_else(|| bad("that is no value of a header"))?;
         let rule = match &key[..3] {
-            "set" => HeaderRule::Set(name, text.trim().into()),
-            "add" => HeaderRule::Add(name, text.trim().into()),
+            "set" => HeaderRule::Set(name, value),
+            "add" => HeaderRule::Add(name, value),
             _ => HeaderRule::Delete(name),
         };
         let rules = if key.ends_with("reqhdr") {
@@ -391,18 +436,11 @@ fn rate(text: &str) -> Option<Rate> {
     })
 }
 
-/// `10k`, `5m`, `1g` or plain bytes.
-fn bytes(text: &str) -> Option<u64> {
-    let (number, unit) = match text.char_indices().last()? {
-        (at, 'k' | 'K') => (&text[..at], 1 << 10),
-        (at, 'm' | 'M') => (&text[..at], 1 << 20),
-        (at, 'g' | 'G') => (&text[..at], 1 << 30),
-        _ => (text, 1),
-    };
-    if !number.starts_with(|first: char| first.is_ascii_digit()) {
-        return None;
-    }
-    number.parse::<u64>().ok()?.checked_mul(unit)
+/// The words of a tag or of `opts` as options: one without `=` has no value.
+pub(in crate::table) fn pairs<'a>(words: impl Iterator<Item = &'a str>) -> Vec<(&'a str, &'a str)> {
+    words
+        .map(|word| word.split_once('=').unwrap_or((word, "")))
+        .collect()
 }
 
 /// Whether one may have been meant by the other.

@@ -25,7 +25,7 @@ struct Seen {
     stalled: Arc<AtomicBool>,
 }
 
-impl Watch for Seen {
+impl Progress for Seen {
     fn read(&self, bytes: usize) {
         self.read.set(self.read.get() + bytes as u64);
     }

@@ -10,18 +10,18 @@ mod shelf;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use instant_acme::{Account, AccountCredentials, NewAccount};
+use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
 use tokio_util::sync::CancellationToken;
 
 use super::path::small_file;
 use super::poll::What;
-use super::{Context, NotRead, Source};
+use super::{Context, NotRead, Source, aside};
 use crate::config::Acme;
 use crate::fetch::Fetcher;
-use crate::kv::Kv;
+use crate::kv::{Kv, KvError};
 use crate::tls::authorities::Authorities;
 use crate::tls::challenges::Challenges;
 use crate::tls::pair::{BadPair, Pair};
@@ -29,13 +29,14 @@ use crate::tls::store::Entry;
 use crate::tls::upstream;
 use mind::{Failed, Life};
 use order::{Http, Kind, NoCert};
+use shelf::Issued;
 pub(crate) use shelf::{Shelf, Shown};
 
 /// Time between two looks at what is there.
 const TICK: Duration = Duration::from_secs(10);
 /// All is read again after this long, whether it was marked as changed or not.
 const READ_ALL: i64 = 600;
-/// Time that an order may take.
+/// Time that an order may take, finding or making the account included.
 const ORDER: Duration = Duration::from_secs(240);
 /// How long a lease is good: longer than an order, so that it need not be renewed during one.
 const LEASE: i64 = 300;
@@ -47,6 +48,8 @@ const AN_HOUR: u32 = 90;
 const TOO_MANY: i64 = 3600;
 /// How long a challenge is shown.
 const SHOWN: i64 = 600;
+/// How long after its end a certificate is kept that no route wants, and a note about an order that failed.
+const LONG_GONE: i64 = 7 * 24 * 3600;
 
 /// Where a source keeps what it has: the key-value store, or a folder where its prefix begins with a slash.
 pub(super) fn shelf(config: &Acme, kv: Option<&Arc<dyn Kv>>) -> Result<Shelf, String> {
@@ -184,40 +187,61 @@ impl Node {
         {
             return Ok(());
         }
-        let certs = self.shelf.certs().await?;
-        let entries: Vec<Entry> = certs
-            .into_iter()
-            .map(|(host, issued)| {
-                let unreadable =
-                    || BadPair::Unreadable("is no certificate that was put there by us".to_owned());
-                let pair = issued.ok_or_else(unreadable).and_then(|issued| {
-                    let (cert, key) = (issued.cert.as_bytes(), issued.key.as_bytes());
-                    Pair::from_pem(&host, cert, key, &self.context.provider)
-                });
-                (host.into(), pair)
-            })
-            .collect();
-        let held = entries.iter().filter_map(|(host, pair)| {
-            let pair = pair.as_ref().ok()?;
-            let life = Life {
-                not_before: pair.not_before,
-                not_after: pair.not_after,
-            };
-            Some((host.to_string(), life))
-        });
-        self.held = held.collect();
+        let wanted = self.wanted();
+        let (mut entries, mut held, mut over) = (Vec::<Entry>::new(), BTreeMap::new(), Vec::new());
+        for (host, kept) in self.shelf.certs().await? {
+            let pair = self.pair(&host, kept.value);
+            if let Ok(pair) = &pair {
+                let life = Life {
+                    not_before: pair.not_before,
+                    not_after: pair.not_after,
+                };
+                if life.not_after <= now - LONG_GONE && !wanted.contains(&host) {
+                    over.push((host, kept.index));
+                    continue;
+                }
+                held.insert(host.clone(), life);
+            }
+            entries.push((host.into(), pair));
+        }
+        self.held = held;
         if !entries.is_empty() {
             self.source.store.offer(entries);
         }
         self.read = Some((mark, now));
+        // Who may not delete may take and order all the same.
+        if let Err(problem) = self.tidy(over, now).await {
+            self.source.store.fail(&format!("what is over stays: {problem}"));
+        }
         Ok(())
     }
 
-    fn due(&self, now: i64) -> Vec<String> {
+    fn pair(&self, host: &str, issued: Option<Issued>) -> Result<Pair, BadPair> {
+        let unreadable = || BadPair::Unreadable("is no certificate that was put there by us".to_owned());
+        let issued = issued.ok_or_else(unreadable)?;
+        let (cert, key) = (issued.cert.as_bytes(), issued.key.as_bytes());
+        Pair::from_pem(host, cert, key, &self.context.provider)
+    }
+
+    /// Takes off the shelf what nobody will ask for again. All balancers may do so at a time, and another one may want
+    /// what we do not: nothing goes that has changed since it was looked at.
+    async fn tidy(&self, over: Vec<(String, u64)>, now: i64) -> Result<(), KvError> {
+        for (host, index) in over {
+            self.shelf.drop_cert(&host, index).await?;
+            tracing::info!(source = %self.source.config.name, %host, "certificate deleted: no route wants it, and it has expired");
+        }
+        self.shelf.tidy(now, now - LONG_GONE).await
+    }
+
+    /// Hosts to have certificates for.
+    fn wanted(&self) -> BTreeSet<String> {
         let table = self.context.live.load();
         let hosts = table.exact_hosts().map(AsRef::as_ref);
-        let wanted: BTreeSet<String> = mind::wanted(hosts, &self.config.hosts);
-        mind::due(&wanted, &self.held, &self.failed, now)
+        mind::wanted(hosts, &self.config.hosts)
+    }
+
+    fn due(&self, now: i64) -> Vec<String> {
+        mind::due(&self.wanted(), &self.held, &self.failed, now)
     }
 
     /// Counts an order. `false`: there were enough in this hour.
@@ -235,7 +259,6 @@ impl Node {
     }
 
     async fn order_one(&mut self, host: &str) -> Result<(), NoCert> {
-        let account = self.account().await?;
         // What did not work may work the other way: not every listener can be reached from where the authority is.
         let failures = self.failed.get(host).map_or(0, |failed| failed.count);
         let kind = if failures.is_multiple_of(2) {
@@ -243,18 +266,13 @@ impl Node {
         } else {
             Kind::TlsAlpn
         };
-        let (shelf, challenges) = (&self.shelf, &self.challenges);
-        let show = |shown: Shown| async move {
-            let shown = Shown {
-                until: now() + SHOWN,
-                ..shown
-            };
-            challenges.show(host, &shown)?;
-            let put = shelf.put_challenge(host, &shown).await;
-            put.map_err(|error| error.to_string())
-        };
-        let ordered = tokio::time::timeout(ORDER, order::order(&account, host, kind, show)).await;
+        let put = Mutex::new(None);
+        let ordered = tokio::time::timeout(ORDER, self.prove(host, kind, &put)).await;
         self.challenges.hide(host);
+        if let Some(shown) = put.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            // It ends by itself, too.
+            let _ = self.shelf.drop_challenge(host, &shown).await;
+        }
         let issued = ordered.unwrap_or(Err(NoCert::Late(ORDER)))?;
         let provider = &self.context.provider;
         let pair = Pair::from_pem(host, issued.cert.as_bytes(), issued.key.as_bytes(), provider);
@@ -267,12 +285,28 @@ impl Node {
         put.map_err(|error| NoCert::Unshown(error.to_string()))?;
         tracing::info!(source = %self.source.config.name, %host, "certificate ordered");
         if self.failed.remove(host).is_some() {
-            let none = Failed { count: 0, next: 0 };
             // It is only a note for the next order.
-            let _ = self.shelf.put_failure(host, none).await;
+            let _ = self.shelf.drop_failure(host).await;
         }
         let _ = self.take().await;
         Ok(())
+    }
+
+    /// Orders a certificate, and leaves in `put` what it has put on the shelf for the authority to see.
+    async fn prove(&mut self, host: &str, kind: Kind, put: &Mutex<Option<Shown>>) -> Result<Issued, NoCert> {
+        let account = self.account().await?;
+        let (shelf, challenges) = (&self.shelf, &self.challenges);
+        let show = |shown: Shown| async move {
+            let shown = Shown {
+                until: now() + SHOWN,
+                ..shown
+            };
+            challenges.show(host, &shown)?;
+            *put.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.clone());
+            let put = shelf.put_challenge(host, &shown).await;
+            put.map_err(|error| error.to_string())
+        };
+        order::order(&account, host, kind, show).await
     }
 
     /// An order failed: of this host, nothing is ordered for a while.
@@ -312,7 +346,12 @@ impl Node {
                     terms_of_service_agreed: true,
                     only_return_existing: false,
                 };
-                let (account, credentials) = builder().create(&wish, directory.clone(), None).await?;
+                let external = self.config.external.as_ref();
+                let external = external.and_then(|external| {
+                    Some(ExternalAccountKey::new(external.id.clone(), &external.bytes()?))
+                });
+                let created = builder().create(&wish, directory.clone(), external.as_ref());
+                let (account, credentials) = created.await?;
                 let credentials = serde_json::to_value(&credentials).map_err(|error| unshown(&error))?;
                 let put = self.shelf.put_account(&credentials).await;
                 put.map_err(|error| unshown(&error))?;
@@ -327,7 +366,10 @@ impl Node {
             return self.context.fetcher().await;
         };
         let told = |problem: String| NotRead::Answer(format!("ca {path}: {problem}"));
-        let text = small_file(Path::new(path)).map_err(told)?;
+        let file = path.clone();
+        let text = aside(move || Ok(small_file(Path::new(&file))))
+            .await?
+            .map_err(told)?;
         let (known, faults) = Authorities::from_pem([text.as_slice()], None);
         let why = || faults.first().map_or_else(String::new, ToString::to_string);
         let known = known.ok_or_else(|| told(why()))?;

@@ -178,7 +178,7 @@ impl Pki {
             return;
         };
         known.ordered = true;
-        let vault = self.context.vault(self.source.config.vault_fetch_token.as_ref());
+        let vault = self.source.vault().clone();
         let (path, name) = (self.path.clone(), Box::<str>::from(name));
         let provider = self.context.provider.clone();
         self.orders.spawn(async move {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::consul::Place;
 use super::files::{self, Files};
-use super::{Context, NotRead, Source, file, http, path, vault};
+use super::{Context, NotRead, Source, aside, file, http, path, vault};
 use crate::config::CertKind;
 use crate::fetch::header;
 use crate::tls::store::Entry;
@@ -153,10 +153,7 @@ impl Reader {
                 *index = next;
                 files
             }
-            Self::Vault(path) => {
-                let vault = context.vault(source.config.vault_fetch_token.as_ref());
-                vault::read(&vault, path).await?
-            }
+            Self::Vault(path) => vault::read(source.vault(), path).await?,
         };
         Ok(Found::Files(files))
     }
@@ -178,12 +175,4 @@ fn headers(source: &Source) -> Result<Vec<(HeaderName, HeaderValue)>, NotRead> {
     let given = source.config.header.iter();
     let headers = given.map(|(name, value)| header(name, value.reveal()));
     Ok(headers.collect::<Result<_, _>>()?)
-}
-
-/// Disks may take their time; this runtime is everybody's.
-async fn aside<T: Send + 'static>(
-    read: impl FnOnce() -> Result<T, NotRead> + Send + 'static,
-) -> Result<T, NotRead> {
-    let done = tokio::task::spawn_blocking(read).await;
-    done.unwrap_or_else(|died| Err(NotRead::Answer(died.to_string())))
 }

@@ -4,8 +4,11 @@
 //! unwraps a wrapped one, which can be done once only, and renews it at half of its time.
 
 mod keeper;
+mod token;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -19,6 +22,9 @@ use tokio::task::JoinSet;
 use super::files::{Files, MAX_FILES};
 use super::{Context, NotRead};
 use crate::fetch::{Fetcher, Limits, refuse_unless_ok};
+use keeper::Keeper;
+use token::Health;
+pub(crate) use token::VaultToken;
 
 /// Largest answer that is read: a list of secrets, or a secret.
 const MAX_ANSWER: usize = 4 << 20;
@@ -37,23 +43,82 @@ const UNSAFE: &AsciiSet = &CONTROLS
     .add(b'?')
     .add(b'`');
 
-/// A Vault, and who keeps its token. A cheap handle.
-#[derive(Clone)]
-pub(super) struct Client(mpsc::Sender<oneshot::Sender<Result<Session, NotRead>>>);
+/// Whoever asks for the token of a Vault.
+type Asker = oneshot::Sender<Result<Session, NotRead>>;
 
-impl Client {
-    /// Begins when first asked; ends with the last handle.
-    pub(super) fn start(context: Context, fetch_token: Option<String>) -> Self {
-        let (send, receive) = mpsc::channel(1);
-        tokio::spawn(keeper::Keeper::new(context, fetch_token).run(receive));
-        Self(send)
+/// The Vault of the environment, by the way to a token (`vaultfetchtoken`). All sources with one way share it, since a
+/// wrapped token can be unwrapped once only; it is theirs, not kept here.
+#[derive(Default)]
+pub(super) struct Vaults(Mutex<BTreeMap<Option<String>, Weak<Shared>>>);
+
+impl Vaults {
+    /// The one for this way, which may be there already.
+    pub(super) fn client(&self, context: &Context, fetch_token: Option<&String>) -> Client {
+        let mut vaults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        vaults.retain(|_, shared| shared.strong_count() > 0);
+        let way = fetch_token.cloned();
+        let known = vaults.get(&way).and_then(Weak::upgrade);
+        let shared = known.unwrap_or_else(|| Arc::new(Shared::new(context, way.clone())));
+        vaults.insert(way, Arc::downgrade(&shared));
+        Client(shared)
     }
 
-    /// To ask with the token of now.
+    /// What is known of their tokens.
+    pub(super) fn tokens(&self) -> Vec<VaultToken> {
+        let vaults = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let alive = vaults.iter().filter_map(|(way, shared)| {
+            let health = &shared.upgrade()?.health;
+            Some(health.show(way.as_deref().unwrap_or("env:VAULT_TOKEN")))
+        });
+        alive.collect()
+    }
+}
+
+/// A Vault, and who keeps its token. A cheap handle.
+#[derive(Clone)]
+pub(super) struct Client(Arc<Shared>);
+
+struct Shared {
+    asks: mpsc::Sender<Asker>,
+    /// Until it is first asked.
+    resting: Mutex<Option<(Keeper, mpsc::Receiver<Asker>)>>,
+    health: Arc<Health>,
+}
+
+impl Shared {
+    fn new(context: &Context, fetch_token: Option<String>) -> Self {
+        let (asks, asked) = mpsc::channel(1);
+        let health = Arc::<Health>::default();
+        let keeper = Keeper::new(context.clone(), fetch_token, health.clone());
+        Self {
+            asks,
+            resting: Mutex::new(Some((keeper, asked))),
+            health,
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+impl Client {
+    /// To ask with the token of now. Its keeper begins when it is first asked, and ends with the last handle.
     pub(super) async fn session(&self) -> Result<Session, NotRead> {
+        let resting = self
+            .0
+            .resting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some((keeper, asked)) = resting {
+            tokio::spawn(keeper.run(asked));
+        }
         let (answer, answered) = oneshot::channel();
         let gone = || NotRead::Answer("vault: nobody keeps its token".to_owned());
-        self.0.send(answer).await.map_err(|_| gone())?;
+        self.0.asks.send(answer).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::acme_authority::{Acme, Fault};
 use super::authority::Authority;
@@ -93,6 +93,19 @@ impl Kv for Memory {
             })
         })
     }
+
+    fn delete<'a>(&'a self, key: &'a str, cas: Option<u64>) -> KvFuture<'a, bool> {
+        Box::pin(async move {
+            self.well(|state| {
+                let known = state.1.get(key).map(|entry| entry.index);
+                let deleted = cas.is_none() || known.is_none() || cas == known;
+                if deleted {
+                    state.1.remove(key);
+                }
+                deleted
+            })
+        })
+    }
 }
 
 fn config(authority: &Acme, prefix: &str) -> CertSource {
@@ -101,6 +114,7 @@ fn config(authority: &Acme, prefix: &str) -> CertSource {
         email: Some("ops@example.org".to_owned()),
         trust: None,
         hosts: Vec::new(),
+        external: None,
         prefix: prefix.to_owned(),
     };
     let mut source = source("mine", CertKind::Acme(acme));
@@ -190,17 +204,22 @@ async fn the_other_balancer_shows_what_the_one_that_orders_was_given() {
     let config = config(&authority, "acme");
     // The table of the first has no hosts, so it never orders.
     let shows = Balancer::start(&config, Some(kv.clone()), Live::default(), Some(&authority)).await;
-    let wait = r#"{"count":1,"next":0}"#;
-    kv.set("acme/failed/tls.example.org", wait);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let once = format!(r#"{{"count":1,"next":{now}}}"#);
+    kv.set("acme/failed/tls.example.org", &once);
     let orders = Balancer::start(
         &config,
-        Some(kv),
+        Some(kv.clone()),
         table(&["http.example.org/", "tls.example.org/"]),
         None,
     )
     .await;
     for node in [&orders, &shows] {
         eventually("both certificates", || names(&node.stores, "mine").len() == 2).await;
+    }
+    for what in ["challenge/http", "challenge/tls", "failed/tls"] {
+        let key = format!("acme/{what}.example.org");
+        eventually("deleted when it was of no more use", || kv.entry(&key).is_none()).await;
     }
     let state = authority.state.lock().unwrap();
     let tried: Vec<_> = state
@@ -357,6 +376,8 @@ async fn a_folder_will_do_where_there_is_no_store() {
         ["named.example.org", "x.let.example.org"]
     );
     node.stop.cancel();
+    let challenges = std::fs::read_dir(format!("{folder}/challenge")).unwrap();
+    assert_eq!(challenges.count(), 0, "deleted after the order");
     let key = std::fs::metadata(format!("{folder}/cert/named.example.org")).unwrap();
     assert_eq!(
         std::os::unix::fs::PermissionsExt::mode(&key.permissions()) & 0o777,
@@ -373,6 +394,102 @@ async fn a_folder_will_do_where_there_is_no_store() {
     acme.prefix = "lb/acme".to_owned();
     let refused = Stores::build(&[config], None, live).unwrap_err().to_string();
     assert!(refused.contains("prefix=/a/folder"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_over_is_deleted_and_nothing_that_may_be_wanted() {
+    let authority = Acme::start().await;
+    let kv = Arc::new(Memory::default());
+    let put = |host: &str, end: i32| {
+        let issued = Authority::new("old").issue_until(&[host], end);
+        let entry = serde_json::json!({ "cert": issued.cert, "key": issued.key });
+        kv.set(&format!("acme/cert/{host}"), &entry.to_string());
+    };
+    put("gone.example.org", 2020);
+    put("back.example.org", 4096);
+    put("wanted.example.org", 2020);
+    kv.set("acme/cert/odd.example.org", "{}");
+    let shown = |until: i64| format!(r#"{{"token":"t","text":"t","digest":[],"until":{until}}}"#);
+    kv.set("acme/challenge/a.example.org", &shown(5));
+    kv.set("acme/challenge/b.example.org", &shown(99_999_999_999));
+    kv.set("acme/failed/a.example.org", r#"{"count":9,"next":5}"#);
+    kv.set("acme/failed/b.example.org", r#"{"count":9,"next":99999999999}"#);
+    let node = Balancer::start(
+        &config(&authority, "acme"),
+        Some(kv.clone()),
+        table(&["wanted.example.org/"]),
+        Some(&authority),
+    )
+    .await;
+    for key in ["cert/gone", "challenge/a", "failed/a"] {
+        let key = format!("acme/{key}.example.org");
+        eventually(&key, || kv.entry(&key).is_none()).await;
+    }
+    eventually("the new one", || {
+        names(&node.stores, "mine") == ["back.example.org", "wanted.example.org"]
+            && authority.ordered() == ["wanted.example.org"]
+    })
+    .await;
+    for key in ["cert/back", "cert/odd", "cert/wanted", "challenge/b", "failed/b"] {
+        assert!(kv.entry(&format!("acme/{key}.example.org")).is_some(), "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_that_knows_its_customers_is_shown_whose_account_it_is() {
+    let authority = Acme::start().await;
+    let key = b"a key of the customer's, of 32 b";
+    authority.state.lock().unwrap().customer = Some(("kid-7".to_owned(), key.to_vec()));
+    let kv = Arc::new(Memory::default());
+    let live = || table(&["a.example.org/"]);
+    let mut config = config(&authority, "acme");
+    let stranger = Balancer::start(&config, Some(kv.clone()), live(), Some(&authority)).await;
+    eventually("refused", || stranger.stores.status()[0].failing.is_some()).await;
+    let failing = stranger.stores.status()[0].failing.clone().unwrap();
+    assert!(failing.contains("external account binding"), "{failing}");
+    stranger.stop.cancel();
+
+    let CertKind::Acme(acme) = &mut config.kind else {
+        unreachable!()
+    };
+    let text = "cs=a;type=acme;eabkid=kid-7;eabkey=YSBrZXkgb2YgdGhlIGN1c3RvbWVyJ3MsIG9mIDMyIGI=";
+    let (written, faults) = crate::config::parse_certs(text);
+    assert_eq!(faults, []);
+    let CertKind::Acme(written) = &written[0].kind else {
+        unreachable!()
+    };
+    acme.external.clone_from(&written.external);
+    kv.set("acme/failed/a.example.org", r#"{"count":0,"next":0}"#);
+    let customer = Balancer::start(&config, Some(kv), live(), Some(&authority)).await;
+    eventually("its certificate", || {
+        names(&customer.stores, "mine") == ["a.example.org"]
+    })
+    .await;
+    assert_eq!(authority.state.lock().unwrap().accounts.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_challenge_that_another_balancer_has_put_there_meanwhile_stays() {
+    let authority = Acme::start().await;
+    let kv = Arc::new(Memory::default());
+    let theirs = r#"{"token":"theirs","text":"t","digest":[],"until":99999999999}"#;
+    let store = kv.clone();
+    let place = Web::start(move |_| {
+        store.set("acme/challenge/a.example.org", theirs);
+        async { answer(404, "") }
+    })
+    .await;
+    authority.place(
+        "http-01",
+        place.url.trim_start_matches("http://").parse().unwrap(),
+    );
+    let live = table(&["a.example.org/"]);
+    let _node = Balancer::start(&config(&authority, "acme"), Some(kv.clone()), live, None).await;
+    eventually("the order has failed", || {
+        kv.entry("acme/failed/a.example.org").is_some()
+    })
+    .await;
+    assert_eq!(kv.entry("acme/challenge/a.example.org").as_deref(), Some(theirs));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Response;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::tls13::OkmBlock;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedCipherSuite};
 use serde_json::{Value, json};
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) orders: Vec<Order>,
     pub(crate) faults: BTreeMap<String, Fault>,
     pub(crate) places: Places,
+    /// Only this customer may have an account: key id, key.
+    pub(crate) customer: Option<(String, Vec<u8>)>,
 }
 
 pub(crate) struct Order {
@@ -76,6 +79,7 @@ impl Acme {
             orders: Vec::new(),
             faults: BTreeMap::new(),
             places: Places::default(),
+            customer: None,
         };
         let state = Arc::new(Mutex::new(state));
         let said = state.clone();
@@ -172,7 +176,7 @@ async fn post(state: &Arc<Mutex<State>>, base: &str, asked: &Asked) -> Answer {
     let (what, number) = (parts.next().unwrap(), parts.next());
     let number: usize = number.map_or(0, |number| number.parse().unwrap());
     match what {
-        "account" => account(state, base, &protected),
+        "account" => account(state, base, &protected, &payload),
         "order" if asked.path == "/order" => new_order(state, base, &payload),
         "order" => shown_order(state, base, number),
         "authz" => authorization(state, base, number),
@@ -190,8 +194,41 @@ async fn post(state: &Arc<Mutex<State>>, base: &str, asked: &Asked) -> Answer {
     }
 }
 
-fn account(state: &Mutex<State>, base: &str, protected: &Value) -> Answer {
+/// What RFC 8555 (7.3.4) asks of a binding: our key, signed by the customer's.
+fn binds(binding: &Value, jwk: &Value, url: &str, (kid, key): &(String, Vec<u8>)) -> bool {
+    let Some([protected, payload, signature]) = ["protected", "payload", "signature"]
+        .map(|part| binding[part].as_str())
+        .into_iter()
+        .collect::<Option<Vec<_>>>()
+        .and_then(|parts| <[&str; 3]>::try_from(parts).ok())
+    else {
+        return false;
+    };
+    let json = |part: &str| serde_json::from_slice::<Value>(&BASE64.decode(part).unwrap()).unwrap();
+    let suite = rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
+    let SupportedCipherSuite::Tls13(suite) = suite else {
+        unreachable!()
+    };
+    let key = OkmBlock::new(key);
+    let signed = format!("{protected}.{payload}");
+    let right = suite.hkdf_provider.hmac_sign(&key, signed.as_bytes());
+    json(protected) == json!({ "alg": "HS256", "kid": kid, "url": url })
+        && json(payload) == *jwk
+        && BASE64.decode(signature).unwrap() == right.as_ref()
+}
+
+fn account(state: &Mutex<State>, base: &str, protected: &Value, payload: &Value) -> Answer {
     let jwk = &protected["jwk"];
+    if let Some(customer) = &state.lock().unwrap().customer {
+        let binding = &payload["externalAccountBinding"];
+        if !binds(binding, jwk, &format!("{base}/account"), customer) {
+            return problem(
+                401,
+                "externalAccountRequired",
+                "an external account binding is required",
+            );
+        }
+    }
     let text = |name: &str| jwk[name].as_str().unwrap();
     let canonical = format!(
         r#"{{"crv":"{}","kty":"{}","x":"{}","y":"{}"}}"#,

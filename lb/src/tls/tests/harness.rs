@@ -93,12 +93,11 @@ fn told(facts: &TlsFacts) -> String {
     let TlsFacts {
         version,
         cipher,
-        server_name,
         h2,
         client_cert,
     } = facts;
     let client = client_cert.is_some();
-    format!("hello {version:04x} {cipher:04x} {server_name:?} h2={h2} client={client}\n")
+    format!("hello {version:04x} {cipher:04x} h2={h2} client={client}\n")
 }
 
 /// What a listener of this source says to the client, or `openssl s_client` says of it.

@@ -4,12 +4,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use serde_json::{Value, json};
 
 use super::authority::{Authority, Issued};
 use super::harness::{Files, acceptor, ask, eventually, listener_of, names, running_with, serve, source};
 use super::web::{Answer, Asked, Web, answer};
 use crate::config::CertKind;
+use crate::metrics::Certificates;
 use crate::router::Live;
 
 fn says(value: &Value) -> Answer {
@@ -291,4 +294,57 @@ async fn strangers_cost_a_bounded_number_of_orders_where_any_host_has_a_route() 
     }
     let orders = orders.lock().unwrap().len();
     assert!((16..=18).contains(&orders), "{orders}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_keeps_a_token_ends_with_the_last_source_that_has_it_and_not_before() {
+    let unwrapped = Arc::new(AtomicUsize::new(0));
+    let web = Web::start(move |asked| {
+        let unwrapped = unwrapped.clone();
+        async move { about_tokens(&asked, &unwrapped).unwrap_or_else(|| answer(404, "")) }
+    })
+    .await;
+    let env = [
+        ("VAULT_ADDR", web.url.as_str()),
+        ("TOKEN", "wrapped"),
+        ("VAULT_NAMESPACE", "team"),
+    ];
+    let of = |path: &str| {
+        let mut config = source(path, CertKind::Vault(path.to_owned()));
+        config.vault_fetch_token = Some("env:TOKEN".to_owned());
+        config
+    };
+    let stores = running_with(&[of("kv/a")], Live::default(), &env);
+    stores.settled().await;
+    let token = &stores.vault_tokens()[0];
+    assert_eq!((token.from.as_str(), token.failures), ("env:TOKEN", 0));
+    assert!(token.end.is_some_and(|end| end > 1_700_000_000), "{token:?}");
+    let shown = Certificates::new(stores.clone()).unwrap().collect();
+    let shown: Vec<_> = shown.iter().map(MetricFamily::name).collect();
+    for name in ["end_seconds", "failures_total"] {
+        assert!(
+            shown.contains(&&*format!("lictor_lb_vault_token_{name}")),
+            "{shown:?}"
+        );
+    }
+
+    // The source that takes its place has the same token, which can be unwrapped once only.
+    stores.reconfigure(&[of("kv/b")]).unwrap();
+    stores.settle();
+    stores.settled().await;
+    let renewals = web.count("/v1/auth/token/renew-self");
+    eventually("renewed", || {
+        web.count("/v1/auth/token/renew-self") > renewals + 1
+    })
+    .await;
+    assert_eq!(web.count("/v1/sys/wrapping/unwrap"), 1);
+
+    stores.reconfigure(&[]).unwrap();
+    assert_eq!(
+        stores.vault_tokens().len(),
+        1,
+        "the change may be taken back until it is settled"
+    );
+    stores.settle();
+    eventually("nobody keeps it", || stores.vault_tokens().is_empty()).await;
 }

@@ -3,10 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::lasting;
 use super::{Claimed, ListenError, Offer, Port, Ports, ReloadError};
 use crate::config::{Config, Listener};
-use crate::policy::Policy;
+use crate::current::Current;
 use crate::tls::TlsError;
 use crate::worker::crew::Order;
 
@@ -26,43 +25,36 @@ enum Place {
 impl Ports {
     /// See [`super::Reloader::apply`].
     pub(super) async fn apply(&mut self, config: Config) -> Result<Vec<String>, ReloadError> {
-        let policy = Arc::new(Policy::new(&config)?);
-        let offers = self.offers(&config)?;
-        let next = match self.claim(offers) {
-            Ok(next) => next,
-            Err(error) => {
-                self.sources_as_before();
-                return Err(error.into());
-            }
-        };
-        let config = Arc::new(config);
+        let current = Current::new(Arc::new(config))?;
+        self.shared
+            .stores
+            .reconfigure(&current.config.certs)
+            .map_err(ListenError::Tls)?;
+        let (current, next) = self.next(current).inspect_err(|_| self.sources_as_before())?;
         let mut lines = Vec::new();
-        self.config = config.clone();
-        let order = || Some(Order::Configure(config.clone(), policy.clone()));
-        self.crew.tell(order).await;
-        self.adopt(policy);
+        self.shared.stores.settle();
+        self.adopt(current).await;
         self.put_in_place(next.places, &mut lines).await;
         self.follow_with(next.following).await;
-        lines.extend(lasting::lines(&self.shared.config, &config));
         Ok(lines)
     }
 
-    /// The new listeners with their TLS. Certificate sources are the new ones from here on, or as before an error.
-    fn offers(&self, config: &Config) -> Result<Vec<Offer>, ListenError> {
+    /// All that could still refuse: TLS by the sources that are the new ones by now, and ports.
+    fn next(&self, current: Current) -> Result<(Current, Next), ReloadError> {
         let stores = &self.shared.stores;
-        stores.reconfigure(&config.certs)?;
-        Offer::all(config, stores).map_err(|error| {
-            self.sources_as_before();
-            error.into()
-        })
+        let offers = Offer::all(&current.config, stores).map_err(ListenError::Tls)?;
+        let next = self.claim(offers)?;
+        Ok((current.over_tls(stores).map_err(ReloadError::Admin)?, next))
     }
 
     fn sources_as_before(&self) {
         // They were there a moment ago; a file of theirs that has gone since is tried again by its own task.
-        let again: Result<(), TlsError> = self.shared.stores.reconfigure(&self.config.certs);
+        let again: Result<(), TlsError> = self.shared.stores.reconfigure(&self.config().certs);
         if let Err(error) = again {
             tracing::debug!(%error, "certificate sources of before");
         }
+        // Nobody comes back to what was refused: a Vault's token would be kept for it.
+        self.shared.stores.settle();
     }
 
     /// Listeners are the same where their address is; of several for port 0 each stays one.
@@ -101,6 +93,7 @@ impl Ports {
 
     async fn put_in_place(&mut self, places: Vec<Place>, lines: &mut Vec<String>) {
         let mut before: Vec<Option<Port>> = std::mem::take(&mut self.fixed).into_iter().map(Some).collect();
+        self.absent.clear();
         for place in places {
             match place {
                 Place::Stays(at, offer) => {
@@ -109,26 +102,30 @@ impl Ports {
                         self.fixed.push(port);
                     }
                 }
-                Place::New(claimed) => {
-                    let said = said(&claimed.offer.listener);
-                    match self.open(claimed).await {
-                        Ok(port) => {
-                            lines.push(format!("listening on {said}"));
-                            self.fixed.push(port);
-                        }
-                        // Somebody took the port between claiming and listening.
-                        Err(error) => {
-                            self.shared.metrics.ports.failures.add(1);
-                            tracing::warn!(addr = %said, %error, "a new listener cannot listen");
-                            lines.push(format!("cannot listen on {said}: {error}"));
-                        }
-                    }
-                }
+                Place::New(claimed) => lines.push(self.open_new(claimed).await),
             }
         }
         for port in before.into_iter().flatten() {
             lines.push(format!("closing {}", said(&port.offer.listener)));
             port.halt.cancel();
+        }
+    }
+
+    /// It was claimed, but somebody may have begun to listen there since: then it is tried again.
+    pub(super) async fn open_new(&mut self, claimed: Claimed) -> String {
+        let offer = claimed.offer.at(claimed.asked);
+        let said = said(&claimed.offer.listener);
+        match self.open(claimed).await {
+            Ok(port) => {
+                self.fixed.push(port);
+                format!("listening on {said}")
+            }
+            Err(error) => {
+                self.shared.metrics.ports.reload_failures.add(1);
+                tracing::warn!(addr = %said, %error, "a new listener cannot listen; trying again");
+                self.absent.push(offer);
+                format!("cannot listen on {said}, trying again: {error}")
+            }
         }
     }
 

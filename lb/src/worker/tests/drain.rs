@@ -205,7 +205,7 @@ fn a_taken_port_is_an_error_that_names_who_asked_and_where() {
         ..crate::Config::default()
     };
     let stores = crate::tls::Stores::build(&[], None, crate::router::Live::default()).unwrap();
-    let error = crate::worker::Workers::claim(&config, &stores)
+    let error = crate::worker::Workers::claim(crate::current::Current::new(config.into()).unwrap(), &stores)
         .unwrap_err()
         .to_string();
     assert!(

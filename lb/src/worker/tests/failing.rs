@@ -1,5 +1,7 @@
 //! Instances that fail again and again: passed over, come back, forgotten; and how often others are asked instead.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -93,6 +95,41 @@ fn a_client_that_is_slow_on_purpose_brings_no_instance_down() {
 }
 
 #[test]
+fn a_client_that_breaks_its_own_body_in_an_answer_brings_no_instance_down() {
+    let endless = || {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+        beginning(answer, |mut stream| _ = stream.read_to_end(&mut Vec::new()))
+    };
+    for (breaks, then_closes) in [("zz\r\n", false), ("", true), ("9\r\ntoo large\r\n", false)] {
+        let servers = [endless(), endless()];
+        let mut routes = Vec::from(
+            servers
+                .each_ref()
+                .map(|server| routed("web", server.addr, "urlprefix-/ maxbody=9")),
+        );
+        routes.push(routed("gone", nobody(), "urlprefix-gone/"));
+        let balancer = Balancer::with(quick, &routes);
+        for _ in 0..10 {
+            let mut client = balancer.connect();
+            client.write("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+            assert_eq!(client.head().status(), 200);
+            client.write(breaks);
+            if then_closes {
+                client.close_write();
+            }
+            client.rest();
+        }
+        until("all have ended", || {
+            balancer.metric("upstream_failures_total") == 10
+        });
+        // Whatever came before is counted with it.
+        assert_eq!(balancer.get("gone", "/").status(), 502);
+        until("it is counted", || balancer.metric("outlier_ejections_total") > 0);
+        assert_eq!(balancer.metric("outlier_ejections_total"), 1, "{breaks:?}");
+    }
+}
+
+#[test]
 fn errors_of_the_application_are_answers_like_any_other() {
     let (sick, _) = ill("500 Internal Server Error");
     let balancer = Balancer::with(
@@ -104,6 +141,90 @@ fn errors_of_the_application_are_answers_like_any_other() {
     );
     let failed = (0..20).filter(|_| balancer.get("a", "/").status() == 500).count();
     assert_eq!(failed, 10);
+    assert_eq!(balancer.metric("outlier_ejections_total"), 0);
+}
+
+/// Begins an answer to each request, and then does what it is told.
+fn beginning(answer: &'static str, then: fn(TcpStream)) -> Server {
+    Server::speaking(move |mut stream, _| {
+        let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+        while head
+            .next()
+            .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+        {}
+        let _ = stream.write_all(answer.as_bytes());
+        then(stream);
+    })
+}
+
+#[test]
+fn an_instance_whose_answers_break_off_is_passed_over() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+    ] {
+        let (sick, server) = (beginning(answer, drop), Server::saying("fine"));
+        let balancer = Balancer::with(
+            |config| {
+                quick(config);
+                config.outliers.time = DEADLINE;
+                config.outliers.max_time = DEADLINE;
+            },
+            &[
+                routed("web", sick.addr, "urlprefix-/"),
+                routed("web", server.addr, "urlprefix-/"),
+            ],
+        );
+        let is_whole = || {
+            let mut client = balancer.connect();
+            client.write(GET);
+            client.answer().is_some_and(|answer| answer.body == "fine")
+        };
+        let whole = |times: usize| (0..times).filter(|_| is_whole()).count();
+        assert_eq!(whole(6), 3, "{answer}");
+        assert_eq!(whole(20), 20, "{answer}: passed over");
+        until("it is counted", || {
+            balancer.metric("outlier_ejections_total") == 1
+        });
+    }
+}
+
+#[test]
+fn events_may_end_anywhere_and_so_may_clients_leave() {
+    let events = || {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n\
+            4\r\ndata\r\n";
+        beginning(answer, drop)
+    };
+    let endless = || {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf";
+        beginning(answer, |mut stream| _ = stream.read_to_end(&mut Vec::new()))
+    };
+    let balancer = Balancer::with(
+        quick,
+        &[
+            routed("a", events().addr, "urlprefix-a/"),
+            routed("a", events().addr, "urlprefix-a/"),
+            routed("b", endless().addr, "urlprefix-b/"),
+            routed("b", endless().addr, "urlprefix-b/"),
+        ],
+    );
+    for host in ["a", "b"] {
+        for _ in 0..10 {
+            let mut client = balancer.connect();
+            client.write(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+            assert_eq!(client.head().status(), 200);
+            if host == "a" {
+                client.rest();
+            } else {
+                client.reset();
+            }
+        }
+    }
+    until("all have left", || balancer.metric("client_gone_total") == 10);
+    // Of ten failures three in a row would have been enough.
+    balancer.stop.cancel();
+    until("it has stopped", || balancer.metric("connections") == 0);
     assert_eq!(balancer.metric("outlier_ejections_total"), 0);
 }
 

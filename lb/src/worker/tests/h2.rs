@@ -2,6 +2,7 @@
 
 mod hostile;
 mod raw;
+mod slow;
 
 use std::future::Future;
 use std::sync::Mutex;

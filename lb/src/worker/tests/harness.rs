@@ -17,9 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access_log::{AccessLog, Format};
 use crate::config::{Config, Listener, Strategy};
+use crate::current::Current;
 use crate::metrics::{Metrics, Scrape};
-use crate::outlier::Outliers;
-use crate::policy::Policy;
 use crate::router::Router;
 use crate::tls::Stores;
 use crate::worker::{Reloader, Shared, Workers};
@@ -107,6 +106,7 @@ pub(super) struct Balancer {
     pub log: Sink,
     pub metrics: Arc<Metrics>,
     router: Router,
+    pub stores: Stores,
     pub no_route: watch::Sender<Arc<str>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
@@ -129,7 +129,9 @@ impl Balancer {
         let config = Arc::new(config);
         let router = Router::new(config.clone(), watch::Sender::new(false), &Registry::new()).unwrap();
         let stores = Stores::build(&config.certs, None, router.live()).unwrap();
-        let workers = Workers::claim(&config, &stores).unwrap();
+        let current = Current::new(config.clone()).unwrap();
+        let shared = super::shared(&current);
+        let workers = Workers::claim(current, &stores).unwrap();
         let bound: Vec<SocketAddr> = workers.bound().map(|(addr, _)| addr).collect();
         let reloader = workers.reloader();
         let (table, swapped) = (router.live(), router.swapped());
@@ -141,16 +143,12 @@ impl Balancer {
         let metrics = Arc::new(Metrics::new(&config, table.clone(), access_log.clone()));
         let no_route = watch::Sender::new(Arc::from(""));
         let shared = Shared {
-            config: config.clone(),
             table,
             metrics: metrics.clone(),
             access_log,
-            traces: None,
-            registry: Registry::new(),
-            outliers: Arc::new(Outliers::new(config.outliers)),
             stores: stores.clone(),
-            policy: Arc::new(Policy::new(&config).unwrap()),
             no_route: no_route.subscribe(),
+            ..shared
         };
         let stop = CancellationToken::new();
         let mut balancer = Self {
@@ -161,6 +159,7 @@ impl Balancer {
             log,
             metrics,
             router,
+            stores: stores.clone(),
             no_route,
             thread: None,
         };
@@ -357,6 +356,11 @@ impl Client {
 
     pub fn write(&mut self, bytes: &str) {
         self.0.get_mut().write_all(bytes.as_bytes()).unwrap();
+    }
+
+    /// Writes while answers are read.
+    pub fn writer(&self) -> TcpStream {
+        self.0.get_ref().try_clone().unwrap()
     }
 
     pub fn close_write(&mut self) {

@@ -149,6 +149,35 @@ fn what_hyper_refuses_is_counted() {
 }
 
 #[test]
+fn what_hyper_refuses_has_its_line_in_the_access_log() {
+    let logged = |config: &mut crate::Config| {
+        config.access_log = Some(crate::config::AccessLog::stdout(r#""$request" $response_status"#));
+    };
+    let server = Server::saying("x");
+    let mut balancer = Balancer::with(logged, &[routed("web", server.addr, "urlprefix-/")]);
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(70_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(200));
+    for (request, status) in [
+        ("\x16\x03\x01 hello\r\n\r\n", 400),
+        ("GET /\r\n\r\n", 400),
+        (&*long, 431),
+        (&*many, 431),
+    ] {
+        assert_eq!(balancer.connect().ask(request).status(), status, "{request:?}");
+    }
+    let mut client = balancer.connect();
+    assert_eq!(client.ask("GET /fine HTTP/1.1\r\nHost: a\r\n\r\n").status(), 200);
+    assert_eq!(client.ask("GET /\r\n\r\n").status(), 400);
+    until("all are counted", || balancer.metric("bad_requests_total") == 5);
+    drop(client);
+    balancer.end();
+    assert_eq!(
+        balancer.log.text(),
+        "\"-\" 400\n\"-\" 400\n\"-\" 431\n\"-\" 431\n\"GET /fine HTTP/1.1\" 200\n\"-\" 400\n"
+    );
+}
+
+#[test]
 fn an_answer_framed_twice_reaches_the_client_framed_once() {
     let server = Server::start(|_| {
         let framing = "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n";

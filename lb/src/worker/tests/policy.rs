@@ -5,7 +5,7 @@ use std::process::Command;
 use super::harness::*;
 use crate::config::parse_networks;
 
-mod auth;
+pub(super) mod auth;
 mod bodies;
 mod limits;
 mod wire;
@@ -130,6 +130,150 @@ fn a_request_does_not_go_on_to_where_more_is_asked_of_it() {
         "{statuses:?}"
     );
     assert_eq!(guarded.connections(), 0);
+}
+
+#[test]
+fn a_guard_is_not_walked_around_by_spelling_and_the_spelling_stays() {
+    let server = Server::saying("open");
+    let balancer = Balancer::start(&[
+        routed("web", server.addr, "urlprefix-/"),
+        routed("api", server.addr, "urlprefix-/api"),
+        routed("admin", nobody(), "urlprefix-/api/admin deny=ip:127.0.0.1"),
+        routed("img", server.addr, "urlprefix-/img strip=/img"),
+    ]);
+    for path in [
+        "/api/admin",
+        "/api//admin/x",
+        "//api/admin",
+        "/api/%2fadmin",
+        "/api%2Fadmin",
+        "/api/%2F%2f/admin",
+        "/api\\admin",
+        "/api%5Cadmin",
+        "/api/./admin",
+        "/x/../api/admin",
+        "/api/x%2f..%2fadmin",
+        "/api/x\\..\\admin",
+        "/api;v=1/admin",
+        "/api/;/admin;x",
+        "/%61pi/%61dmin",
+    ] {
+        assert_eq!(balancer.get("a", path).status(), 403, "{path}");
+    }
+    for path in [
+        "/x/..;/api/admin",
+        "/x/..;a=b/api",
+        "/x/%2e%2e;/api",
+        "/x%2f.;/api",
+    ] {
+        assert_eq!(balancer.get("a", path).status(), 400, "{path}");
+    }
+    assert!(server.seen().is_empty());
+    for (sent, seen) in [
+        ("/proxy/http:%2F%2Fb.com%2Fc", "/proxy/http:%2F%2Fb.com%2Fc"),
+        ("/proxy/http://b.com/c?d=//e", "/proxy/http://b.com/c?d=//e"),
+        ("/img/http://b.com/c", "/http://b.com/c"),
+        ("/api/x;jsessionid=1", "/api/x;jsessionid=1"),
+        ("/x/../api//y", "/api/y"),
+        ("//api//x", "/api//x"),
+    ] {
+        assert_eq!(balancer.get("a", sent).status(), 200, "{sent}");
+        let head = server.seen().pop().unwrap().head;
+        assert!(head.starts_with(&format!("GET {seen} ")), "{sent}: {head}");
+    }
+}
+
+#[test]
+fn a_redirect_that_gives_way_does_not_open_what_lies_behind_it() {
+    let server = Server::saying("open");
+    let balancer = Balancer::start(&[
+        routed(
+            "moved",
+            nobody(),
+            "urlprefix-a.com/ redirect=301,http://a.com$path",
+        ),
+        routed("admin", server.addr, "urlprefix-/api/admin deny=ip:127.0.0.1"),
+        routed("open", server.addr, "urlprefix-/api/admin/open"),
+    ]);
+    for sent in [
+        "/api/admin//open",
+        "/api/admin/%2Fopen",
+        "/api/admin\\open",
+        "/api/admin/;/open",
+    ] {
+        // A redirect to the spelling that is the same whoever reads it, or that spelling for the server.
+        let answer = balancer.get("a.com", sent);
+        match answer.status() {
+            301 => assert_eq!(
+                answer.header("location"),
+                ["http://a.com/api/admin/open"],
+                "{sent}"
+            ),
+            status => assert_eq!(status, 200, "{sent}"),
+        }
+        for seen in server.seen().drain(..) {
+            assert!(
+                seen.head.starts_with("GET /api/admin/open "),
+                "{sent}: {}",
+                seen.head
+            );
+        }
+    }
+    assert_eq!(balancer.get("a.com", "/api/admin//x").status(), 403);
+}
+
+#[test]
+fn no_spelling_of_a_path_makes_a_redirect_lead_to_another_host() {
+    let balancer = Balancer::start(&[routed(
+        "old",
+        nobody(),
+        "urlprefix-/old strip=/old redirect=301,$path",
+    )]);
+    for sent in [
+        "/old\\evil.com",
+        "/old//evil.com",
+        "/old/\\evil.com",
+        "/old\\\\/evil.com",
+        "/old/%5cevil.com",
+        "/old%2F%2Fevil.com",
+    ] {
+        let answer = balancer.get("a.com", sent);
+        assert_eq!(answer.status(), 301, "{sent}");
+        let there = answer.header("location")[0];
+        let is_path = there.starts_with('/') && !there[1..].starts_with(['/', '\\']);
+        assert!(is_path, "{sent}: {there}");
+    }
+    for sent in ["/old%09/evil.com", "/old/%0a/evil.com", "/old/%0d%09"] {
+        assert_eq!(balancer.get("a.com", sent).status(), 400, "{sent}");
+    }
+}
+
+#[test]
+fn a_stranger_does_not_learn_that_a_guarded_route_has_nobody_behind_it() {
+    let unfit = |name, tag: &str| Routed {
+        fit: false,
+        ..routed(name, nobody(), tag)
+    };
+    let balancer = Balancer::start(&[
+        unfit("a", "urlprefix-a.com/ deny=ip:127.0.0.1"),
+        unfit("b", "urlprefix-b.com/ auth=nobody"),
+        unfit("c", "urlprefix-c.com/ allow=ip:127.0.0.1"),
+        unfit("d", "urlprefix-d.com/ redirect=301,https://b.com/"),
+    ]);
+    for (host, status) in [("a.com", 403), ("b.com", 401), ("c.com", 503), ("d.com", 503)] {
+        assert_eq!(balancer.get(host, "/").status(), status, "{host}");
+    }
+}
+
+#[test]
+fn a_request_does_not_go_on_to_where_less_of_it_is_wanted() {
+    let server = Server::saying("x");
+    let balancer = Balancer::start(&[
+        routed("a", nobody(), "urlprefix-/"),
+        routed("b", server.addr, "urlprefix-/ ratelimit=1/h"),
+    ]);
+    let asked = (0..20).filter(|_| balancer.get("a", "/").status() == 200).count();
+    assert!(asked <= 1, "{asked}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ fn a_proof_for_an_authority_comes_before_routes_and_is_shown_to_nobody_else() {
         email: None,
         trust: None,
         hosts: Vec::new(),
+        external: None,
         prefix: folder.path().to_str().unwrap().to_owned(),
     };
     let source = CertSource {

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::harness::*;
 use super::secure::Secured;
-use crate::config::{Config, Listener, Proto};
+use crate::config::{CertKind, Config, Listener, Proto};
+use crate::tls::tests::harness::source;
 use crate::worker::ReloadError;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -245,20 +246,16 @@ fn another_certificate_is_for_those_who_come_later() {
 }
 
 #[test]
-fn what_only_a_restart_changes_is_named() {
+fn certificate_sources_of_a_configuration_that_is_refused_are_let_go() {
     let balancer = Balancer::start(&[]);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let config = balancer.config(|config| {
-        config.tag_prefix = "other-".to_owned();
-        config.ui = None;
-        config.grace = DEADLINE;
+        config.listeners = vec![Listener::http(taken.local_addr().unwrap())];
+        config.certs = vec![source("new", CertKind::Path("/nowhere".to_owned()))];
     });
-    let lines = balancer.reload(config).unwrap();
-    let named = ["ui.*", "proxy.deregistergraceperiod", "registry.consul.tagprefix"];
-    assert_eq!(
-        lines,
-        named.map(|property| format!("{property}: needs a restart"))
-    );
-    assert_eq!(balancer.reload(balancer.config(|_| {})).unwrap(), [""; 0]);
+    assert!(balancer.reload(config).is_err());
+    assert!(balancer.stores.status().is_empty());
+    assert!(balancer.stores.kept_in_reserve().is_empty());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Bytes by port.
 
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::harness::*;
@@ -70,6 +71,77 @@ fn a_silent_client_is_closed_after_the_read_timeout() {
     );
     balancer.route(&[routed("db", server.addr, tag(&balancer))]);
     assert_eq!(balancer.connect().rest(), "");
+}
+
+#[test]
+fn connections_to_a_target_that_left_go_on_unless_their_route_says_how_long() {
+    let echo = || {
+        Server::speaking(|mut stream, _| {
+            let mut byte = [0];
+            while stream.read_exact(&mut byte).is_ok() && stream.write_all(&byte).is_ok() {}
+        })
+    };
+    let three = |config: &mut Config| {
+        config.listeners = vec![Listener::tcp("127.0.0.1:0".parse().unwrap()); 3];
+    };
+    let mut balancer = Balancer::with(three, &[]);
+    let options = ["", "shutdownsessions=0s", "shutdownsessions=1h"];
+    let routes: Vec<Routed> = std::iter::zip(&balancer.bound, options)
+        .map(|(at, option)| {
+            let tag = format!("urlprefix-:{} proto=tcp {option}", at.port());
+            routed("db", echo().addr, tag)
+        })
+        .collect();
+    balancer.route(&routes);
+    let mut clients: Vec<Client> = balancer.bound.iter().map(|at| Client::to(*at)).collect();
+    let mut goes_on = |which: usize| {
+        clients[which].write("x");
+        assert_eq!(clients[which].read(1), "x", "{}", options[which]);
+    };
+    (0..3).for_each(&mut goes_on);
+    balancer.route(&[]);
+    goes_on(0);
+    until("the one is closed", || balancer.metric("tcp_connections") == 2);
+    goes_on(0);
+    goes_on(2);
+    assert_eq!(clients[1].rest(), "");
+}
+
+#[test]
+fn one_that_takes_no_connections_is_passed_over_as_for_requests() {
+    let server = reflector();
+    let mut balancer = Balancer::with(on_tcp, &[]);
+    balancer.route(&[
+        routed("db", nobody(), tag(&balancer)),
+        routed("db", server.addr, tag(&balancer)),
+    ]);
+    for _ in 0..10 {
+        let mut client = balancer.connect();
+        client.write("ping");
+        client.close_write();
+        assert_eq!(client.rest(), "ping");
+    }
+    assert_eq!(balancer.metric("retries_total"), 1);
+    until("it is shown", || balancer.metric("outlier_ejected") == 1);
+}
+
+#[test]
+fn a_route_says_how_long_a_connect_may_take() {
+    // It accepts nobody, and its queue is full.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    full.listen(0).unwrap();
+    let addr = full.local_addr().unwrap().as_socket().unwrap();
+    let soon = Duration::from_millis(100);
+    let waiting: Vec<TcpStream> = (0..4)
+        .map_while(|_| TcpStream::connect_timeout(&addr, soon).ok())
+        .collect();
+    assert!(waiting.len() < 4, "the queue takes all");
+    let mut balancer = Balancer::with(on_tcp, &[]);
+    let tag = format!("{} dialtimeout=50ms", tag(&balancer));
+    balancer.route(&[routed("db", addr, tag)]);
+    let _client = balancer.connect();
+    until("it is given up", || balancer.metric("tcp_connfail_total") == 1);
 }
 
 #[test]

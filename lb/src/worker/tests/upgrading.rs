@@ -73,16 +73,18 @@ fn a_server_that_declines_an_upgrade_answers_as_usual() {
 
 #[test]
 fn nobody_gets_a_connection_of_http_2_past_the_routes() {
-    let server = Server::saying("plain");
-    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
-    let headers = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n";
-    let answer = balancer
-        .connect()
-        .ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{headers}\r\n"));
-    assert_eq!(answer.body, "plain");
-    let seen = server.only();
-    assert_eq!(seen.header("upgrade"), [""; 0]);
-    assert_eq!(seen.header("http2-settings"), [""; 0]);
+    for protocol in ["h2c", "H2C", "h2c/1.0", "websocket, h2c/2", "h2c /1"] {
+        let server = Server::saying("plain");
+        let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+        let headers = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n";
+        let answer = balancer.connect().ask(&format!(
+            "GET / HTTP/1.1\r\nHost: a\r\n{headers}Upgrade: {protocol}\r\n\r\n"
+        ));
+        assert_eq!(answer.body, "plain");
+        let seen = server.only();
+        assert_eq!(seen.header("upgrade"), [""; 0], "{protocol}");
+        assert_eq!(seen.header("http2-settings"), [""; 0]);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Servers of HTTP/2 and servers over TLS, as `proto=` and its companions ask for them; gRPC through and through.
 
-mod server;
+pub(super) mod server;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -452,4 +452,41 @@ fn a_route_has_its_own_time_limits() {
         );
     }
     assert_eq!(asked.load(SeqCst), 2);
+}
+
+#[test]
+fn a_target_without_a_path_is_sent_as_the_root() {
+    let plain = Server::saying("in");
+    let streams = H2Server::start(echo);
+    let balancer = Balancer::start(&[
+        routed("plain", plain.addr, "urlprefix-a/"),
+        routed("streams", streams.addr, "urlprefix-b/ proto=h2c"),
+    ]);
+    for (sent, line) in [
+        ("", "/"),
+        ("#f", "/"),
+        ("#", "/"),
+        ("/#f", "/"),
+        ("?q", "/?q"),
+        ("?q#f", "/?q"),
+        ("?#f", "/?"),
+    ] {
+        for method in ["GET", "OPTIONS"] {
+            let ask = |host: &str| {
+                let request = format!("{method} http://{host}{sent} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+                balancer.connect().ask(&request)
+            };
+            assert_eq!(ask("a").body, "in");
+            let seen = plain.seen().pop().unwrap().head;
+            assert!(
+                seen.starts_with(&format!("{method} {line} HTTP/1.1\r\n")),
+                "{sent}: {seen}"
+            );
+            let seen = ask("b").body;
+            assert!(
+                seen.starts_with(&format!("{method} http://b{line} HTTP/2.0")),
+                "{sent}: {seen}"
+            );
+        }
+    }
 }

@@ -60,18 +60,20 @@ fn access_rules_are_taken_as_meant_or_let_nobody_in() {
 fn header_rules_add_up_and_are_checked() {
     let options =
         options("addreqhdr=X-A:1 setreqhdr=X-A:a%20b delreqhdr=x-c addreqhdr=x-a:2 setresphdr=Y:a:b");
+    let name = HeaderName::from_static;
+    let value = HeaderValue::from_static;
     assert_eq!(
         *options.request_headers,
         [
-            HeaderRule::Set("x-a".into(), "a b".into()),
-            HeaderRule::Add("x-a".into(), "1".into()),
-            HeaderRule::Add("x-a".into(), "2".into()),
-            HeaderRule::Delete("x-c".into()),
+            HeaderRule::Set(name("x-a"), value("a b")),
+            HeaderRule::Add(name("x-a"), value("1")),
+            HeaderRule::Add(name("x-a"), value("2")),
+            HeaderRule::Delete(name("x-c")),
         ]
     );
     assert_eq!(
         *options.response_headers,
-        [HeaderRule::Set("y".into(), "a:b".into())]
+        [HeaderRule::Set(name("y"), value("a:b"))]
     );
     assert_eq!(options.shown.len(), 5);
     for bad in [
@@ -85,6 +87,9 @@ fn header_rules_add_up_and_are_checked() {
         "setreqhdr=Host:x",
         "addresphdr=Transfer-Encoding:chunked",
         "delresphdr=content-length",
+        "setreqhdr=Keep-Alive:1",
+        "setreqhdr=Proxy-Authorization:x",
+        "delreqhdr=CDN-Loop",
     ] {
         assert!(parsed(bad).is_err(), "{bad}");
     }
@@ -125,6 +130,10 @@ fn rates_sizes_times_and_numbers_are_read() {
     assert_eq!(timeouts.dial, Some(Duration::from_secs(1)));
     assert_eq!(timeouts.header, Some(Duration::from_secs(90)));
     assert_eq!(timeouts.total, Some(Duration::from_secs(2)));
+    assert_eq!(
+        options("shutdownsessions=0s").shutdown_sessions,
+        Some(Duration::ZERO)
+    );
     assert_eq!(options("maxinflight=7").limits.in_flight, Some(7));
     assert_eq!(options("retries=0").retries, Some(0));
     for bad in [
@@ -146,7 +155,9 @@ fn rates_sizes_times_and_numbers_are_read() {
         "dialtimeout=0",
         "maxinflight=0",
         "maxinflight=x",
-        "retries=256",
+        "retries=-1",
+        "shutdownsessions=",
+        "shutdownsessions=-1s",
         "strategy=fast",
         "strategy=cookie:",
         "rewrite=x",
@@ -156,6 +167,25 @@ fn rates_sizes_times_and_numbers_are_read() {
     ] {
         assert!(parsed(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn no_request_knocks_at_every_door() {
+    let many = parsed("retries=255").unwrap();
+    assert_eq!(
+        (many.options.retries, &*many.notes),
+        (Some(10), &["retries=255 is too many, 10 are made".to_owned()][..])
+    );
+    assert_eq!(options("retries=99999").retries, Some(10));
+}
+
+#[test]
+fn a_tag_full_of_nonsense_is_remarked_on_a_few_times() {
+    let words: Vec<String> = (0..2000).map(|number| format!("x{number}")).collect();
+    let notes = parsed(&format!("{} allow=x", words.join(" "))).unwrap().notes;
+    assert!(notes[0].starts_with("nobody is let in"), "{notes:?}");
+    assert_eq!(notes[1], "unknown option 'x0' has no effect");
+    assert_eq!(notes[8..], ["and 1993 more like these"]);
 }
 
 #[test]

@@ -66,6 +66,21 @@ impl Folder {
         Ok(true)
     }
 
+    fn remove(&self, key: &str, cas: Option<u64>) -> Result<bool, KvError> {
+        let path = self.file(key)?;
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = self.read(key)?.map(|entry| entry.index);
+        if index.zip(cas).is_some_and(|(index, cas)| index != cas) {
+            return Ok(false);
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(KvError(format!("{}: {error}", path.display())))
+            }
+            _ => Ok(true),
+        }
+    }
+
     fn below(&self, prefix: &str) -> Result<Vec<Entry>, KvError> {
         let folder = self.file(prefix.trim_end_matches('/'))?;
         let files = match fs::read_dir(&folder) {
@@ -126,5 +141,10 @@ impl Kv for Folder {
     fn put<'a>(&'a self, key: &'a str, value: Vec<u8>, cas: Option<u64>) -> KvFuture<'a, bool> {
         let key = key.to_owned();
         self.aside(move |folder| folder.write(&key, &value, cas))
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, cas: Option<u64>) -> KvFuture<'a, bool> {
+        let key = key.to_owned();
+        self.aside(move |folder| folder.remove(&key, cas))
     }
 }

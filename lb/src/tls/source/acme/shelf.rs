@@ -18,6 +18,11 @@ use serde::{Deserialize, Serialize};
 use super::mind::Failed;
 use crate::kv::{Kv, KvError};
 
+/// What keys begin with; a host follows.
+const CERT: &str = "cert/";
+const CHALLENGE: &str = "challenge/";
+const FAILED: &str = "failed/";
+
 /// A store and a prefix in it; a cheap handle.
 #[derive(Clone, Debug)]
 pub(crate) struct Shelf {
@@ -46,6 +51,14 @@ pub(crate) struct Shown {
     pub(crate) until: i64,
 }
 
+/// An entry of a list.
+pub(super) struct Kept<T> {
+    /// `None`: the value is none that we have put there.
+    pub(super) value: Option<T>,
+    /// To compare with.
+    pub(super) index: u64,
+}
+
 #[derive(Serialize, Deserialize)]
 struct Lease {
     holder: String,
@@ -64,13 +77,34 @@ impl Shelf {
         Self { kv, prefix }
     }
 
-    /// Every certificate, and the keys whose values are none.
-    pub(super) async fn certs(&self) -> Result<BTreeMap<String, Option<Issued>>, KvError> {
-        self.list("cert/").await
+    /// Every certificate, by host.
+    pub(super) async fn certs(&self) -> Result<BTreeMap<String, Kept<Issued>>, KvError> {
+        self.list(CERT).await
+    }
+
+    /// Takes a certificate off, unless it was replaced meanwhile.
+    pub(super) async fn drop_cert(&self, host: &str, index: u64) -> Result<(), KvError> {
+        self.delete(CERT, host, Some(index)).await
+    }
+
+    /// Takes off challenges that are over, which whoever put them there did not live to do, and notes about orders that
+    /// failed for hosts of which nobody has said anything since `long_ago`.
+    pub(super) async fn tidy(&self, now: i64, long_ago: i64) -> Result<(), KvError> {
+        for (host, kept) in self.list::<Shown>(CHALLENGE).await? {
+            if kept.value.is_some_and(|shown| shown.until <= now) {
+                self.delete(CHALLENGE, &host, Some(kept.index)).await?;
+            }
+        }
+        for (host, kept) in self.list::<Failed>(FAILED).await? {
+            if kept.value.is_some_and(|failed| failed.next <= long_ago) {
+                self.delete(FAILED, &host, Some(kept.index)).await?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn put_cert(&self, host: &str, issued: &Issued, mark: &str) -> Result<(), KvError> {
-        self.put(&format!("cert/{host}"), issued).await?;
+        self.put(&format!("{CERT}{host}"), issued).await?;
         self.put("mark", mark).await
     }
 
@@ -81,25 +115,39 @@ impl Shelf {
     }
 
     pub(super) async fn failures(&self) -> Result<BTreeMap<String, Failed>, KvError> {
-        let listed = self.list("failed/").await?;
+        let listed = self.list(FAILED).await?.into_iter();
         Ok(listed
-            .into_iter()
-            .filter_map(|(host, failed)| Some((host, failed?)))
+            .filter_map(|(host, failed)| Some((host, failed.value?)))
             .collect())
     }
 
     pub(super) async fn put_failure(&self, host: &str, failed: Failed) -> Result<(), KvError> {
-        self.put(&format!("failed/{host}"), &failed).await
+        self.put(&format!("{FAILED}{host}"), &failed).await
+    }
+
+    pub(super) async fn drop_failure(&self, host: &str) -> Result<(), KvError> {
+        self.delete(FAILED, host, None).await
     }
 
     /// What is to be seen for a host now.
     pub(crate) async fn challenge(&self, host: &str, now: i64) -> Result<Option<Shown>, KvError> {
-        let shown: Option<Shown> = self.get(&format!("challenge/{host}")).await?;
+        let shown: Option<Shown> = self.get(&format!("{CHALLENGE}{host}")).await?;
         Ok(shown.filter(|shown| shown.until > now))
     }
 
     pub(super) async fn put_challenge(&self, host: &str, shown: &Shown) -> Result<(), KvError> {
-        self.put(&format!("challenge/{host}"), shown).await
+        self.put(&format!("{CHALLENGE}{host}"), shown).await
+    }
+
+    /// Takes a challenge off, unless another balancer shows one of its own there by now.
+    pub(super) async fn drop_challenge(&self, host: &str, shown: &Shown) -> Result<(), KvError> {
+        let entry = self.kv.get(&self.key(&format!("{CHALLENGE}{host}"))).await?;
+        match entry {
+            Some(entry) if entry.value == json(shown)? => {
+                self.delete(CHALLENGE, host, Some(entry.index)).await
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn account(&self) -> Result<Option<serde_json::Value>, KvError> {
@@ -137,14 +185,24 @@ impl Shelf {
         Ok(entry.and_then(|entry| serde_json::from_slice(&entry.value).ok()))
     }
 
-    async fn list<T: DeserializeOwned>(&self, name: &str) -> Result<BTreeMap<String, Option<T>>, KvError> {
+    async fn list<T: DeserializeOwned>(&self, name: &str) -> Result<BTreeMap<String, Kept<T>>, KvError> {
         let prefix = self.key(name);
         let entries = self.kv.list(&prefix).await?;
         let named = entries.into_iter().filter_map(|entry| {
             let host = entry.key.strip_prefix(&prefix)?.to_owned();
-            Some((host, serde_json::from_slice(&entry.value).ok()))
+            let kept = Kept {
+                value: serde_json::from_slice(&entry.value).ok(),
+                index: entry.index,
+            };
+            Some((host, kept))
         });
         Ok(named.collect())
+    }
+
+    /// That somebody else has changed it meanwhile is fine: it is theirs then.
+    async fn delete(&self, kind: &str, host: &str, cas: Option<u64>) -> Result<(), KvError> {
+        let key = self.key(&format!("{kind}{host}"));
+        self.kv.delete(&key, cas).await.map(drop)
     }
 
     async fn put<T: Serialize + ?Sized>(&self, name: &str, value: &T) -> Result<(), KvError> {

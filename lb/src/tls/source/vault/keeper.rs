@@ -1,4 +1,4 @@
-//! Keeps a token of a Vault: fetches it where told to, unwraps it, renews it at half of its time.
+//! Keeps a token of a Vault: fetches it where told to, unwraps it, renews it at half of its time, says when it ends.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,19 +7,22 @@ use std::time::Duration;
 use hyper::Method;
 use rustls::RootCertStore;
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Session;
+use super::token::{Granted, Health, Next};
+use super::{Asker, Session};
 use crate::fetch::{Fetcher, header};
 use crate::tls::authorities::Authorities;
 use crate::tls::pair::{Pair, certificates};
 use crate::tls::source::path::small_file;
-use crate::tls::source::{Context, NotRead};
+use crate::tls::source::{Context, Env, NotRead, aside};
 use crate::tls::upstream;
 
 /// Pause after a renewal that failed.
 const AGAIN: Duration = Duration::from_secs(5);
+/// Pause after a question for its time that failed.
+const LEARN_AGAIN: Duration = Duration::from_secs(60);
 
 /// The single owner of a token.
 pub(super) struct Keeper {
@@ -29,46 +32,43 @@ pub(super) struct Keeper {
     fetcher: Option<Fetcher>,
     /// What was given, and what it came to: the same, or what was wrapped in it.
     token: Option<(String, String)>,
-    renewal: Option<Renewal>,
-}
-
-/// When to renew, and for how many seconds.
-struct Renewal {
-    at: Instant,
-    increment: u64,
+    next: Option<(Instant, Next)>,
+    health: Arc<Health>,
 }
 
 impl Keeper {
-    pub(super) fn new(context: Context, fetch_token: Option<String>) -> Self {
+    pub(super) fn new(context: Context, fetch_token: Option<String>, health: Arc<Health>) -> Self {
         Self {
             context,
             fetch_token,
             fetcher: None,
             token: None,
-            renewal: None,
+            next: None,
+            health,
         }
     }
 
     /// Until nobody can ask any more.
-    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<oneshot::Sender<Result<Session, NotRead>>>) {
+    pub(super) async fn run(mut self, mut asked: mpsc::Receiver<Asker>) {
         loop {
-            let due = self.renewal.as_ref().map(|renewal| renewal.at);
+            let due = self.next.as_ref().map(|(at, _)| *at);
             tokio::select! {
                 answer = asked.recv() => {
                     let Some(answer) = answer else { return };
                     // Whoever asked may have left.
                     let _ = answer.send(self.session().await);
                 }
-                () = until(due) => self.renew().await,
+                () = until(due) => self.act().await,
             }
         }
     }
 
     async fn session(&mut self) -> Result<Session, NotRead> {
-        let given = self.given()?;
+        let given = self.given().await?;
         if self.token.as_ref().is_none_or(|(known, _)| *known != given) {
             self.token = None;
-            self.renewal = None;
+            self.next = None;
+            self.health.forget();
             let token = self.unwrap(&given).await?;
             self.token = Some((given, token));
             self.learn_time().await;
@@ -78,7 +78,7 @@ impl Keeper {
     }
 
     /// The token as its giver has it now.
-    fn given(&self) -> Result<String, NotRead> {
+    async fn given(&self) -> Result<String, NotRead> {
         let no = |text: String| NotRead::Answer(format!("vault: {text}"));
         let token = match self
             .fetch_token
@@ -87,8 +87,9 @@ impl Keeper {
         {
             None => (self.context.env)("VAULT_TOKEN").unwrap_or_default(),
             Some(("file", path)) => {
-                let text = small_file(Path::new(path))
-                    .map_err(|problem| no(format!("token of {path}: {problem}")))?;
+                let file = path.to_owned();
+                let text = aside(move || Ok(small_file(Path::new(&file)))).await?;
+                let text = text.map_err(|problem| no(format!("token of {path}: {problem}")))?;
                 String::from_utf8_lossy(&text).into_owned()
             }
             Some(("env", name)) => (self.context.env)(name).unwrap_or_default(),
@@ -124,53 +125,42 @@ impl Keeper {
         }
     }
 
-    /// How long the token is good, and whether it can be renewed. Not knowing is no reason not to use it.
-    async fn learn_time(&mut self) {
-        let told = match self.asking("auth/token/lookup-self", Method::GET, None).await {
-            Ok(told) => told,
-            Err(error) => {
-                tracing::warn!(%error, "the Vault token is not renewed: how long it is good cannot be known");
-                return;
-            }
-        };
-        let data = &told["data"];
-        let ttl = data["ttl"].as_u64().unwrap_or(0);
-        if data["renewable"].as_bool() == Some(true) && ttl > 0 {
-            let increment = data["creation_ttl"].as_u64().unwrap_or(ttl);
-            self.renew_after_half(ttl, increment);
-        } else if !data["expire_time"].is_null() {
-            tracing::warn!(seconds = ttl, "the Vault token cannot be renewed and will expire");
+    /// What it is time for.
+    async fn act(&mut self) {
+        match self.next.take().map(|(_, next)| next) {
+            None => {}
+            Some(Next::Learn) => self.learn_time().await,
+            Some(Next::Renew { increment }) => self.renew(increment).await,
+            Some(Next::Warn) => self.health.warn(),
         }
     }
 
-    async fn renew(&mut self) {
-        let Some(Renewal { increment, .. }) = self.renewal.take() else {
-            return;
-        };
+    /// How long the token is good, and whether it can be renewed. Not knowing is no reason not to use it.
+    async fn learn_time(&mut self) {
+        let now = Instant::now();
+        match self.asking("auth/token/lookup-self", Method::GET, None).await {
+            Ok(told) => self.next = self.health.granted(&Granted::at_first(&told), now),
+            Err(error) => {
+                self.health.failed(&error, "how long it is good cannot be known");
+                self.next = Some((now + LEARN_AGAIN, Next::Learn));
+            }
+        }
+    }
+
+    async fn renew(&mut self, increment: u64) {
         let wish = json!({ "increment": format!("{increment}s") });
+        let now = Instant::now();
         match self
             .asking("auth/token/renew-self", Method::POST, Some(&wish))
             .await
         {
-            Ok(told) => {
-                let ttl = told["auth"]["lease_duration"].as_u64().unwrap_or(0);
-                if told["auth"]["renewable"].as_bool() == Some(true) && ttl > 0 {
-                    self.renew_after_half(ttl, increment);
-                }
-            }
+            Ok(told) => self.next = self.health.granted(&Granted::again(&told, increment), now),
             Err(error) => {
-                tracing::warn!(%error, "the Vault token was not renewed, trying again");
-                let at = Instant::now() + AGAIN;
-                self.renewal = Some(Renewal { at, increment });
+                self.health
+                    .failed(&error, "it was not renewed, and will be tried again");
+                self.next = Some((now + AGAIN, Next::Renew { increment }));
             }
         }
-    }
-
-    fn renew_after_half(&mut self, ttl: u64, increment: u64) {
-        // A year is long enough to be no different from longer, and not too long for a clock.
-        let half = Duration::from_secs(ttl.min(365 * 24 * 3600)) / 2;
-        let at = Instant::now() + half.max(Duration::from_secs(1));
-        self.renewal = Some(Renewal { at, increment });
     }
 
     async fn asking(&mut self, path: &str, method: Method, body: Option<&Value>) -> Result<Value, NotRead> {
@@ -214,28 +204,12 @@ async fn until(due: Option<Instant>) {
 /// Whom a Vault is verified by and what it is shown: `VAULT_CACERT`, `VAULT_CAPATH`, `VAULT_SKIP_VERIFY`,
 /// `VAULT_CLIENT_CERT` with `VAULT_CLIENT_KEY`.
 async fn fetcher(context: &Context) -> Result<Fetcher, NotRead> {
-    let (provider, env) = (&context.provider, &context.env);
-    let file = |name: &str| {
-        let path = env(name).filter(|path| !path.is_empty());
-        let read = |path: String| {
-            let told = |problem| NotRead::Answer(format!("vault: {name}: {path}: {problem}"));
-            small_file(Path::new(&path)).map_err(told)
-        };
-        path.map(read).transpose()
-    };
-    let mut roots = Vec::new();
-    if let Some(text) = file("VAULT_CACERT")? {
-        roots.push(text);
-    } else if let Some(folder) = env("VAULT_CAPATH").filter(|path| !path.is_empty()) {
-        let told = |error| NotRead::File(format!("vault: VAULT_CAPATH: {folder}"), error);
-        for entry in std::fs::read_dir(&folder).map_err(told)? {
-            roots.extend(small_file(&entry.map_err(told)?.path()).ok());
-        }
-    }
+    let (provider, env) = (&context.provider, context.env.clone());
     let skips = matches!(
         env("VAULT_SKIP_VERIFY").as_deref(),
         Some("1" | "t" | "T" | "true" | "TRUE" | "True")
     );
+    let Files { roots, shown } = aside(move || Files::of(&env)).await?;
     let verifier = if skips {
         upstream::anybody(provider)
     } else if roots.is_empty() {
@@ -243,19 +217,44 @@ async fn fetcher(context: &Context) -> Result<Fetcher, NotRead> {
     } else {
         upstream::webpki(trusted(&roots)?, provider)?
     };
-    let shown = match (file("VAULT_CLIENT_CERT")?, file("VAULT_CLIENT_KEY")?) {
-        (Some(cert), Some(key)) => {
-            let pair = Pair::from_pem("VAULT_CLIENT_CERT", &cert, &key, provider);
-            Some(
-                pair.map_err(|error| NotRead::Answer(format!("vault: VAULT_CLIENT_CERT: {error}")))?
-                    .key,
-            )
+    let shown = shown.map(|(cert, key)| {
+        let pair = Pair::from_pem("VAULT_CLIENT_CERT", &cert, &key, provider);
+        let told = |error| NotRead::Answer(format!("vault: VAULT_CLIENT_CERT: {error}"));
+        pair.map(|pair| pair.key).map_err(told)
+    });
+    let client = upstream::client(provider, verifier, shown.transpose()?)?;
+    Ok(Fetcher::new(&Arc::new(client)))
+}
+
+/// What is in the files that the environment names.
+struct Files {
+    roots: Vec<Vec<u8>>,
+    /// Certificate and key.
+    shown: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Files {
+    fn of(env: &Env) -> Result<Self, NotRead> {
+        let named = |name: &str| env(name).filter(|path| !path.is_empty());
+        let file = |name: &str| {
+            let read = |path: String| {
+                let told = |problem| NotRead::Answer(format!("vault: {name}: {path}: {problem}"));
+                small_file(Path::new(&path)).map_err(told)
+            };
+            named(name).map(read).transpose()
+        };
+        let mut roots = Vec::new();
+        if let Some(text) = file("VAULT_CACERT")? {
+            roots.push(text);
+        } else if let Some(folder) = named("VAULT_CAPATH") {
+            let told = |error| NotRead::File(format!("vault: VAULT_CAPATH: {folder}"), error);
+            for entry in std::fs::read_dir(&folder).map_err(told)? {
+                roots.extend(small_file(&entry.map_err(told)?.path()).ok());
+            }
         }
-        _ => None,
-    };
-    Ok(Fetcher::new(&Arc::new(upstream::client(
-        provider, verifier, shown,
-    )?)))
+        let shown = file("VAULT_CLIENT_CERT")?.zip(file("VAULT_CLIENT_KEY")?);
+        Ok(Self { roots, shown })
+    }
 }
 
 /// A bundle may hold one that is no authority: the Vault's own, which vouches for itself.

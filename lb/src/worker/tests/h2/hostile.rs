@@ -143,6 +143,41 @@ fn a_body_that_is_not_as_long_as_announced_is_no_request() {
     assert_eq!(balancer.get("a", "/").body, "reached");
 }
 
+#[test]
+fn what_h2_refuses_is_counted() {
+    let balancer = Balancer::start(&[]);
+    let mut client = Raw::connect(&balancer);
+    for (stream, odd) in [(1, ("connection", "close")), (3, ("te", "gzip"))] {
+        client.write(HEADERS, END_HEADERS | END_STREAM, stream, &block(&with(&[odd])));
+        assert_eq!(client.outcome(stream), Some(Err(1)), "{odd:?}");
+    }
+    drop(client);
+    until("both are counted", || balancer.metric("bad_requests_total") == 2);
+    let mut client = Raw::connect(&balancer);
+    client.write(DATA, 0, 0, b"on no stream");
+    while client.read().is_some() {}
+    until("it is counted", || balancer.metric("bad_requests_total") == 3);
+}
+
+#[test]
+fn blanks_around_a_value_are_no_part_of_it() {
+    let server = Server::saying("reached");
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/ proto=http")]);
+    let mut client = Raw::connect(&balancer);
+    let headers = with(&[
+        ("x", " \t a b\t "),
+        ("y", "  "),
+        ("cookie", " a=1 "),
+        ("cookie", "b=2\t"),
+    ]);
+    client.write(HEADERS, END_HEADERS | END_STREAM, 1, &block(&headers));
+    assert!(matches!(client.outcome(1), Some(Ok(block)) if status(&block) == 200));
+    let head = server.only().head;
+    for line in ["x: a b\r\n", "y: \r\n", "cookie: a=1; b=2\r\n"] {
+        assert!(head.contains(line), "{line:?} {head:?}");
+    }
+}
+
 /// Writes `piece` again and again until the connection is closed, and sees that others are served meanwhile.
 fn floods(what: &str, first: &[Vec<u8>], piece: impl Fn(u32) -> Vec<u8>) {
     let server = Server::saying("served");

@@ -40,7 +40,7 @@ fn basic(name: &str, file: &Path, forward: bool) -> AuthScheme {
     }
 }
 
-pub(super) fn external(endpoint: String) -> AuthScheme {
+pub(in crate::worker::tests) fn external(endpoint: String) -> AuthScheme {
     AuthScheme {
         name: "sso".into(),
         kind: AuthKind::External {
@@ -264,6 +264,53 @@ fn another_server_lets_requests_in_and_says_who_they_are() {
 }
 
 #[test]
+fn who_says_twice_who_he_is_is_not_let_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("users");
+    std::fs::write(&file, "anna:secret\n").unwrap();
+    let server = Server::saying("in");
+    let balancer = Balancer::with(
+        |config| config.auth = vec![basic("mine", &file, true)],
+        &[
+            routed("a", server.addr, "urlprefix-a.com/ auth=mine"),
+            routed("b", server.addr, "urlprefix-b.com/"),
+        ],
+    );
+    let said = "Authorization: Basic YW5uYTpzZWNyZXQ=\r\n";
+    let ask = |host: &str, said: &str| {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\n{said}\r\n");
+        balancer.connect().ask(&request).status()
+    };
+    assert_eq!(ask("a.com", said), 200);
+    let twice = format!("{said}Authorization: Basic cm9vdDp4\r\n");
+    assert_eq!((ask("a.com", &twice), ask("b.com", &twice)), (400, 200));
+    assert_eq!(balancer.metric("denied_total"), 1);
+}
+
+#[test]
+fn another_server_is_asked_about_the_path_that_routes_see() {
+    let judge = Server::saying("");
+    let server = Server::saying("in");
+    let balancer = Balancer::with(
+        |config| config.auth = vec![external(format!("http://{}/", judge.addr))],
+        &[routed("a", server.addr, "urlprefix-/ auth=sso")],
+    );
+    for (sent, asked) in [
+        ("/a%2Fb?x=%0d/../y", "/a%2Fb?x=%0d/../y"),
+        ("/a/../b%20c", "/b%20c"),
+        ("/a//b", "/a/b"),
+        ("/a;x/b", "/a/b"),
+    ] {
+        assert_eq!(balancer.get("a", sent).status(), 200, "{sent}");
+        assert_eq!(
+            judge.seen().pop().unwrap().header("x-forwarded-uri"),
+            [asked],
+            "{sent}"
+        );
+    }
+}
+
+#[test]
 fn nobody_comes_in_where_the_other_server_says_nothing() {
     let silent = Server::speaking(|stream, _| {
         std::thread::sleep(DEADLINE);
@@ -288,4 +335,22 @@ fn nobody_comes_in_where_the_other_server_says_nothing() {
         assert_eq!(balancer.metric("auth_failures_total"), 1);
     }
     assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn the_other_server_switches_no_protocol() {
+    let judge = Server::start(|_| {
+        Some("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n".to_owned())
+    });
+    let server = Server::saying("in");
+    let balancer = Balancer::with(
+        |config| config.auth = vec![external(format!("http://{}/", judge.addr))],
+        &[routed("a", server.addr, "urlprefix-/ auth=sso")],
+    );
+    for upgrade in ["", "Connection: upgrade\r\nUpgrade: x\r\n"] {
+        let mut client = balancer.connect();
+        client.write(&format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n"));
+        assert_eq!(client.head().status(), 502, "{upgrade}");
+    }
+    assert_eq!(server.seen().len(), 0);
 }

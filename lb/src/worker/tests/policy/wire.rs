@@ -37,6 +37,56 @@ fn over_tls(config: &mut crate::Config, pair: &str) {
     config.listeners[0].tls = Some(listener_of("mine"));
 }
 
+/// A status that has no body by its meaning would end the connection in confusion with one (RFC 9110, 6.4.1).
+#[test]
+fn a_status_without_a_body_is_answered_without_body_type_or_length() {
+    let files = Files::new();
+    let pair = files.put_pair("a.pem", &Authority::new("ca").issue(&["a.com"]));
+    for status in [204, 205, 304] {
+        let with_status = |config: &mut crate::Config| {
+            over_tls(config, &pair);
+            config.no_route_status = status;
+        };
+        let routes = [routed(
+            "r",
+            nobody(),
+            "urlprefix-r.com/ redirect=304,https://a.com/",
+        )];
+        let balancer = Balancer::with(with_status, &routes);
+        let asked = |host: &str, version: &str| curl_tls(&balancer, host, &[version]).to_lowercase();
+        for page in ["", "<h1>nothing here</h1>"] {
+            balancer.no_route.send_replace(page.into());
+            for version in ["--http1.1", "--http2"] {
+                for (host, status) in [("a.com", status), ("r.com", 304)] {
+                    let answer = asked(host, version);
+                    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+                    assert!(
+                        head.contains(&format!(" {status}")) && body.is_empty(),
+                        "{answer}"
+                    );
+                    assert!(!head.contains("content-type"), "{answer}");
+                    // Over HTTP/1.1 only a length says where an answer of 205 ends.
+                    let length = head
+                        .lines()
+                        .filter(|line| line.starts_with("content-length"))
+                        .collect::<Vec<_>>();
+                    let needed = status == 205 && version == "--http1.1";
+                    assert_eq!(
+                        length,
+                        if needed {
+                            vec!["content-length: 0"]
+                        } else {
+                            Vec::new()
+                        },
+                        "{answer}"
+                    );
+                }
+            }
+        }
+        assert!(asked("r.com", "--http1.1").contains("location: https://a.com/"));
+    }
+}
+
 #[test]
 fn over_tls_targets_and_clients_are_told_so() {
     let files = Files::new();

@@ -20,7 +20,7 @@ use crate::worker::tests::h2::Body;
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 type Service = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
 
-pub(super) struct H2Server {
+pub(in crate::worker::tests) struct H2Server {
     pub addr: SocketAddr,
     /// Open now, opened in all.
     open: Arc<AtomicUsize>,

@@ -1,0 +1,222 @@
+//! Clients of one worker, and who makes room where there are as many as file descriptors allow.
+//!
+//! Every client is a descriptor and may need another one for its target; the admin server, certificates and logs need
+//! some, too. So a worker has a share of what the process may open. Where that is used up, whoever asks for nothing
+//! leaves for whoever comes, and where everybody is being served, newcomers wait in the kernel. Nothing is shared with
+//! other workers.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::process::{Resource, getrlimit};
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// Most descriptors that are kept for everything but clients and their targets; a quarter, where there are few.
+const KEPT: u64 = 1024;
+
+/// Time in which a newcomer makes room for nobody: what it asks for is on its way, and of many who come at once each
+/// would send the one before it away.
+const NEW: Duration = Duration::from_millis(100);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Crowd {
+    most: Cell<usize>,
+    inside: Cell<usize>,
+    /// Who asks for nothing, in the order in which they leave.
+    idle: RefCell<BTreeMap<Turn, Rc<Seat>>>,
+    next: Cell<u64>,
+    /// Told when somebody could come in again.
+    room: Notify,
+}
+
+/// Who has never asked leaves before who has, and of each kind the one that has been idle longest.
+type Turn = (bool, u64);
+
+/// What a connection and its requests know of it.
+#[derive(Debug, Default)]
+pub(crate) struct Seat {
+    crowd: Rc<Crowd>,
+    turn: Cell<Turn>,
+    asked: Cell<bool>,
+    /// What it has asked for and not yet taken.
+    busy: Cell<usize>,
+    left: Cell<bool>,
+    /// Finish what is under way, begin nothing.
+    pub stop: CancellationToken,
+}
+
+/// A client that is inside until dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Rc<Seat>);
+
+/// Something is done for a client until dropped.
+#[derive(Debug)]
+pub(crate) struct Busy(Rc<Seat>);
+
+/// How many clients one worker may have.
+pub(super) fn share(config: &Config) -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let all = config.edge.total.unwrap_or_else(|| allowed(files));
+    (all / config.workers.max(1)).max(1)
+}
+
+/// How many clients all workers may have where so many files may be open.
+fn allowed(files: u64) -> usize {
+    let shared = files - KEPT.min(files / 4);
+    usize::try_from(shared / 2).unwrap_or(usize::MAX)
+}
+
+impl Crowd {
+    /// From now on.
+    pub(super) fn set_most(&self, most: usize) {
+        self.most.set(most);
+        self.room.notify_waiters();
+    }
+
+    fn is_full(&self) -> bool {
+        self.inside.get() >= self.most.get()
+    }
+
+    /// Resolves when somebody may come in, be it in the place of another.
+    pub(super) async fn room(&self) {
+        loop {
+            // Before it is asked, so that nobody who leaves is missed.
+            let told = self.room.notified();
+            if !self.is_full() || !self.idle.borrow().is_empty() {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// Has somebody leave where it is full. `true`: somebody does.
+    pub(super) fn make_room(&self) -> bool {
+        let leaves = self.is_full().then(|| self.idle.borrow_mut().pop_first());
+        let Some((_, seat)) = leaves.flatten() else {
+            return false;
+        };
+        seat.left.set(true);
+        seat.stop.cancel();
+        true
+    }
+
+    /// A client that has come in.
+    pub(super) fn enter(self: &Rc<Self>, stop: CancellationToken) -> Place {
+        self.inside.set(self.inside.get() + 1);
+        Place(Rc::new(Seat {
+            crowd: self.clone(),
+            stop,
+            ..Seat::default()
+        }))
+    }
+}
+
+impl Place {
+    pub(super) fn seat(&self) -> Rc<Seat> {
+        self.0.clone()
+    }
+
+    /// Resolves when it is to leave for somebody else. Not where it has asked for something in that very moment.
+    pub(super) async fn given_up(&self) {
+        let new = self.0.works();
+        sleep(NEW).await;
+        drop(new);
+        self.0.stop.cancelled().await;
+        if !self.0.left.get() || self.0.busy.get() > 0 {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let crowd = &self.0.crowd;
+        self.0.left.set(true);
+        crowd.idle.borrow_mut().remove(&self.0.turn.get());
+        crowd.inside.set(crowd.inside.get() - 1);
+        crowd.room.notify_waiters();
+    }
+}
+
+impl Seat {
+    /// It asks for something.
+    pub(crate) fn asks(self: &Rc<Self>) -> Busy {
+        self.asked.set(true);
+        self.works()
+    }
+
+    fn works(self: &Rc<Self>) -> Busy {
+        if self.busy.replace(self.busy.get() + 1) == 0 {
+            self.crowd.idle.borrow_mut().remove(&self.turn.get());
+        }
+        Busy(self.clone())
+    }
+
+    fn rests(self: &Rc<Self>) {
+        let crowd = &self.crowd;
+        let turn = (self.asked.get(), crowd.next.replace(crowd.next.get() + 1));
+        self.turn.set(turn);
+        crowd.idle.borrow_mut().insert(turn, self.clone());
+        crowd.room.notify_waiters();
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let seat = &self.0;
+        if seat.busy.replace(seat.busy.get() - 1) == 1 && !seat.left.get() {
+            seat.rests();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_all_descriptors_is_kept_and_each_client_may_need_two_of_the_rest() {
+        let all = [200, 1024, 20_000, 1 << 20, u64::MAX].map(allowed);
+        let most = usize::try_from((u64::MAX - KEPT) / 2).unwrap();
+        assert_eq!(all, [75, 384, 9488, 523_776, most]);
+    }
+
+    #[tokio::test]
+    async fn who_never_asked_leaves_first_then_who_has_been_idle_longest_and_nobody_who_is_served() {
+        let crowd = Rc::new(Crowd::default());
+        crowd.set_most(3);
+        let enter = || {
+            let place = crowd.enter(CancellationToken::new());
+            drop(place.0.works());
+            place
+        };
+        let (served, rested, silent) = (enter(), enter(), enter());
+        let busy = served.seat().asks();
+        drop(rested.seat().asks());
+        let leaves = || [&served, &rested, &silent].map(|place| place.0.left.get());
+        assert!(crowd.make_room());
+        assert_eq!(leaves(), [false, false, true]);
+        assert!(crowd.make_room());
+        assert_eq!(leaves(), [false, true, true]);
+        assert!(!crowd.make_room());
+        assert!(crowd.room().now_or_never().is_none());
+        silent.given_up().await;
+        let late = rested.seat().asks();
+        let gone = timeout(2 * NEW, rested.given_up()).await;
+        assert!(gone.is_err(), "it has just asked");
+        drop((late, busy));
+        assert!(crowd.room().now_or_never().is_some());
+        drop((served, rested, silent));
+        assert_eq!((crowd.inside.get(), crowd.idle.borrow().len()), (0, 0));
+    }
+}

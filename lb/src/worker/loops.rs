@@ -1,0 +1,229 @@
+//! Targets that are listeners of ours: what they get comes back in.
+//!
+//! Requests are stopped by how often they have come ([`hops`](crate::http::headers::hops)), which also holds where
+//! another balancer or an address that somebody translates lies between. Bytes carry no such mark, so a TCP connection
+//! is never dialled to the listener that it came in by, and ports from which one of our listeners is dialled are
+//! remembered ([`Hops`]), so that what comes in from there is known to have come by before.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::TcpSocket;
+
+use crate::arrival::Arrival;
+use crate::config::Config;
+use crate::table::Table;
+use crate::upstream::Fault;
+
+/// A TCP connection that came in from ourselves this often is dialled to none of our listeners.
+const MOST: usize = 4;
+
+/// Addresses of this machine.
+fn addresses() -> Vec<IpAddr> {
+    let found = if_addrs::get_if_addrs().unwrap_or_default();
+    let found = found.iter().map(|interface| interface.ip().to_canonical());
+    let local: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    local.into_iter().chain(found).collect()
+}
+
+/// Whether a connection to `to` comes in by a listener at `at`.
+fn is_at(at: SocketAddr, to: SocketAddr) -> bool {
+    let (at_ip, to_ip) = (at.ip().to_canonical(), to.ip().to_canonical());
+    let to_ip = match to_ip {
+        // Where nobody is named, the system means itself.
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    // `::` takes IPv4, too.
+    let takes_all = at_ip.is_unspecified() && (at_ip.is_ipv6() || to_ip.is_ipv4());
+    at.port() == to.port() && (at_ip == to_ip || (takes_all && is_here(to_ip)))
+}
+
+fn is_here(ip: IpAddr) -> bool {
+    ip.is_loopback() || addresses().contains(&ip)
+}
+
+/// TCP connections from us to us: how often what goes through each has come by, by the port that it is dialled from.
+/// All workers share it, as any of them may accept what another dials; no other connection needs it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hops(Arc<Mutex<BTreeMap<u16, usize>>>);
+
+/// A connection to a listener of ours, until dropped.
+#[derive(Debug)]
+pub(crate) struct Hop {
+    hops: Hops,
+    port: u16,
+}
+
+impl Hops {
+    /// Held for a few lines.
+    fn known(&self) -> MutexGuard<'_, BTreeMap<u16, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often what comes from `peer` has come by.
+    fn of(&self, peer: SocketAddr) -> usize {
+        let hops = self.known().get(&peer.port()).copied();
+        // Somebody else's port may have the same number.
+        hops.filter(|_| is_here(peer.ip().to_canonical())).unwrap_or(0)
+    }
+
+    /// A connection to one of our own listeners is dialled from `port`.
+    fn enter(&self, port: u16, hops: usize) -> Hop {
+        self.known().insert(port, hops);
+        Hop {
+            hops: self.clone(),
+            port,
+        }
+    }
+}
+
+impl Drop for Hop {
+    fn drop(&mut self) {
+        self.hops.known().remove(&self.port);
+    }
+}
+
+/// A socket for a connection to any address.
+pub(crate) fn socket(to: SocketAddr) -> std::io::Result<TcpSocket> {
+    match to {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    }
+}
+
+/// What has been said of such targets.
+#[derive(Default)]
+pub(crate) struct Loops {
+    /// For these it holds.
+    looked: RefCell<Option<(Arc<Table>, Rc<Config>)>>,
+    said: RefCell<BTreeSet<String>>,
+    hops: Hops,
+    /// Where this worker listens.
+    listeners: RefCell<Vec<SocketAddr>>,
+}
+
+impl Loops {
+    pub(super) fn new(hops: Hops) -> Self {
+        Self {
+            hops,
+            ..Self::default()
+        }
+    }
+
+    /// A listener has opened.
+    pub(super) fn opened(&self, at: SocketAddr) {
+        self.listeners.borrow_mut().push(at);
+    }
+
+    /// One has closed.
+    pub(super) fn closed(&self, at: SocketAddr) {
+        let mut listeners = self.listeners.borrow_mut();
+        if let Some(found) = listeners.iter().position(|listener| *listener == at) {
+            listeners.swap_remove(found);
+        }
+    }
+
+    /// A socket to carry `arrival`, which came in by the listener at `by`, on to the address `to`. Where that is a
+    /// listener of ours, the port is known before whoever accepts it can ask.
+    pub(crate) fn socket(
+        &self,
+        arrival: &Arrival,
+        by: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<(TcpSocket, Option<Hop>), Fault> {
+        if is_at(by, to) {
+            return Err(Fault::Loop);
+        }
+        let socket = socket(to)?;
+        if !self.listeners.borrow().iter().any(|at| is_at(*at, to)) {
+            return Ok((socket, None));
+        }
+        let hops = self.hops.of(arrival.peer) + 1;
+        if hops > MOST {
+            return Err(Fault::Loop);
+        }
+        let any: IpAddr = match to {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        socket.bind((any, 0).into())?;
+        let port = socket.local_addr()?.port();
+        Ok((socket, Some(self.hops.enter(port, hops))))
+    }
+
+    /// Says of each target in the table that is a listener of the configuration, when it comes. Returns how many there are;
+    /// `None`: nothing has changed.
+    pub(super) fn look(&self, table: &Arc<Table>, config: &Rc<Config>) -> Option<usize> {
+        let mut looked = self.looked.borrow_mut();
+        let is_known =
+            |(before, by): &(Arc<Table>, Rc<Config>)| Arc::ptr_eq(before, table) && Rc::ptr_eq(by, config);
+        if looked.as_ref().is_some_and(is_known) {
+            return None;
+        }
+        *looked = Some((table.clone(), config.clone()));
+        let mut own: BTreeSet<String> = authorities(config);
+        own.retain(|authority| table.leads_to(authority));
+        let mut said = self.said.borrow_mut();
+        for authority in own.difference(&said) {
+            let leads_there = |target: &Arc<crate::table::Target>| *target.addr == **authority;
+            let route = table.routes().find(|route| route.targets.iter().any(leads_there));
+            let route = route.map(|route| route.source()).unwrap_or_default();
+            tracing::warn!(%route, target = %authority, "this target is a listener of this balancer: what it gets \
+                comes back in");
+        }
+        let count = own.len();
+        *said = own;
+        Some(count)
+    }
+}
+
+/// What targets would be called that are listeners of ours.
+fn authorities(config: &Config) -> BTreeSet<String> {
+    let mut own = BTreeSet::new();
+    for listener in &config.listeners {
+        let (ip, port) = (listener.addr.ip(), listener.addr.port());
+        let ips = if ip.is_unspecified() {
+            addresses()
+        } else {
+            vec![ip]
+        };
+        if ips.iter().any(IpAddr::is_loopback) {
+            own.insert(format!("localhost:{port}"));
+        }
+        own.extend(ips.iter().map(|ip| SocketAddr::new(*ip, port).to_string()));
+    }
+    own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_listener_by_its_address_or_by_any_of_the_machine_s() {
+        for (at, to, is) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]:80", true),
+            ("0.0.0.0:80", "127.0.0.2:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("[::]:80", "[::]:80", true),
+            ("[::]:80", "192.0.2.1:80", false),
+            ("[::1]:80", "127.0.0.1:80", false),
+        ] {
+            assert_eq!(is_at(at.parse().unwrap(), to.parse().unwrap()), is, "{at} {to}");
+        }
+        for ip in addresses() {
+            assert!(is_at("[::]:80".parse().unwrap(), SocketAddr::new(ip, 80)), "{ip}");
+        }
+    }
+}
