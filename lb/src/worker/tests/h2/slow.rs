@@ -13,6 +13,7 @@ use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http2::SendRequest;
 use hyper::{Request, Response};
+use peak_alloc::PeakAlloc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -107,16 +108,9 @@ fn settled(count: &AtomicU64) {
     });
 }
 
-/// Bytes of memory that this process has.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
-    let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kilobytes * 1024
-}
+/// Bytes of memory that this process holds: not what is resident, since an allocator keeps what was freed.
+#[global_allocator]
+static HELD: PeakAlloc = PeakAlloc;
 
 #[test]
 fn a_client_that_allows_everything_and_reads_nothing_costs_little_memory() {
@@ -125,7 +119,7 @@ fn a_client_that_allows_everything_and_reads_nothing_costs_little_memory() {
         let many = |config: &mut crate::Config| config.edge.streams = STREAMS;
         let balancer = Balancer::with(many, &[routed("web", server, "urlprefix-/")]);
         let mut client = greedy(&balancer);
-        let before = resident();
+        let before = HELD.current_usage();
         for number in 0..STREAMS {
             client.write(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &block(&GET));
         }
@@ -135,8 +129,9 @@ fn a_client_that_allows_everything_and_reads_nothing_costs_little_memory() {
             read += client.read().unwrap().payload.len() as u64;
         }
         settled(&written);
-        let grown = resident().saturating_sub(before) / MIB;
-        assert!(grown < 24, "{grown} MiB after {read_before} bytes were read");
+        let grown = HELD.current_usage().saturating_sub(before) / (1024 * 1024);
+        // 20 to 33 MiB, most of it the read buffers of the targets' connections; 72 where streams share no budget.
+        assert!(grown < 48, "{grown} MiB after {read_before} bytes were read");
     }
 }
 
