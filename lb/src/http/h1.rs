@@ -49,12 +49,13 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
     let connection = builder()
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let mut connection = std::pin::pin!(connection);
+    // On the heap, to be dropped before the tunnel runs: that waits for what the connection would give it.
+    let mut connection = Box::pin(connection);
     let mut stopped = std::pin::pin!(client.stopped());
     let mut tick = interval(patience.tick());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut draining = false;
-    loop {
+    let ended_well = loop {
         tokio::select! {
             // In this order, so that no answer is written after the stop without saying that it is the last.
             biased;
@@ -63,22 +64,25 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
                 connection.as_mut().graceful_shutdown();
             }
             ended = connection.as_mut() => {
+                let ended_well = ended.is_ok();
                 if let Err(error) = ended {
                     if error.is_parse() {
                         client.unread(&error);
                     }
                     tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
                 }
-                break;
+                break ended_well;
             }
             now = tick.tick() => match patience.look(shared.progress(), now) {
                 Verdict::Fine => {}
                 Verdict::Idle => connection.as_mut().graceful_shutdown(),
-                Verdict::Late => break,
+                Verdict::Late => break false,
             }
         }
-    }
-    let tunnel = shared.tunnel.take();
+    };
+    drop(connection);
+    // A client that never learned of it has none.
+    let tunnel = shared.tunnel.take().filter(|_| ended_well);
     if let Some(tunnel) = tunnel {
         let _open = client.worker.counters.tunnels.enter();
         tunnel.run().await;

@@ -1,6 +1,10 @@
 //! WebSockets: agreed, declined, unasked.
 
 use std::io::{Read, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::harness::*;
 
@@ -94,4 +98,33 @@ fn an_upgrade_nobody_asked_for_is_502() {
     });
     let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
     assert_eq!(balancer.get("a", "/").status(), 502);
+}
+
+#[test]
+fn a_client_that_leaves_before_it_learns_of_its_tunnel_leaves_nothing_behind() {
+    let (agree, agreed) = channel::<()>();
+    let agreed = Mutex::new(agreed);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let server = Server::speaking(move |mut stream, _| {
+        let _ = stream.read(&mut [0; 4096]);
+        count.fetch_add(1, SeqCst);
+        let _ = agreed.lock().unwrap().recv();
+        let head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        let _ = stream.write_all(head.as_bytes());
+        let _ = stream.read(&mut [0; 4096]);
+    });
+    let balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+    for round in 1..=4 {
+        let mut client = balancer.connect();
+        client.write(UPGRADE);
+        until("it is asked for", || asked.load(SeqCst) == round);
+        // A byte that waits hides what comes behind it, once it was seen; nothing tells when that is.
+        client.write("x");
+        std::thread::sleep(Duration::from_millis(50));
+        client.reset();
+        agree.send(()).unwrap();
+        until("nobody is inside", || balancer.metric("connections") == 0);
+        assert_eq!(balancer.metric("ws_conn"), 0);
+    }
 }
