@@ -31,6 +31,11 @@ impl Pace {
         }
     }
 
+    /// How long is waited before it is judged.
+    pub(crate) fn stall(&self) -> Duration {
+        self.stall
+    }
+
     /// How long until it may be too slow, while it is waited for.
     pub(crate) fn left(&self) -> Duration {
         self.stall.saturating_sub(self.waited)

@@ -57,6 +57,8 @@ struct Shared {
     half_closed: AtomicBool,
     /// Bytes written to the client.
     written: AtomicU64,
+    /// Some of those wait in front of the socket.
+    flushing: AtomicBool,
 }
 
 /// What the next bytes of a connection belong to.
@@ -97,6 +99,11 @@ impl Framing {
     /// Bytes written to the client.
     pub(crate) fn written(&self) -> u64 {
         self.0.written.load(Relaxed)
+    }
+
+    /// Do some of those wait in front of the socket? TLS keeps what that does not take.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.0.flushing.load(Relaxed)
     }
 
     /// From here on bytes are none of our business: the connection was upgraded.
@@ -196,6 +203,7 @@ impl Scanner {
             tunnel: AtomicBool::new(false),
             half_closed: AtomicBool::new(false),
             written: AtomicU64::new(0),
+            flushing: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),
@@ -429,7 +437,10 @@ impl<S: Stream> AsyncWrite for Watched<S> {
     /// hyper comes here whenever it has done something, with or without anything to flush.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.look_ahead(cx)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        let flushing = &self.scanner.shared.flushing;
+        flushing.store(flushed.is_pending(), Relaxed);
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -16,7 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::arrival::Stream;
 use crate::http::body::AnswerBody;
 use crate::http::error::Refusal;
-use crate::http::framing::{Framing, Watched};
+use crate::http::framing::{Framing, Reading, Watched};
 use crate::http::patience::{Patience, Progress, Verdict};
 use crate::http::upgrade::Tunnel;
 use crate::http::{Client, MAX_HEAD, MAX_HEADERS};
@@ -105,13 +105,24 @@ fn builder() -> http1::Builder {
 
 impl Connection {
     fn progress(&self) -> Progress {
+        let waiting = self.client.tally.is_waiting();
+        let (begun, answered) = (self.framing.heads(), self.client.tally.answered());
+        let under_way = begun.saturating_sub(answered);
+        let reading = match self.framing.reading() {
+            // Of a request that was sent ahead: nobody reads on before its turn.
+            Reading::Head if under_way > 0 => Reading::Nothing,
+            Reading::Body if under_way > 1 => Reading::Nothing,
+            reading => reading,
+        };
         Progress {
-            reading: self.framing.reading(),
-            begun: self.framing.heads(),
-            answered: self.client.tally.answered(),
+            reading,
+            begun,
+            answered,
             half_closed: self.framing.is_half_closed(),
             written: self.framing.written(),
-            waiting: self.client.tally.is_waiting(),
+            waiting,
+            unsent: waiting || self.framing.is_flushing(),
+            taken: self.framing.written(),
         }
     }
 

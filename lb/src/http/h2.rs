@@ -179,6 +179,9 @@ impl Connection {
             half_closed: false,
             written: self.frames.written(),
             waiting: self.frames.is_blocked(),
+            unsent: tally.is_waiting() || self.frames.is_blocked(),
+            // Not what is written: that may be no more than answers to PING.
+            taken: tally.taken(),
         }
     }
 

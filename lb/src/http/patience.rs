@@ -31,6 +31,10 @@ pub(crate) struct Progress {
     pub written: u64,
     /// Something waits for the client to take it. Over HTTP/2: in front of the socket, whatever streams wait for.
     pub waiting: bool,
+    /// Some of an answer is still here, be it for the socket or, over HTTP/2, for its stream to let it in.
+    pub unsent: bool,
+    /// Bytes of answers that the client has let in.
+    pub taken: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,8 @@ pub(crate) struct Patience {
     since: Instant,
     /// When the client was last known to be there, and what it had been sent then.
     seen: (Instant, u64),
+    /// What it had let in of its answers at the last look.
+    taken: u64,
     /// It was found idle, and is asked to go.
     leaving: bool,
 }
@@ -105,6 +111,7 @@ impl Patience {
             state: State::Idle(0),
             since: now,
             seen: (now, 0),
+            taken: 0,
             leaving: false,
         }
     }
@@ -155,6 +162,11 @@ impl Patience {
             self.since = now;
             self.leaving = false;
         }
+        let is_idle = matches!(state, State::Idle(_));
+        if is_idle && progress.unsent && self.taken != progress.taken {
+            self.since = now;
+        }
+        self.taken = progress.taken;
         if !progress.half_closed || self.seen.1 != progress.written {
             self.seen = (now, progress.written);
         }
@@ -166,13 +178,19 @@ impl Patience {
         } else if self.pace.is_too_slow(true, progress.written, now) {
             return Verdict::Late;
         }
+        // hyper is done with an answer long before a slow client is, which idles only once it has all.
+        let idle = if progress.unsent {
+            self.idle.max(self.pace.stall())
+        } else {
+            self.idle
+        };
         let (limit, verdict) = match progress.reading {
             Reading::Head => (self.head, Verdict::Late),
             Reading::Body => (self.whole, Verdict::Late),
             Reading::Nothing if progress.answered < progress.begun => (self.answer, Verdict::Late),
             // One that does not even take the last bytes of its last answer cannot be closed politely.
-            Reading::Nothing if self.leaving => (Some(self.idle), Verdict::Late),
-            Reading::Nothing => (Some(self.idle), Verdict::Idle),
+            Reading::Nothing if self.leaving => (Some(idle), Verdict::Late),
+            Reading::Nothing => (Some(idle), Verdict::Idle),
         };
         if limit.is_none_or(|limit| now.saturating_duration_since(self.since) < limit) {
             return Verdict::Fine;
@@ -317,6 +335,31 @@ mod tests {
             verdicts(&listener(None, None, Some(3)), &states),
             [(3, Verdict::Idle), (6, Verdict::Late)]
         );
+    }
+
+    #[test]
+    fn what_is_left_of_an_answer_has_the_time_of_a_slow_client() {
+        let start = Instant::now();
+        let mut patience = Patience::new(&listener(None, None, Some(3)), &Edge::default(), start);
+        let mut look = |second, unsent, taken| {
+            let progress = Progress {
+                begun: 1,
+                answered: 1,
+                unsent,
+                taken,
+                ..Progress::default()
+            };
+            patience.look(progress, start + Duration::from_secs(second))
+        };
+        assert_eq!(look(1000, true, 1), Verdict::Fine);
+        assert_eq!(look(1119, true, 1), Verdict::Fine);
+        assert_eq!(look(1120, true, 1), Verdict::Idle);
+        assert_eq!(look(1200, true, 2), Verdict::Fine, "it takes some");
+        assert_eq!(look(1319, true, 2), Verdict::Fine);
+        assert_eq!(look(1320, true, 2), Verdict::Late);
+        assert_eq!(look(1321, true, 3), Verdict::Fine);
+        assert_eq!(look(1323, false, 3), Verdict::Fine);
+        assert_eq!(look(1324, false, 3), Verdict::Late, "it has all, and does not go");
     }
 
     #[test]

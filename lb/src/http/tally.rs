@@ -24,6 +24,8 @@ pub(crate) struct Tally {
     answered: Cell<u64>,
     /// Bytes.
     waiting: Cell<u64>,
+    /// Bytes that the client took, in all.
+    taken: Cell<u64>,
     /// Answers of which some waits.
     left: Cell<u64>,
     /// Bodies that would give more out, in turn.
@@ -61,6 +63,11 @@ impl Tally {
         self.waiting.get() > 0
     }
 
+    /// Bytes that the client took, of all answers.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
     /// Half of the budget is free again: all may go on, and what they do not get they queue up for anew. One by one
     /// they would be woken for every few bytes.
     fn wake(&self) {
@@ -91,7 +98,9 @@ impl Held {
     }
 
     fn take(&self, length: usize) {
-        self.taken.set(self.taken.get() + length as u64);
+        let (tally, length) = (&self.tally, length as u64);
+        self.taken.set(self.taken.get() + length);
+        tally.taken.set(tally.taken.get() + length);
     }
 
     fn wake(&self) {

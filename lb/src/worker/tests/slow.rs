@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use super::harness::*;
+use super::secure::Secured;
 use crate::config::Proto;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -156,4 +157,86 @@ fn a_scraper_that_does_not_read_is_given_up() {
         assert!(start.elapsed() < DEADLINE, "never given up");
     }
     until("it is given up", || balancer.metric("connections") == 0);
+}
+
+/// Answers with as much as the path says.
+fn measured() -> Server {
+    Server::start(|request| {
+        let length = request.head.split(['/', ' ']).nth(2)?.parse().ok()?;
+        Some(ok(&"x".repeat(length)))
+    })
+}
+
+#[test]
+fn the_rest_of_an_answer_that_its_client_takes_late_is_no_idling() {
+    let server = measured();
+    let adapt = |config: &mut crate::Config| {
+        config.listeners[0].idle_timeout = Some(Duration::from_millis(200));
+    };
+    let balancer = Balancer::with(adapt, &[routed("web", server.addr, "urlprefix-/")]);
+    // Of one of them all is taken from the target and not all by the system, however much that takes.
+    let lengths = (4..32).map(|times| times * 16_384);
+    let asked = lengths.map(|length| {
+        let mut client = balancer.connect();
+        client.write(&format!("GET /{length} HTTP/1.1\r\nHost: a\r\n\r\n"));
+        (length, client)
+    });
+    let asked: Vec<(usize, Client)> = asked.collect();
+    std::thread::sleep(Duration::from_secs(1));
+    for (length, mut client) in asked {
+        assert_eq!(client.answer().map(|answer| answer.body.len()), Some(length));
+    }
+    until("those that idle now are closed", || {
+        balancer.metric("connections") == 0
+    });
+}
+
+#[test]
+fn what_tls_keeps_of_an_answer_is_no_idling_either() {
+    let (server, secured) = (measured(), Secured::new(&["a.test"]));
+    let adapt = |config: &mut crate::Config| {
+        config.listeners[0].idle_timeout = Some(Duration::from_millis(200));
+        config.listeners[0].proto = Proto::Https;
+        secured.on(config);
+    };
+    let balancer = Balancer::with(adapt, &[routed("web", server.addr, "urlprefix-/")]);
+    let lengths = (4..32).map(|times| times * 16_384);
+    let asked = lengths.map(|length| {
+        let mut client = secured.client(balancer.addr, "a.test");
+        let request = format!("GET /{length} HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        client.write_all(request.as_bytes()).unwrap();
+        (length, client)
+    });
+    let asked: Vec<_> = asked.collect();
+    std::thread::sleep(Duration::from_secs(1));
+    for (length, mut client) in asked {
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer);
+        let body = answer.iter().filter(|byte| **byte == b'x').count();
+        assert_eq!(body, length);
+    }
+}
+
+#[test]
+fn half_a_request_sent_ahead_cuts_no_answer_short() {
+    let server = Server::start(|_| {
+        std::thread::sleep(Duration::from_millis(700));
+        Some(ok("x"))
+    });
+    let adapts: [fn(&mut crate::Config); 2] = [
+        |config| config.edge.header_timeout = Some(Duration::from_millis(200)),
+        |config| config.listeners[0].read_timeout = Some(Duration::from_millis(200)),
+    ];
+    let ahead = [
+        "GET / HTTP/1.1\r\nHo",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n1",
+    ];
+    for (adapt, ahead) in adapts.into_iter().zip(ahead) {
+        let balancer = Balancer::with(adapt, &[routed("web", server.addr, "urlprefix-/")]);
+        let mut client = balancer.connect();
+        assert_eq!(client.ask(&format!("{GET}{ahead}")).status(), 200);
+        // From here on it has the time that every request has.
+        let rest = client.rest();
+        assert!(!rest.contains("200 OK"), "{rest}");
+    }
 }

@@ -312,3 +312,36 @@ fn a_client_whose_socket_takes_nothing_loses_its_connection() {
     until("it is there", || balancer.metric("connections") == 1);
     until("it is given up", || balancer.metric("connections") == 0);
 }
+
+#[test]
+fn the_rest_of_an_answer_that_its_client_lets_in_late_is_no_idling() {
+    let server = Server::start(|request| {
+        let length = request.head.split(['/', ' ']).nth(2)?.parse().ok()?;
+        Some(ok(&"x".repeat(length)))
+    });
+    let adapt = |config: &mut crate::Config| {
+        config.listeners[0].idle_timeout = Some(Duration::from_millis(200));
+    };
+    let balancer = Balancer::with(adapt, &[routed("web", server.addr, "urlprefix-/")]);
+    // More than a stream may carry at first. Of one of them h2 has all.
+    let asked = (66..100).map(|kilobytes| {
+        let mut client = Raw::connect(&balancer);
+        ask(&mut client, 1, &format!("/{}", kilobytes * 1000), &[]);
+        (kilobytes * 1000, client)
+    });
+    let asked: Vec<(usize, Raw)> = asked.collect();
+    std::thread::sleep(Duration::from_secs(1));
+    for (length, mut client) in asked {
+        for stream in [0, 1] {
+            client.write(WINDOW_UPDATE, 0, stream, &100_000u32.to_be_bytes());
+        }
+        let mut taken = 0;
+        while taken < length {
+            taken += data(&mut client, 1).len();
+        }
+        assert_eq!(taken, length);
+    }
+    until("those that idle now are closed", || {
+        balancer.metric("connections") == 0
+    });
+}
