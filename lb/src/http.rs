@@ -4,7 +4,8 @@
 //! connections and hand each request over in the form of HTTP/1.1. A request keeps the table it was looked up in,
 //! and its target, until its answer has ended.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +21,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
-use crate::config::{Edge, Listener};
+use crate::config::{Config, Edge, IpNet, Listener};
+use crate::policy::Applicant;
 use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
-use crate::policy::{Applicant, Gate};
 use crate::table::{Asker, Redirect, Route, Table};
 use crate::tls::ACME_PATH;
 use crate::upstream::{Fault, Lease};
@@ -55,7 +56,7 @@ use body::{AnswerBody, Clock, RequestBody};
 use error::Refusal;
 use exchange::Exchange;
 use headers::trailers::Settled;
-use headers::{Hop, Peer, hops};
+use headers::{Hop, Peer, Stamp, hops};
 use path::Path;
 use patience::{Each, Patience};
 use sniff::Replayed;
@@ -79,7 +80,10 @@ const FIRST_WORD: Duration = Duration::from_secs(1);
 struct Client {
     worker: Rc<Worker>,
     arrival: Arrival,
-    peer: Peer,
+    /// Its address.
+    addr: SocketAddr,
+    /// What is said of it, and by which configuration.
+    peer: RefCell<(Rc<Config>, Rc<Peer>)>,
     tally: Rc<Tally>,
     /// It has asked something, and when it first does.
     asked: Cell<bool>,
@@ -134,14 +138,10 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
         begun = begin(stream, &arrival, &patience) => begun,
     };
     let Some((is_h2, stream)) = begun else { return };
-    let trusted = config
-        .trusted
-        .iter()
-        // Not the peer: a PROXY header has named somebody else, whose word may count for less.
-        .any(|network| network.contains(arrival.client.ip()));
-    let gate = worker.gate();
+    let peer = introduce(&arrival, &worker);
     let client = Rc::new(Client {
-        peer: Peer::new(&arrival, trusted, &gate.policy.stamp),
+        addr: peer.addr,
+        peer: RefCell::new((worker.config(), Rc::new(peer))),
         tally: Rc::default(),
         asked: Cell::default(),
         first: Notify::new(),
@@ -154,6 +154,15 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
     } else {
         h1::serve(client, stream, patience).await;
     }
+}
+
+/// What is said of a client, by the configuration of this moment.
+fn introduce(arrival: &Arrival, worker: &Worker) -> Peer {
+    let config = worker.config();
+    // Not the peer: a PROXY header has named somebody else, whose word may count for less.
+    let is_there = |network: &IpNet| network.contains(arrival.client.ip());
+    let trusted = config.trusted.iter().any(is_there);
+    Peer::new(arrival, trusted, &worker.gate().policy.stamp)
 }
 
 /// True: it speaks HTTP/2. `None`: it is gone, or did not say in time.
@@ -190,9 +199,18 @@ impl Client {
         }
     }
 
+    /// What is said of it, made anew where the configuration is another one.
+    fn peer(&self, config: &Rc<Config>) -> Rc<Peer> {
+        let mut known = self.peer.borrow_mut();
+        if !Rc::ptr_eq(&known.0, config) {
+            *known = (config.clone(), Rc::new(introduce(&self.arrival, &self.worker)));
+        }
+        known.1.clone()
+    }
+
     /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`.
     async fn answer(&self, admitted: Result<(), Refusal>, parts: Parts, body: Incoming) -> Answered {
-        let mut exchange = Exchange::begin(self.worker.clone(), self.peer.addr, &parts, self.tally.clone());
+        let mut exchange = Exchange::begin(self.worker.clone(), self.addr, &parts, self.tally.clone());
         exchange.occupies(self.arrival.seat.asks());
         if self.arrival.tls.is_some() {
             exchange.over_tls();
@@ -247,9 +265,10 @@ impl Client {
         let path = Path::clean(uri.path())?;
         let mut wanted = Wanted { host, path };
         let table = self.worker.table();
-        let route = self.lookup(&table, &mut wanted, &request.headers)?;
         let config = self.worker.config();
-        let origin = Origin::of(self.peer.addr.ip(), &config.trusted, &request.headers);
+        let peer = self.peer(&config);
+        let route = self.lookup(&table, &mut wanted, (&request.headers, &peer))?;
+        let origin = Origin::of(self.addr.ip(), &config.trusted, &request.headers);
         exchange.routed(route);
         let choice = route.choice(&config.strategy, &self.asker(origin, &request.headers));
         let target = self.worker.pick(route, choice, &[]).cloned();
@@ -257,7 +276,7 @@ impl Client {
         // Here the request is known to be wanted, and by whom; nothing of it was changed or sent yet.
         let is_connect = request.extensions.get::<Protocol>().is_some();
         let gate = self.worker.gate();
-        let client = self.prepare(&mut request, &gate, origin, &wanted.host);
+        let client = prepare(&mut request, (&peer, &gate.policy.stamp), origin, &wanted.host);
         exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
         let wish = Wish::of(&request.method, &request.headers);
@@ -265,7 +284,7 @@ impl Client {
             route,
             options,
             origin,
-            peer: self.peer.addr.ip(),
+            peer: self.addr.ip(),
             method: &request.method,
             target: (wanted.path.compared(), uri.query()),
             headers: &mut request.headers,
@@ -311,7 +330,7 @@ impl Client {
     fn asker<'a>(&self, origin: Origin, headers: &'a HeaderMap) -> Asker<'a> {
         Asker {
             worker: self.worker.number,
-            client: origin.or(self.peer.addr.ip()),
+            client: origin.or(self.addr.ip()),
             headers: Some(headers),
             random: &rand::random::<u64>,
         }
@@ -329,40 +348,44 @@ impl Client {
         &self,
         table: &'a Table,
         wanted: &mut Wanted<'_>,
-        headers: &HeaderMap,
+        (headers, peer): (&HeaderMap, &Peer),
     ) -> Result<&'a Arc<Route>, Refusal> {
-        let scheme = || headers::scheme(headers, &self.peer);
+        let scheme = || headers::scheme(headers, peer);
         let Wanted { host, path } = wanted;
         // By what the client asks for, whatever it is read as: that is what it would ask for again.
         let asked = path.encoded.clone();
         let accept = |route: &Route| !lookup::leads_back(route, scheme, host, &asked);
         lookup::find(table, host, path, self.arrival.tls.is_some(), accept).ok_or(Refusal::NoRoute)
     }
+}
 
-    /// Makes the headers those of a request of ours, but for what depends on the target. Returns the client's side of
-    /// the upgrade that it asks for.
-    fn prepare(&self, request: &mut Parts, gate: &Gate, origin: Origin, host: &str) -> Option<OnUpgrade> {
-        let stamp = &gate.policy.stamp;
-        let headers = &mut request.headers;
-        let upgrade = headers::drop_hop_by_hop(headers, stamp.names());
-        // RFC 9110, 7.8: HTTP/1.0 has no upgrades.
-        let upgrade = upgrade.filter(|_| request.version > Version::HTTP_10);
-        headers::drop_lookalikes(headers, stamp.names());
-        let client = origin.or(self.peer.addr.ip());
-        let hop = Hop {
-            peer: &self.peer,
-            version: request.version,
-            websocket: headers::is_websocket(upgrade.as_ref()),
-            client,
-        };
-        headers::forward(headers, hop, host);
-        hops::count(headers);
-        stamp.request(headers, client, &self.peer, uuid::Uuid::new_v4);
-        let client = request.extensions.remove::<OnUpgrade>();
-        let protocol = upgrade?;
-        headers::set_upgrade(headers, protocol);
-        client
-    }
+/// Makes the headers those of a request of ours, but for what depends on the target. Returns the client's side of
+/// the upgrade that it asks for.
+fn prepare(
+    request: &mut Parts,
+    (peer, stamp): (&Peer, &Stamp),
+    origin: Origin,
+    host: &str,
+) -> Option<OnUpgrade> {
+    let headers = &mut request.headers;
+    let upgrade = headers::drop_hop_by_hop(headers, stamp.names());
+    // RFC 9110, 7.8: HTTP/1.0 has no upgrades.
+    let upgrade = upgrade.filter(|_| request.version > Version::HTTP_10);
+    headers::drop_lookalikes(headers, stamp.names());
+    let client = origin.or(peer.addr.ip());
+    let hop = Hop {
+        peer,
+        version: request.version,
+        websocket: headers::is_websocket(upgrade.as_ref()),
+        client,
+    };
+    headers::forward(headers, hop, host);
+    hops::count(headers);
+    stamp.request(headers, client, peer, uuid::Uuid::new_v4);
+    let client = request.extensions.remove::<OnUpgrade>();
+    let protocol = upgrade?;
+    headers::set_upgrade(headers, protocol);
+    client
 }
 
 /// The canonical host that a request is routed by.

@@ -69,7 +69,7 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
                     if error.is_parse() {
                         client.unread(&error);
                     }
-                    tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
+                    tracing::debug!(peer = %client.addr, %error, "client connection ended");
                 }
                 break ended_well;
             }

@@ -127,14 +127,14 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
             }
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(peer = %client.peer.addr, %error, "client connection ended");
+                    tracing::debug!(peer = %client.addr, %error, "client connection ended");
                 }
                 break;
             }
             // What the connection has read is counted by now.
             () = shared.flood() => {
                 client.worker.counters.http2_floods.add(1);
-                tracing::debug!(peer = %client.peer.addr, "client connection ended: a flood of frames");
+                tracing::debug!(peer = %client.addr, "client connection ended: a flood of frames");
                 break;
             }
             () = shared.tasks.watch(&client) => {}

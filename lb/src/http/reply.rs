@@ -77,7 +77,7 @@ impl Client {
             Refusal::Upstream(_) | Refusal::Rewrite(_) => {}
             _ => worker.counters.bad_requests.add(1),
         }
-        tracing::debug!(peer = %self.peer.addr, %status, why = %refusal, "request refused");
+        tracing::debug!(peer = %self.addr, %status, why = %refusal, "request refused");
         if exchange.is_call() {
             return refuse_call(refusal, status, exchange);
         }
@@ -100,8 +100,8 @@ impl Client {
     /// hyper could not read a request and has answered so, in a status without words. Nobody else has seen it.
     pub(super) fn unread(&self, error: &hyper::Error) {
         self.worker.counters.bad_requests.add(1);
-        let mut exchange = Exchange::unread(self.worker.clone(), self.peer.addr, self.tally.clone());
-        if self.peer.is_tls {
+        let mut exchange = Exchange::unread(self.worker.clone(), self.addr, self.tally.clone());
+        if self.arrival.tls.is_some() {
             exchange.over_tls();
         }
         exchange.answered(if error.is_parse_too_large() {
@@ -124,7 +124,11 @@ impl Client {
 
     /// What every answer says, ours and others'.
     fn stamp(&self, headers: &mut HeaderMap) {
-        self.worker.gate().policy.stamp.answer(headers, self.peer.is_tls);
+        self.worker
+            .gate()
+            .policy
+            .stamp
+            .answer(headers, self.arrival.tls.is_some());
     }
 }
 

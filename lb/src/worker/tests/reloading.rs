@@ -265,3 +265,27 @@ fn one_that_stops_takes_no_other_configuration() {
     balancer.end();
     assert!(matches!(balancer.reload(config), Err(ReloadError::Stopping)));
 }
+
+#[test]
+fn a_proxy_that_is_no_longer_trusted_is_not_believed_on_open_connections_either() {
+    let server = Server::saying("x");
+    let trusting = |config: &mut Config| config.trusted = vec!["127.0.0.0/8".parse().unwrap()];
+    let balancer = Balancer::with(trusting, &[routed("web", server.addr, "urlprefix-/")]);
+    let said = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
+    let mut client = balancer.connect();
+    client.ask(said);
+    for adapt in [|_: &mut Config| {}, trusting] {
+        let reloaded = balancer.config(|config| {
+            config.listeners[0] = Listener::http("127.0.0.1:0".parse().unwrap());
+            adapt(config);
+        });
+        balancer.reload(reloaded).unwrap();
+        client.ask(said);
+    }
+    let seen = server.seen();
+    let believed: Vec<_> = seen.iter().map(|seen| seen.header("x-forwarded-for")).collect();
+    assert_eq!(
+        believed,
+        [["192.0.2.1, 127.0.0.1"], ["127.0.0.1"], ["192.0.2.1, 127.0.0.1"]]
+    );
+}
