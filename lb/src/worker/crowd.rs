@@ -24,11 +24,17 @@ const KEPT: u64 = 1024;
 /// would send the one before it away.
 const NEW: Duration = Duration::from_millis(100);
 
+/// Who may be on their way out at once, before anybody else comes in for them: until they are gone they have their
+/// descriptors, too.
+const LEAVING: usize = 16;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Crowd {
     most: Cell<usize>,
     inside: Cell<usize>,
+    /// Those of them who were sent away, and have asked for nothing since.
+    leaving: Cell<usize>,
     /// Who asks for nothing, in the order in which they leave.
     idle: RefCell<BTreeMap<Turn, Rc<Seat>>>,
     next: Cell<u64>,
@@ -43,11 +49,14 @@ type Turn = (bool, u64);
 #[derive(Debug, Default)]
 pub(crate) struct Seat {
     crowd: Rc<Crowd>,
-    turn: Cell<Turn>,
+    /// While it is among the idle.
+    turn: Cell<Option<Turn>>,
     asked: Cell<bool>,
     /// What it has asked for and not yet taken.
     busy: Cell<usize>,
     left: Cell<bool>,
+    /// It is counted among those who leave.
+    leaving: Cell<bool>,
     /// Finish what is under way, begin nothing.
     pub stop: CancellationToken,
 }
@@ -80,8 +89,14 @@ impl Crowd {
         self.room.notify_waiters();
     }
 
-    fn is_full(&self) -> bool {
-        self.inside.get() >= self.most.get()
+    /// Whoever was sent away and asks for something in that very moment stays, and is in nobody's place.
+    fn staying(&self) -> usize {
+        self.inside.get() - self.leaving.get()
+    }
+
+    fn has_room(&self) -> bool {
+        let stay = self.staying().saturating_sub(self.idle.borrow().len());
+        stay < self.most.get() && self.leaving.get() < LEAVING
     }
 
     /// Resolves when somebody may come in, be it in the place of another.
@@ -89,22 +104,27 @@ impl Crowd {
         loop {
             // Before it is asked, so that nobody who leaves is missed.
             let told = self.room.notified();
-            if !self.is_full() || !self.idle.borrow().is_empty() {
+            if self.has_room() {
                 return;
             }
             told.await;
         }
     }
 
-    /// Has somebody leave where it is full. `true`: somebody does.
-    pub(super) fn make_room(&self) -> bool {
-        let leaves = self.is_full().then(|| self.idle.borrow_mut().pop_first());
-        let Some((_, seat)) = leaves.flatten() else {
-            return false;
-        };
-        seat.left.set(true);
-        seat.stop.cancel();
-        true
+    /// Has as many leave as one who comes needs. Returns how many do.
+    pub(super) fn make_room(&self) -> u64 {
+        let mut gone = 0;
+        while self.staying() >= self.most.get() {
+            let first = self.idle.borrow_mut().pop_first();
+            let Some((_, seat)) = first else { break };
+            seat.turn.take();
+            seat.left.set(true);
+            seat.leaving.set(true);
+            self.leaving.set(self.leaving.get() + 1);
+            seat.stop.cancel();
+            gone += 1;
+        }
+        gone
     }
 
     /// A client that has come in.
@@ -139,7 +159,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let crowd = &self.0.crowd;
         self.0.left.set(true);
-        crowd.idle.borrow_mut().remove(&self.0.turn.get());
+        self.0.stirs();
         crowd.inside.set(crowd.inside.get() - 1);
         crowd.room.notify_waiters();
     }
@@ -154,15 +174,26 @@ impl Seat {
 
     fn works(self: &Rc<Self>) -> Busy {
         if self.busy.replace(self.busy.get() + 1) == 0 {
-            self.crowd.idle.borrow_mut().remove(&self.turn.get());
+            self.stirs();
         }
         Busy(self.clone())
+    }
+
+    /// It is no longer idle, nor on its way out.
+    fn stirs(&self) {
+        let crowd = &self.crowd;
+        if let Some(turn) = self.turn.take() {
+            crowd.idle.borrow_mut().remove(&turn);
+        }
+        if self.leaving.take() {
+            crowd.leaving.set(crowd.leaving.get() - 1);
+        }
     }
 
     fn rests(self: &Rc<Self>) {
         let crowd = &self.crowd;
         let turn = (self.asked.get(), crowd.next.replace(crowd.next.get() + 1));
-        self.turn.set(turn);
+        self.turn.set(Some(turn));
         crowd.idle.borrow_mut().insert(turn, self.clone());
         crowd.room.notify_waiters();
     }
@@ -204,19 +235,80 @@ mod tests {
         let busy = served.seat().asks();
         drop(rested.seat().asks());
         let leaves = || [&served, &rested, &silent].map(|place| place.0.left.get());
-        assert!(crowd.make_room());
+        assert_eq!(crowd.make_room(), 1);
         assert_eq!(leaves(), [false, false, true]);
-        assert!(crowd.make_room());
+        let [one, other] = [(); 2].map(|()| crowd.enter(CancellationToken::new()));
+        assert_eq!(crowd.make_room(), 1);
         assert_eq!(leaves(), [false, true, true]);
-        assert!(!crowd.make_room());
+        assert_eq!(crowd.make_room(), 0);
         assert!(crowd.room().now_or_never().is_none());
         silent.given_up().await;
         let late = rested.seat().asks();
         let gone = timeout(2 * NEW, rested.given_up()).await;
         assert!(gone.is_err(), "it has just asked");
-        drop((late, busy));
+        drop((late, busy, one, silent));
         assert!(crowd.room().now_or_never().is_some());
-        drop((served, rested, silent));
-        assert_eq!((crowd.inside.get(), crowd.idle.borrow().len()), (0, 0));
+        drop((served, rested, other));
+        let left = (crowd.inside.get(), crowd.idle.borrow().len(), crowd.leaving.get());
+        assert_eq!(left, (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn clients_that_ask_when_they_shall_leave_let_no_more_in_than_a_few() {
+        let crowd = Rc::new(Crowd::default());
+        crowd.set_most(8);
+        let mut inside: Vec<Place> = Vec::new();
+        let mut busy = Vec::new();
+        for _ in 0..100 {
+            if crowd.room().now_or_never().is_none() {
+                break;
+            }
+            crowd.make_room();
+            let asking = inside
+                .iter()
+                .filter(|place| place.0.left.get() && place.0.busy.get() == 0);
+            busy.extend(asking.map(|place| place.seat().asks()).collect::<Vec<_>>());
+            let place = crowd.enter(CancellationToken::new());
+            drop(place.0.works());
+            inside.push(place);
+        }
+        assert!(inside.len() <= 12, "{}", inside.len());
+        drop(busy);
+        drop(inside);
+        assert!(crowd.room().now_or_never().is_some());
+        let left = (crowd.inside.get(), crowd.idle.borrow().len(), crowd.leaving.get());
+        assert_eq!(left, (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn newcomers_wait_until_those_who_leave_for_others_are_gone() {
+        let crowd = Rc::new(Crowd::default());
+        crowd.set_most(100);
+        let enter = || {
+            let place = crowd.enter(CancellationToken::new());
+            drop(place.0.works());
+            place
+        };
+        let mut inside: Vec<Place> = (0..100).map(|_| enter()).collect();
+        while crowd.room().now_or_never().is_some() && inside.len() < 200 {
+            assert_eq!(crowd.make_room(), 1);
+            inside.push(enter());
+        }
+        assert_eq!(inside.len(), 100 + LEAVING);
+        inside.remove(0);
+        assert!(crowd.room().now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_was_never_idle_takes_nobody_else_s_turn() {
+        let crowd = Rc::new(Crowd::default());
+        let silent = crowd.enter(CancellationToken::new());
+        drop(silent.0.works());
+        let newcomer = crowd.enter(CancellationToken::new());
+        let busy = newcomer.0.works();
+        assert_eq!(crowd.idle.borrow().len(), 1);
+        drop(newcomer);
+        assert_eq!(crowd.idle.borrow().len(), 1);
+        drop(busy);
     }
 }

@@ -70,9 +70,7 @@ impl Door {
 
     /// A place for a client, and be it that of another.
     fn admit(&self, worker: &Worker) -> Place {
-        if worker.crowd.make_room() {
-            worker.counters.doors.given_up.add(1);
-        }
+        worker.counters.doors.given_up.add(worker.crowd.make_room());
         worker.crowd.enter(self.halt.child_token())
     }
 
