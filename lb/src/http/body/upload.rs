@@ -72,7 +72,9 @@ impl Clock {
         loop {
             let now = Instant::now();
             let is_slow = |pace: &mut Pace| pace.is_too_slow(waits, moved, now);
-            if self.pace.as_mut().is_some_and(is_slow) || self.until.is_some_and(|until| now >= until) {
+            // What is there by now came while its target did not look.
+            let is_over = |until: Instant| waits && now >= until;
+            if self.pace.as_mut().is_some_and(is_slow) || self.until.is_some_and(is_over) {
                 return true;
             }
             let judged = self.pace.as_ref().map(|pace| now + pace.left());
@@ -256,4 +258,25 @@ fn is_malformed(error: &hyper::Error) -> bool {
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_is_there_is_not_late_however_long_its_target_takes() {
+        let limit = Duration::from_millis(20);
+        let mut clock = Clock::new(None, Some(Instant::now() + limit));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(!clock.is_late(&mut cx, true, 0), "it has begun");
+        sleep(2 * limit).await;
+        assert!(!clock.is_late(&mut cx, false, 10), "its target was slow");
+        assert!(clock.is_late(&mut cx, true, 10), "and now the client is");
+    }
 }
