@@ -29,6 +29,7 @@ use crate::table::{Asker, Redirect, Route, Table};
 use crate::tls::ACME_PATH;
 use crate::upstream::{Fault, Lease};
 use crate::worker::Worker;
+use crate::worker::crowd::Busy;
 
 mod attempt;
 pub(crate) mod body;
@@ -183,11 +184,13 @@ struct Wanted<'a> {
 }
 
 impl Client {
-    /// A request has come.
-    fn asks(&self) {
+    /// A request has come; said before anything else runs, since a connection that is asked for nothing may be
+    /// given up.
+    fn asks(&self) -> Busy {
         if !self.asked.replace(true) {
             self.first.notify_one();
         }
+        self.arrival.seat.asks()
     }
 
     /// Resolves when no further request is wanted: at the stop, or once the first one has come then.
@@ -209,9 +212,15 @@ impl Client {
     }
 
     /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`.
-    async fn answer(&self, admitted: Result<(), Refusal>, parts: Parts, body: Incoming) -> Answered {
+    async fn answer(
+        &self,
+        busy: Busy,
+        admitted: Result<(), Refusal>,
+        parts: Parts,
+        body: Incoming,
+    ) -> Answered {
         let mut exchange = Exchange::begin(self.worker.clone(), self.addr, &parts, self.tally.clone());
-        exchange.occupies(self.arrival.seat.asks());
+        exchange.occupies(busy);
         if self.arrival.tls.is_some() {
             exchange.over_tls();
         }

@@ -127,7 +127,7 @@ impl Connection {
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        self.client.asks();
+        let busy = self.client.asks();
         let number = self.begun.replace(self.begun.get() + 1);
         let (parts, body) = request.into_parts();
         let admitted = if self.framing.is_ambiguous(number) {
@@ -135,7 +135,7 @@ impl Connection {
         } else {
             Ok(())
         };
-        let mut answered = self.client.answer(admitted, parts, body).await;
+        let mut answered = self.client.answer(busy, admitted, parts, body).await;
         answered.response.version_mut().clone_from(&Version::HTTP_11);
         if answered.is_last {
             answered.response.headers_mut().insert(header::CONNECTION, CLOSE);

@@ -32,6 +32,7 @@ use crate::http::patience::{Patience, Progress, Verdict};
 use crate::http::tally::Taking;
 use crate::http::{Client, MAX_HEAD, MAX_HEADERS, grpc, headers};
 use crate::worker::bury;
+use crate::worker::crowd::Busy;
 
 /// Streams that a client may reset before their requests were looked at.
 const RESET_PENDING: usize = 20;
@@ -107,9 +108,11 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
     });
     let _end = EndOf(shared.tasks.clone());
     let service = service_fn(|request: Request<Incoming>| {
+        // Here, and not in the stream's task, which runs only after this connection may have been given up.
+        let busy = client.asks();
         let shown = shared.hold(&request);
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(shared.answer(request, shown).await) }
+        async move { Ok::<_, Infallible>(shared.answer(busy, request, shown).await) }
     });
     let connection = builder(shared.tasks.clone(), client.worker.config().edge.streams)
         .serve_connection(TokioIo::new(stream), service);
@@ -225,14 +228,14 @@ impl Connection {
 
     async fn answer(
         &self,
+        busy: Busy,
         request: Request<Incoming>,
         shown: Option<Rc<OnceCell<Taking>>>,
     ) -> Response<AnswerBody> {
-        self.client.asks();
         self.begun.set(self.begun.get() + 1);
         let (mut parts, body) = request.into_parts();
         let admitted = as_of_http_1(&mut parts);
-        let answered = self.client.answer(admitted, parts, body).await;
+        let answered = self.client.answer(busy, admitted, parts, body).await;
         if let Some(tunnel) = answered.tunnel {
             let client = self.client.clone();
             self.tasks.execute(async move {

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, LOCATION};
@@ -16,6 +16,7 @@ use prometheus::Registry;
 use tokio::time::interval;
 
 use super::Worker;
+use super::crowd::Busy;
 use crate::arrival::{Arrival, Stream};
 use crate::meter::{Meter, Metered};
 use crate::metrics::page;
@@ -33,13 +34,14 @@ pub(super) async fn serve(worker: &Worker, stream: impl Stream, arrival: &Arriva
         let answer = answer(request, config.metrics.path.clone(), worker.registry.clone());
         let busy = arrival.seat.asks();
         async move {
-            let answer = answer.await;
-            drop(busy);
-            Ok::<_, Infallible>(answer)
+            let page = |text| Full::new(Page { text, _busy: busy });
+            Ok::<_, Infallible>(answer.await.map(page))
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
+        // A page is written as it is. What is copied would be gone before its client has it.
+        .writev(true)
         .header_read_timeout(config.edge.header_timeout.unwrap_or(HEAD))
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -65,8 +67,28 @@ pub(super) async fn serve(worker: &Worker, stream: impl Stream, arrival: &Arriva
     }
 }
 
-async fn answer(request: Request<Incoming>, path: String, registry: Registry) -> Response<Full<Bytes>> {
-    let mut answer = Response::new(Full::default());
+/// What is answered; until the client has taken it, or is gone, it makes no room for others.
+struct Page {
+    text: Bytes,
+    _busy: Busy,
+}
+
+impl Buf for Page {
+    fn remaining(&self) -> usize {
+        self.text.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.text.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.text.advance(count);
+    }
+}
+
+async fn answer(request: Request<Incoming>, path: String, registry: Registry) -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::new());
     if request.method() != Method::GET && request.method() != Method::HEAD {
         *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
         let allowed = HeaderValue::from_static("GET, HEAD");
@@ -75,10 +97,10 @@ async fn answer(request: Request<Incoming>, path: String, registry: Registry) ->
     }
     if request.uri().path() == path {
         match page::text(&registry).await {
-            Ok(text) => *answer.body_mut() = Full::from(text),
+            Ok(text) => *answer.body_mut() = text.into(),
             Err(error) => {
                 *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                *answer.body_mut() = Full::from(error);
+                *answer.body_mut() = error.into();
             }
         }
         let kind = HeaderValue::from_static(page::KIND);

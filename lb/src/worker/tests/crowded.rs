@@ -1,11 +1,28 @@
 //! More clients than there may be.
 
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::harness::{Balancer, Client, Server, ok, routed, until};
+use futures_util::poll;
+use prometheus::{IntCounter, Opts};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+
+use super::h2::raw::{END_HEADERS, END_STREAM, HEADERS, SETTINGS, block, frame};
+use super::harness::{Balancer, Client, DEADLINE, Server, ok, routed, until};
+use crate::arrival::{Arrival, Stream};
 use crate::config::{Config, Listener};
+use crate::current::Current;
+use crate::http;
+use crate::worker::crowd::Place;
+use crate::worker::{Worker, scrape};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -90,7 +107,7 @@ fn where_everybody_is_served_newcomers_wait() {
         Some(ok("x"))
     });
     let echo = Server::speaking(|stream, _| {
-        let _ = std::io::copy(&mut &stream, &mut &stream);
+        let _ = io::copy(&mut &stream, &mut &stream);
     });
     let adapt = |config: &mut Config| {
         config
@@ -128,4 +145,132 @@ fn where_everybody_is_served_newcomers_wait() {
     assert!(peak.load(SeqCst) <= 2, "{peak:?}");
     tunnel.write("hello");
     assert_eq!(tunnel.read(5), "hello");
+}
+
+/// A client's side of a connection that needs no system, so that nothing happens unless it is polled.
+#[derive(Debug)]
+struct Pipe(DuplexStream);
+
+impl AsyncRead for Pipe {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Pipe {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Stream for Pipe {
+    fn poll_waiting(&self, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // Its client writes before it is asked.
+        Poll::Ready(Ok(1))
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        None
+    }
+}
+
+/// A worker with one client, which idles and is one too many.
+fn full() -> (Rc<Worker>, Place, Arrival) {
+    let current = Current::new(Arc::new(Config::default())).unwrap();
+    let shared = super::shared(&current);
+    let page = Opts::new("page", "long ".repeat(1000));
+    let page = IntCounter::with_opts(page).unwrap();
+    shared.registry.register(Box::new(page)).unwrap();
+    let worker = Rc::new(Worker::new(0, shared, CancellationToken::new()));
+    worker.crowd.set_most(1);
+    let place = worker.crowd.enter(CancellationToken::new());
+    drop(place.seat().asks());
+    let somebody = ([127, 0, 0, 1], 1).into();
+    let arrival = Arrival {
+        client: somebody,
+        peer: somebody,
+        local: somebody,
+        tls: None,
+        stop: place.seat().stop.clone(),
+        seat: place.seat(),
+    };
+    (worker, place, arrival)
+}
+
+/// Runs it where tasks of this thread can be started, with a deadline.
+fn run(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let tasks = LocalSet::new();
+    let test = tasks.run_until(async { tokio::time::timeout(DEADLINE, test).await });
+    runtime.block_on(test).expect("in time");
+}
+
+#[test]
+fn who_asks_over_http_2_makes_no_room_in_that_very_moment() {
+    run(async {
+        let (worker, _place, arrival) = full();
+        let asked = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "a"),
+            (":path", "/"),
+        ];
+        let (ours, mut theirs) = duplex(65_536);
+        theirs
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .unwrap();
+        theirs.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        let asked = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&asked));
+        theirs.write_all(&asked).await.unwrap();
+        let listener = Rc::new(Listener::http("127.0.0.1:0".parse().unwrap()));
+        let mut served = pin!(http::serve(worker.clone(), listener, Pipe(ours), arrival));
+        // Whatever it starts runs only after this.
+        for _ in 0..16 {
+            assert!(poll!(served.as_mut()).is_pending());
+        }
+        assert_eq!(worker.crowd.make_room(), 0);
+    });
+}
+
+#[test]
+fn a_scraper_that_takes_its_page_makes_no_room_before_it_has_it() {
+    run(async {
+        let (worker, _place, arrival) = full();
+        let (ours, mut theirs) = duplex(64);
+        let scraping = {
+            let worker = worker.clone();
+            async move { scrape::serve(&worker, Pipe(ours), &arrival).await }
+        };
+        tokio::task::spawn_local(scraping);
+        theirs
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let mut page = vec![0; 1024];
+        theirs.read_exact(&mut page).await.unwrap();
+        tokio::task::yield_now().await;
+        assert_eq!(worker.crowd.make_room(), 0);
+        while !page.ends_with(b"\npage 0\n") {
+            theirs.read_buf(&mut page).await.unwrap();
+        }
+        while worker.crowd.make_room() == 0 {
+            tokio::task::yield_now().await;
+        }
+    });
 }

@@ -1,7 +1,7 @@
 //! Clients of HTTP/2 in front of servers of HTTP/1.1: what each sees of the other.
 
 mod hostile;
-mod raw;
+pub(super) mod raw;
 mod slow;
 
 use std::future::Future;

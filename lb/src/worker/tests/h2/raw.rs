@@ -5,21 +5,21 @@ use std::net::TcpStream;
 
 use crate::worker::tests::harness::{Balancer, DEADLINE};
 
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const RESET: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(in crate::worker::tests) const DATA: u8 = 0;
+pub(in crate::worker::tests) const HEADERS: u8 = 1;
+pub(in crate::worker::tests) const RESET: u8 = 3;
+pub(in crate::worker::tests) const SETTINGS: u8 = 4;
+pub(in crate::worker::tests) const PING: u8 = 6;
+pub(in crate::worker::tests) const GOAWAY: u8 = 7;
+pub(in crate::worker::tests) const WINDOW_UPDATE: u8 = 8;
+pub(in crate::worker::tests) const CONTINUATION: u8 = 9;
+pub(in crate::worker::tests) const END_STREAM: u8 = 1;
+pub(in crate::worker::tests) const END_HEADERS: u8 = 4;
 
-pub(super) struct Raw(TcpStream);
+pub(in crate::worker::tests) struct Raw(TcpStream);
 
 #[derive(Debug)]
-pub(super) struct Frame {
+pub(in crate::worker::tests) struct Frame {
     pub kind: u8,
     pub flags: u8,
     pub stream: u32,
@@ -27,7 +27,7 @@ pub(super) struct Frame {
 }
 
 /// A header block without compression, so that it says exactly this.
-pub(super) fn block(headers: &[(&str, &str)]) -> Vec<u8> {
+pub(in crate::worker::tests) fn block(headers: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in headers {
         // Literal, without indexing, with a new name (RFC 7541, 6.2.2).
@@ -55,7 +55,7 @@ fn integer(block: &mut Vec<u8>, mut number: usize) {
     block.push(u8::try_from(number).unwrap());
 }
 
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(in crate::worker::tests) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut frame = vec![length[1], length[2], length[3], kind, flags];
     frame.extend_from_slice(&stream.to_be_bytes());
