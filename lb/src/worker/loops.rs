@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpSocket;
 
@@ -21,6 +22,10 @@ use crate::upstream::Fault;
 /// A TCP connection that came in from ourselves this often is dialled to none of our listeners.
 const MOST: usize = 4;
 
+/// How long the addresses of this machine are believed to be the same: to ask is to wait for the kernel, and a dial to
+/// a foreign host at a port of ours wants to know.
+const SAME: Duration = Duration::from_secs(1);
+
 /// Addresses of this machine.
 fn addresses() -> Vec<IpAddr> {
     let found = if_addrs::get_if_addrs().unwrap_or_default();
@@ -29,8 +34,22 @@ fn addresses() -> Vec<IpAddr> {
     local.into_iter().chain(found).collect()
 }
 
-/// Whether a connection to `to` comes in by a listener at `at`.
-fn is_at(at: SocketAddr, to: SocketAddr) -> bool {
+/// Which addresses are this machine's.
+#[derive(Default)]
+struct Here(RefCell<Option<(Instant, Vec<IpAddr>)>>);
+
+impl Here {
+    /// `find` is asked now and then.
+    fn has(&self, ip: IpAddr, now: Instant, find: impl FnOnce() -> Vec<IpAddr>) -> bool {
+        let mut known = self.0.borrow_mut();
+        known.take_if(|(since, _)| now.saturating_duration_since(*since) >= SAME);
+        let (_, addresses) = known.get_or_insert_with(|| (now, find()));
+        addresses.contains(&ip)
+    }
+}
+
+/// Whether a connection to `to` comes in by a listener at `at`, on a machine with certain addresses.
+fn is_at(at: SocketAddr, to: SocketAddr, is_here: impl FnOnce(IpAddr) -> bool) -> bool {
     let (at_ip, to_ip) = (at.ip().to_canonical(), to.ip().to_canonical());
     let to_ip = match to_ip {
         // Where nobody is named, the system means itself.
@@ -41,10 +60,6 @@ fn is_at(at: SocketAddr, to: SocketAddr) -> bool {
     // `::` takes IPv4, too.
     let takes_all = at_ip.is_unspecified() && (at_ip.is_ipv6() || to_ip.is_ipv4());
     at.port() == to.port() && (at_ip == to_ip || (takes_all && is_here(to_ip)))
-}
-
-fn is_here(ip: IpAddr) -> bool {
-    ip.is_loopback() || addresses().contains(&ip)
 }
 
 /// TCP connections from us to us: how often what goes through each has come by, by the port that it is dialled from.
@@ -65,11 +80,9 @@ impl Hops {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How often what comes from `peer` has come by.
-    fn of(&self, peer: SocketAddr) -> usize {
-        let hops = self.known().get(&peer.port()).copied();
-        // Somebody else's port may have the same number.
-        hops.filter(|_| is_here(peer.ip().to_canonical())).unwrap_or(0)
+    /// How often what comes from this port of ours has come by.
+    fn of(&self, port: u16) -> Option<usize> {
+        self.known().get(&port).copied()
     }
 
     /// A connection to one of our own listeners is dialled from `port`.
@@ -103,6 +116,7 @@ pub(crate) struct Loops {
     looked: RefCell<Option<(Arc<Table>, Rc<Config>)>>,
     said: RefCell<BTreeSet<String>>,
     hops: Hops,
+    here: Here,
     /// Where this worker listens.
     listeners: RefCell<Vec<SocketAddr>>,
 }
@@ -128,6 +142,18 @@ impl Loops {
         }
     }
 
+    fn is_here(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.here.has(ip, Instant::now(), addresses)
+    }
+
+    /// How often what comes from `peer` has come by.
+    fn hops(&self, peer: SocketAddr) -> usize {
+        let hops = self.hops.of(peer.port());
+        // Somebody else's port may have the same number.
+        hops.filter(|_| self.is_here(peer.ip().to_canonical()))
+            .unwrap_or(0)
+    }
+
     /// A socket to carry `arrival`, which came in by the listener at `by`, on to the address `to`. Where that is a
     /// listener of ours, the port is known before whoever accepts it can ask.
     pub(crate) fn socket(
@@ -136,14 +162,15 @@ impl Loops {
         by: SocketAddr,
         to: SocketAddr,
     ) -> Result<(TcpSocket, Option<Hop>), Fault> {
-        if is_at(by, to) {
+        let is_at = |at| is_at(at, to, |ip| self.is_here(ip));
+        if is_at(by) {
             return Err(Fault::Loop);
         }
         let socket = socket(to)?;
-        if !self.listeners.borrow().iter().any(|at| is_at(*at, to)) {
+        if !self.listeners.borrow().iter().any(|at| is_at(*at)) {
             return Ok((socket, None));
         }
-        let hops = self.hops.of(arrival.peer) + 1;
+        let hops = self.hops(arrival.peer) + 1;
         if hops > MOST {
             return Err(Fault::Loop);
         }
@@ -220,10 +247,35 @@ mod tests {
             ("[::]:80", "192.0.2.1:80", false),
             ("[::1]:80", "127.0.0.1:80", false),
         ] {
-            assert_eq!(is_at(at.parse().unwrap(), to.parse().unwrap()), is, "{at} {to}");
+            let is_here = |ip: IpAddr| ip.is_loopback();
+            assert_eq!(
+                is_at(at.parse().unwrap(), to.parse().unwrap(), is_here),
+                is,
+                "{at} {to}"
+            );
         }
+        let loops = Loops::default();
         for ip in addresses() {
-            assert!(is_at("[::]:80".parse().unwrap(), SocketAddr::new(ip, 80)), "{ip}");
+            let is_here = |ip| loops.is_here(ip);
+            assert!(
+                is_at("[::]:80".parse().unwrap(), SocketAddr::new(ip, 80), is_here),
+                "{ip}"
+            );
         }
+    }
+
+    #[test]
+    fn the_system_is_asked_for_its_addresses_once_a_second_at_most() {
+        let (here, start) = (Here::default(), Instant::now());
+        let asked = std::cell::Cell::new(0);
+        let ours: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        let has = |ip: usize, milliseconds| {
+            let find = || vec![ours[asked.replace(asked.get() + 1)]];
+            here.has(ours[ip], start + Duration::from_millis(milliseconds), find)
+        };
+        assert!(has(0, 0) && !has(1, 500) && has(0, 999));
+        assert_eq!(asked.get(), 1);
+        assert!(has(1, 1000) && !has(0, 1999));
+        assert_eq!(asked.get(), 2);
     }
 }
