@@ -82,7 +82,7 @@ async fn ask(worker: &Worker, question: &Question) -> Result<(), Box<str>> {
     let asking = async {
         let Some(path) = &question.probe.path else {
             let dialled = upstream
-                .dial(&question.addr, Some(limit), |to| Ok(loops::socket(to)?))
+                .dial(&question.addr, Some(limit), |to| Ok((loops::socket(to)?, ())))
                 .await;
             return dialled.map(drop).map_err(|fault| fault.to_string().into());
         };

@@ -4,7 +4,6 @@
 //! A connection lives on when its target leaves the table, unless its route says for how long: the target may be
 //! draining, and nobody but its two ends knows what they are in the middle of.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -198,18 +197,13 @@ impl Passage<'_> {
                 return Err(Unserved::Denied);
             }
             worker.counters.retries.add(u64::from(!tried.is_empty()));
-            let hop = Cell::new(None);
-            let socket = |to| {
-                let (socket, way) = worker.loops.socket(self.arrival, self.listener.addr, to)?;
-                hop.set(way);
-                Ok(socket)
-            };
+            let socket = |to| worker.loops.socket(self.arrival, self.listener.addr, to);
             let dialled = worker
                 .upstream
                 .dial(&target.addr, target.options.timeouts.dial, socket)
                 .await;
             match dialled {
-                Ok(stream) => return Ok((target, (stream, hop.take()))),
+                Ok(connected) => return Ok((target, connected)),
                 Err(fault) => {
                     self.note(&target, &fault);
                     attempts += usize::from(!fault.is_refusal());

@@ -265,16 +265,18 @@ impl Upstream {
         self.learn(&way.authority, dialled)
     }
 
-    /// A plain connection to `authority`, from the `socket` for its address; within `limit`, where its route has one.
-    pub(crate) async fn dial(
+    /// A plain connection to `authority`, from the `socket` for its address and with what comes with that; within
+    /// `limit`, where its route has one.
+    pub(crate) async fn dial<W>(
         &self,
         authority: &Arc<str>,
         limit: Option<Duration>,
-        socket: impl Fn(SocketAddr) -> Result<TcpSocket, Fault>,
-    ) -> Result<TcpStream, Fault> {
+        socket: impl Fn(SocketAddr) -> Result<(TcpSocket, W), Fault>,
+    ) -> Result<(TcpStream, W), Fault> {
         let limits = self.limits.get();
-        let dialled = dial::connect(authority, limits.probes, socket);
-        let dialled = timeout(limit.unwrap_or(limits.dial), dialled).await;
+        let limit = limit.unwrap_or(limits.dial);
+        let dialled = dial::connect(authority, limit, limits.probes, socket);
+        let dialled = timeout(limit, dialled).await;
         self.learn(authority, dialled.unwrap_or(Err(Fault::DialTimeout)))
     }
 

@@ -8,11 +8,13 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BufMut;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -24,6 +26,9 @@ use crate::worker::loops;
 /// Most that is read of an answer at once. hyper reads one piece ahead of the client for each answer, so this is what
 /// one costs whose client does not read.
 const PIECE: usize = 32 * 1024;
+
+/// How long an address is waited for alone (RFC 8305, 5); less, where there is less time.
+const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Bytes to and from a server, in the clear for us.
 #[derive(Debug)]
@@ -72,7 +77,8 @@ pub(crate) async fn open(
     probes: Option<Duration>,
 ) -> Result<Connected, Fault> {
     let opening = async {
-        let stream = connect(&way.authority, probes, |to| Ok(loops::socket(to)?)).await?;
+        let socket = |to| Ok((loops::socket(to)?, ()));
+        let (stream, ()) = connect(&way.authority, limit, probes, socket).await?;
         let stream = Wire(Arc::new(stream));
         match &way.tls {
             None => Ok(Connected::of(Bytes::Plain(stream))),
@@ -85,24 +91,16 @@ pub(crate) async fn open(
     timeout(limit, opening).await.unwrap_or(Err(Fault::DialTimeout))
 }
 
-/// TCP alone, to the first address that takes it, from the `socket` for it.
-pub(crate) async fn connect(
+/// TCP alone, to the first address that takes it, from the `socket` for it and with what comes with that. Whoever calls
+/// sees to the `limit`.
+pub(crate) async fn connect<W>(
     authority: &str,
+    limit: Duration,
     probes: Option<Duration>,
-    socket: impl Fn(SocketAddr) -> Result<TcpSocket, Fault>,
-) -> Result<TcpStream, Fault> {
-    let nowhere = || io::Error::new(io::ErrorKind::InvalidInput, "its name has no address");
-    let mut connected = Err(nowhere().into());
-    for address in lookup_host(authority).await? {
-        connected = match socket(address) {
-            Ok(socket) => socket.connect(address).await.map_err(Fault::from),
-            Err(fault) => Err(fault),
-        };
-        if connected.is_ok() {
-            break;
-        }
-    }
-    let stream = connected?;
+    socket: impl Fn(SocketAddr) -> Result<(TcpSocket, W), Fault>,
+) -> Result<(TcpStream, W), Fault> {
+    let addresses = lookup_host(authority).await?.collect();
+    let (stream, with) = race(addresses, limit, socket).await?;
     stream.set_nodelay(true)?;
     if let Some(probes) = probes {
         let keep_alive = socket2::TcpKeepalive::new()
@@ -110,7 +108,40 @@ pub(crate) async fn connect(
             .with_interval(probes);
         SockRef::from(&stream).set_tcp_keepalive(&keep_alive)?;
     }
-    Ok(stream)
+    Ok((stream, with))
+}
+
+/// Each address is tried when those before it have failed or been silent for a while, so that one that is silent does
+/// not use up the time of all.
+async fn race<W>(
+    addresses: Vec<SocketAddr>,
+    limit: Duration,
+    socket: impl Fn(SocketAddr) -> Result<(TcpSocket, W), Fault>,
+) -> Result<(TcpStream, W), Fault> {
+    let attempt = async |address| {
+        let (socket, with) = socket(address)?;
+        Ok::<_, Fault>((socket.connect(address).await?, with))
+    };
+    let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    let head_start = HEAD_START.min(limit / count.saturating_add(1));
+    let mut addresses = addresses.into_iter();
+    let mut under_way = FuturesUnordered::new();
+    let nowhere = io::Error::new(io::ErrorKind::InvalidInput, "its name has no address");
+    let mut failed = Fault::from(nowhere);
+    loop {
+        if let Some(address) = addresses.next() {
+            under_way.push(attempt(address));
+        }
+        tokio::select! {
+            ended = under_way.next() => match ended {
+                Some(Ok(connected)) => return Ok(connected),
+                Some(Err(fault)) => failed = fault,
+                // Each that ended was followed by another one, so there is none left.
+                None => return Err(failed),
+            },
+            () = sleep(head_start), if addresses.len() > 0 => {}
+        }
+    }
 }
 
 async fn secured(stream: Wire, tls: &Tls, h2: bool, stores: &Stores) -> Result<TlsStream<Wire>, Fault> {
@@ -248,5 +279,46 @@ impl AsyncWrite for Connected {
             Bytes::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Bytes::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    const LOCAL: &str = "127.0.0.1:0";
+
+    /// A listener that drops whoever comes, as a firewall would, while these live.
+    fn silent() -> (SocketAddr, Vec<std::net::TcpStream>, socket2::Socket) {
+        let addr: SocketAddr = LOCAL.parse().unwrap();
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&addr.into()).unwrap();
+        socket.listen(0).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        let connect = |_| std::net::TcpStream::connect_timeout(&addr, Duration::from_millis(100)).ok();
+        let filled: Vec<_> = (0..16).map_while(connect).collect();
+        assert!(filled.len() < 16, "its queue has no end");
+        (addr, filled, socket)
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_silent_leaves_the_others_time() {
+        let listener = TcpListener::bind(LOCAL).unwrap();
+        let good = listener.local_addr().unwrap();
+        let refusing = TcpListener::bind(LOCAL).unwrap().local_addr().unwrap();
+        let (silent, _filled, _socket) = silent();
+        let limit = Duration::from_secs(10);
+        for before in [&[][..], &[silent], &[refusing], &[silent, refusing, silent]] {
+            let addresses = before.iter().copied().chain([good, silent]).collect();
+            let connected = race(addresses, limit, |to| Ok((loops::socket(to)?, to)));
+            let (_, to) = timeout(limit, connected).await.expect("in time").unwrap();
+            assert_eq!(to, good, "{before:?}");
+        }
+        let refused = race(vec![refusing; 3], limit, |to| Ok((loops::socket(to)?, ())));
+        assert!(refused.await.unwrap_err().is_refusal());
+        let nowhere = race(Vec::new(), limit, |to| Ok((loops::socket(to)?, ())));
+        assert!(nowhere.await.is_err());
     }
 }
