@@ -136,7 +136,7 @@ impl Agent {
             again,
             counted,
         } = plan;
-        let admin_over_tls = config.ui.as_ref().is_some_and(|ui| ui.listener.tls.is_some());
+        let admin_over_tls = reload::admin_over_tls(&config);
         let (node, datacenter) = (config.node.clone(), config.datacenter.clone());
         let (ask, requests) = mpsc::channel(1);
         let inputs = lb::Inputs {
@@ -152,6 +152,7 @@ impl Agent {
         };
         let reload = Reload::new(again, balancer.reloader(), Box::new(fill_in), requests, counted);
         let reload = reload.map_err(|error| BuildError::of("signals", &error))?;
+        let admin_over_tls = reload.admin_over_tls(admin_over_tls);
         self.part(Task::Reload, |stop| reload.run(stop));
         let mut admin = None;
         for lb::Bound { what, addr } in balancer.bound() {

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::level_filters::LevelFilter;
 
@@ -69,6 +69,7 @@ pub struct Reload {
     /// What only this process knows of the balancer's configuration: names of its node and datacenter.
     fill_in: Box<dyn Fn(&mut lb::Config) + Send>,
     requests: mpsc::Receiver<Answer>,
+    admin_over_tls: watch::Sender<bool>,
     hangups: Signal,
     metrics: Metrics,
 }
@@ -94,9 +95,16 @@ impl Reload {
             balancer,
             fill_in,
             requests,
+            admin_over_tls: watch::Sender::new(false),
             hangups: signal(SignalKind::hangup())?,
             metrics,
         })
+    }
+
+    /// Whether the admin server speaks TLS: as it does at the start, then as of each configuration in effect.
+    pub fn admin_over_tls(&self, at_first: bool) -> watch::Receiver<bool> {
+        self.admin_over_tls.send_replace(at_first);
+        self.admin_over_tls.subscribe()
     }
 
     /// Reads again whenever it is asked to, one after the other, until `stop`.
@@ -125,11 +133,13 @@ impl Reload {
         let reading = tokio::task::spawn_blocking(move || read(&before));
         let mut fresh = reading.await.unwrap_or_else(|died| Err(died.to_string()))?;
         (self.fill_in)(&mut fresh.balancer);
+        let over_tls = admin_over_tls(&fresh.balancer);
         let listeners = self
             .balancer
             .apply(fresh.balancer)
             .await
             .map_err(|error| error.to_string())?;
+        self.admin_over_tls.send_replace(over_tls);
         self.source.log.set_level(fresh.log_level);
         let changed = fresh.settings.differing(&self.settings).into_iter();
         let waiting = fresh.settings.waiting().iter();
@@ -145,6 +155,11 @@ impl Reload {
     }
 }
 
+/// Whether the admin server of this configuration speaks TLS.
+pub fn admin_over_tls(config: &lb::Config) -> bool {
+    config.ui.as_ref().is_some_and(|ui| ui.listener.tls.is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -153,6 +168,11 @@ mod tests {
 
     /// What is answered where the properties of `lictor lb` were these and are those.
     async fn ask(before: &str, after: &str) -> Result<Vec<String>, String> {
+        ask_of_admin(before, after).await.0
+    }
+
+    /// The same, and whether the admin server speaks TLS from then on.
+    async fn ask_of_admin(before: &str, after: &str) -> (Result<Vec<String>, String>, bool) {
         let properties = tempfile::NamedTempFile::new().unwrap();
         let write = |text: &str| {
             let ports = "proxy.addr = 127.0.0.1:0\nui.addr = 127.0.0.1:0\nproxy.workers = 1\n";
@@ -166,6 +186,7 @@ mod tests {
         };
         let (outs, inputs) = crate::feed::Outs::new();
         outs.known.send_replace(true);
+        let over_tls = admin_over_tls(&config.lb);
         let balancer = config.lb.build(inputs, &prometheus::Registry::new()).unwrap();
         let (ask, requests) = mpsc::channel(1);
         let (reloader, metrics) = (balancer.reloader(), Metrics::new());
@@ -175,6 +196,7 @@ mod tests {
         };
         let source = (source, config.settings);
         let reload = Reload::new(source, reloader, Box::new(|_| {}), requests, metrics).unwrap();
+        let over_tls = reload.admin_over_tls(over_tls);
         write(after);
         let stop = CancellationToken::new();
         let running = tokio::spawn(balancer.run(stop.clone()));
@@ -194,7 +216,7 @@ mod tests {
         let waits = |line: &&String| line.ends_with("restart");
         let waiting = |lines: &Vec<String>| lines.iter().filter(waits).cloned().collect::<Vec<_>>();
         assert_eq!(again.as_ref().ok(), told[0].as_ref().ok().map(waiting).as_ref());
-        told.remove(0)
+        (told.remove(0), *over_tls.borrow())
     }
 
     /// What is read of an agent that was started with one text of its configuration file and finds another.
@@ -243,6 +265,16 @@ mod tests {
             "ui.addr: needs a restart",
         ];
         assert_eq!(told.unwrap(), expected);
+        let (told, over_tls) = ask_of_admin(&before, &with("a", "127.0.0.1:0")).await;
+        assert_eq!(
+            (told.unwrap(), over_tls),
+            (vec!["ui.addr: in effect".to_owned()], false)
+        );
+        let (told, over_tls) = ask_of_admin(&with("a", "127.0.0.1:0"), &before).await;
+        assert_eq!(
+            (told.unwrap(), over_tls),
+            (vec!["ui.addr: in effect".to_owned()], true)
+        );
         let told = ask(&before, &with("a", "127.0.0.1:1;cs=a")).await;
         assert_eq!(told.unwrap(), ["ui.addr: needs a restart"]);
         let told = ask(&before, &with("b", "")).await.unwrap_err();

@@ -1,6 +1,7 @@
 //! Logs: one line an event on standard error, fields over prose. `queue.rs` keeps whoever logs from waiting for a reader.
 
 mod queue;
+mod steady;
 
 use std::io;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use queue::Queue;
+use steady::Steady;
 
 /// Every metric: its name, kind, labels and what it means.
 pub const METRICS: &[(&str, &str, &[&str], &str)] = &[(
@@ -45,7 +47,7 @@ impl Log {
     /// When the thread that writes them cannot start.
     pub fn start(level: LevelFilter) -> io::Result<Self> {
         let colour = io::IsTerminal::is_terminal(&io::stderr());
-        let mut log = Self::unheard(io::stderr())?;
+        let mut log = Self::unheard(Steady(io::stderr()))?;
         let (targets, handle) = reload::Layer::new(targets(level));
         let queue = log.queue.clone();
         let lines = fmt::layer()

@@ -367,7 +367,9 @@ impl Client {
 
     /// Sends a request and takes whatever answer it gets, refusals included.
     async fn send(&self, call: Call) -> Result<Reply> {
-        let url = format!("{}{}", self.base, call.path);
+        // In errors no query is told: what an operator asks somebody else's server for may hold a secret.
+        let path = call.path.split('?').next().unwrap_or_default();
+        let url = format!("{}{path}", self.base);
         let patience = self.timeout + call.held;
         let method = call.method.clone();
         let failed = |source| ClientError::Transport {

@@ -8,8 +8,8 @@
 //!   of a node speaks for all services there and is all there is to know, so it is taken over as it is.
 //! - `catalog/services` tells of names and tags, and by its index that *some* service changed. A new port or address
 //!   shows in nothing else: unless what was read explains that index, the versions of all services are compared, node
-//!   by node, not more often than every [`Config::sweep_gap`]. Node records move neither index, hence a slow comparison
-//!   as well.
+//!   by node, not more often than every [`Config::sweep_gap`], and a little later where an answer passed over indexes
+//!   that nothing explains. Node records move neither index, hence a slow comparison as well.
 //!
 //! Both answers are long and change by a row at a time, so their texts are compared and only rows that differ are read
 //! (`rows.rs`). Services are read through `health/service`, which shows an instance and its checks at one moment:

@@ -12,6 +12,7 @@ use registrator::registry::consul::Consul;
 use super::{Agent, BuildError, Plan, Shown, registrator_config};
 use crate::config;
 use crate::config::registry::{Backend, NoRoute};
+use crate::feed::consul::Opening;
 use crate::feed::custom::Custom;
 use crate::feed::file::{Files, Text};
 use crate::feed::metrics::Metrics;
@@ -167,6 +168,8 @@ struct Catalog {
     datacenter: String,
     /// When the snapshot takes its place.
     spare_after: Duration,
+    /// `registry.timeout`.
+    patience: Duration,
 }
 
 impl Catalog {
@@ -205,6 +208,7 @@ impl Catalog {
             snapshot,
             datacenter: balancer.datacenter.clone(),
             spare_after,
+            patience: config.timeout,
         })
     }
 
@@ -216,9 +220,13 @@ impl Catalog {
                     None => std::future::pending().await,
                 }
             };
-            let spare = (self.snapshot.as_ref(), self.spare_after);
+            let opening = Opening {
+                spare: self.snapshot.as_ref(),
+                spare_after: self.spare_after,
+                patience: self.patience,
+            };
             tokio::select! {
-                () = self.consul.follow(&outs, &metrics, spare) => {}
+                () = self.consul.follow(&outs, &metrics, opening) => {}
                 () = keep => {}
             }
         })

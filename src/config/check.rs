@@ -15,6 +15,7 @@ type Bad = (String, String);
 /// A fault for every file that is needed and cannot be read, not understood, or not be written.
 pub fn files(lb: &lb::Config, registry: Option<&Registry>, machine: &dyn Machine) -> Vec<Fault> {
     let mut bad = unread(lb, registry, machine);
+    bad.extend(registry.and_then(|registry| unlisted(registry, machine)));
     bad.extend(unwritten(lb, registry, machine));
     bad.extend(certificates(lb, machine));
     bad.extend(places(lb, machine));
@@ -40,6 +41,16 @@ fn unread(lb: &lb::Config, registry: Option<&Registry>, machine: &dyn Machine) -
         Some((path, format!("cannot be read: {error} ({option})")))
     };
     named.into_iter().filter_map(bad).collect()
+}
+
+/// The folder of authorities, which a start reads.
+fn unlisted(registry: &Registry, machine: &dyn Machine) -> Option<Bad> {
+    let tls = registry.consul.tls.as_ref();
+    let tls = tls.filter(|_| matches!(registry.backend, Backend::Consul))?;
+    let folder = tls.ca_path.as_deref().filter(|path| !path.is_empty())?;
+    let error = machine.list(folder).err()?;
+    let why = format!("cannot be read: {error} (registry.consul.tls.capath)");
+    Some((folder.to_owned(), why))
 }
 
 fn unwritten(lb: &lb::Config, registry: Option<&Registry>, machine: &dyn Machine) -> Vec<Bad> {
@@ -153,7 +164,11 @@ fn of_balancer(lb: &lb::Config) -> Vec<(String, String)> {
                 file(key);
                 source.client_ca.iter().for_each(|path| file(path));
             }
-            CertKind::Acme(acme) => acme.trust.iter().for_each(|path| file(path)),
+            CertKind::Acme(acme) => acme
+                .trust
+                .iter()
+                .chain(&source.client_ca)
+                .for_each(|path| file(path)),
             // A folder may come later, and the others are no files.
             CertKind::Path(_)
             | CertKind::Http(_)

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use lb::config::{BadValue, Secret};
+use lb::config::{BadValue, STARS, Secret};
 
 use super::fault::Fault;
 use super::reader::Reader;
@@ -95,7 +95,7 @@ pub struct Custom {
     pub host: String,
     /// `registry.custom.scheme`: `http` or `https`.
     pub scheme: String,
-    /// `registry.custom.path`, without the slash it begins with.
+    /// `registry.custom.path` as it may be shown: without the slash it begins with, and without a query.
     pub path: String,
     /// `registry.custom.timeout`: for the whole request.
     pub timeout: Duration,
@@ -246,14 +246,19 @@ impl Custom {
             "http" | "https" => Ok(text.to_owned()),
             _ => Err("expected http or https".to_owned()),
         });
-        let path = read.value("registry.custom.path", |text| {
+        let asked = read.value("registry.custom.path", |text| {
             Ok(text.trim_start_matches('/').to_owned())
         });
+        // fabio puts them together as they are, so that a path may bring its own query, secrets and all.
+        let path = match asked.split_once('?') {
+            Some((path, _)) => format!("{path}?{STARS}"),
+            None => asked.clone(),
+        };
         let query = read.value("registry.custom.queryparams", values::text);
         let mut url = String::new();
         if !host.is_empty() {
             let mark = if query.is_empty() { "" } else { "?" };
-            url = format!("{scheme}://{host}/{path}{mark}{query}");
+            url = format!("{scheme}://{host}/{asked}{mark}{query}");
         }
         Self {
             url: Secret::new(url),

@@ -11,9 +11,10 @@ use api::client::{self, Client, ClientError, Query};
 use api::tls::Tls;
 use api::watch::{self, Question};
 use api::wire::kv::Pair;
-use catalog::Instance;
+use catalog::{Instance, Picture};
+use hyper::StatusCode;
 use tokio::sync::watch as latest;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::metrics::Metrics;
 use super::snapshot::Snapshot;
@@ -23,6 +24,9 @@ use crate::config::registry;
 /// Services read at the same time, whatever `registry.consul.serviceMonitors` says below it: one after the other, a
 /// catalog of thousands would take seconds to be known.
 const FEWEST_READERS: usize = 8;
+
+/// How long overrides are waited for where `registry.timeout` has no end.
+const USUAL_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A foreign Consul.
 #[derive(Clone, Debug)]
@@ -108,48 +112,32 @@ impl Consul {
         }
     }
 
-    /// Tells what there is to tell, for ever. `spare` is shown in its place where the catalog has not been read within
-    /// `patience`.
-    pub async fn follow(
-        self,
-        outs: &Outs,
-        metrics: &Metrics,
-        (spare, patience): (Option<&Snapshot>, Duration),
-    ) {
+    /// Tells what there is to tell, for ever.
+    pub async fn follow(self, outs: &Outs, metrics: &Metrics, opening: Opening<'_>) {
         let heard = latest::Sender::new(Answered::default());
+        let mut pictures = outs.instances.subscribe();
+        pictures.mark_unchanged();
         let catalog = self.follow_catalog(outs, metrics, &heard);
         let overrides = self.follow_key(&self.overrides.routes, metrics, "overrides", |pairs| {
-            if let Some(pairs) = pairs {
+            if let Ok(pairs) = pairs {
                 tell(
                     &outs.overrides,
                     texts::commands(&self.overrides.routes, entries(pairs)),
                 );
             }
-            heard.send_modify(|heard| note(&mut heard.overrides, pairs.is_some()));
+            heard.send_modify(|heard| heard.overrides.note(pairs));
         });
         let no_route = self.follow_key(&self.overrides.no_route, metrics, "noroute", |pairs| {
-            if let Some(pairs) = pairs {
+            if let Ok(pairs) = pairs {
                 tell(
                     &outs.no_route,
                     texts::page(&self.overrides.no_route, entries(pairs)),
                 );
             }
-            heard.send_modify(|heard| note(&mut heard.no_route, pairs.is_some()));
+            heard.send_modify(|heard| heard.no_route.note(pairs));
         });
         let open = async {
-            let mut answered = heard.subscribe();
-            let all = async { _ = answered.wait_for(Answered::is_enough).await };
-            match spare {
-                None => all.await,
-                Some(spare) => tokio::select! {
-                    () = all => {}
-                    () = tokio::time::sleep(patience) => show(spare, outs, metrics, *heard.borrow()),
-                },
-            }
-            let enough = async { _ = heard.subscribe().wait_for(Answered::is_enough).await };
-            if !*outs.known.borrow() {
-                enough.await;
-            }
+            opening.open(outs, metrics, (&heard, &pictures)).await;
             outs.known
                 .send_if_modified(|known| !std::mem::replace(known, true));
             std::future::pending::<()>().await;
@@ -195,13 +183,13 @@ impl Consul {
         }
     }
 
-    /// Follows the keys that begin with `path`. `take` gets them, or nothing when they cannot be had.
+    /// Follows the keys that begin with `path`. `take` gets them, or why they cannot be had.
     async fn follow_key(
         &self,
         path: &str,
         metrics: &Metrics,
         question: &'static str,
-        take: impl Fn(Option<&[Pair]>),
+        take: impl Fn(Result<&[Pair], &ClientError>),
     ) {
         let client = &self.client;
         let ask = |query: Query| async move { client.kv_list(path, &query).await };
@@ -209,12 +197,12 @@ impl Consul {
             match heard {
                 Heard::News(answer) => {
                     metrics.told(question, None);
-                    take(Some(&answer.rows));
+                    take(Ok(&answer.rows));
                 }
                 Heard::Same => metrics.told(question, None),
                 Heard::Failed(error) => {
                     metrics.told(question, Some(&error));
-                    take(None);
+                    take(Err(&error));
                 }
             }
             true
@@ -223,42 +211,126 @@ impl Consul {
     }
 }
 
+/// How the first table comes about.
+#[derive(Clone, Copy, Debug)]
+pub struct Opening<'a> {
+    /// Takes the place of what has not answered,
+    pub spare: Option<&'a Snapshot>,
+    /// after so long.
+    pub spare_after: Duration,
+    /// So long what people have overridden is waited for, where it cannot be read at the moment; zero: the usual time,
+    /// since a store of keys that never answers must not keep all routes away.
+    pub patience: Duration,
+}
+
 /// What has been heard so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Answered {
     catalog: bool,
-    /// `None`: asked and not answered yet; else whether there has been an answer.
-    overrides: Option<bool>,
-    no_route: Option<bool>,
+    overrides: Key,
+    no_route: Key,
 }
 
-/// An answer once had is not lost again.
-fn note(so_far: &mut Option<bool>, answered: bool) {
-    *so_far = Some(answered || *so_far == Some(true));
+/// What is known of a key. What was heard once is not lost again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// No answer that says anything.
+    #[default]
+    Waiting,
+    /// Our token may not read it.
+    Refused,
+    Heard,
+}
+
+impl Key {
+    fn note(&mut self, answer: Result<&[Pair], &ClientError>) {
+        let is_refusal = |code: &StatusCode| [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN].contains(code);
+        let now = match answer {
+            Ok(_) => Self::Heard,
+            Err(ClientError::Status { code, .. }) if is_refusal(code) => Self::Refused,
+            Err(_) => Self::Waiting,
+        };
+        *self = now.max(*self);
+    }
 }
 
 impl Answered {
-    /// Whether a first table can be made. What people have overridden is part of it; but where the key-value store does
-    /// not answer, say because our token may not read it, routes go first.
+    /// Whether a first table can be made. What people have overridden is part of it, so that nothing goes where they have
+    /// forbidden it; but where our token may not read that, routes go first.
     fn is_enough(&self) -> bool {
-        self.catalog && self.overrides.is_some() && self.no_route.is_some()
+        self.catalog && self.overrides > Key::Waiting && self.no_route > Key::Waiting
     }
 }
 
-/// Takes the place of what has not answered.
-fn show(spare: &Snapshot, outs: &Outs, metrics: &Metrics, heard: Answered) {
-    let Some(restored) = spare.read() else { return };
-    metrics.snapshot_used(&"the catalog has not been read yet");
-    if !heard.catalog {
-        outs.instances.send_replace(restored.instances);
+impl Opening<'_> {
+    /// Returns when there is enough for a first table. `pictures` are unseen since the catalog is followed.
+    async fn open(
+        self,
+        outs: &Outs,
+        metrics: &Metrics,
+        (heard, pictures): (&latest::Sender<Answered>, &latest::Receiver<Picture>),
+    ) {
+        let mut answered = heard.subscribe();
+        let patience = match self.patience {
+            Duration::ZERO => USUAL_PATIENCE,
+            patience => patience,
+        };
+        let until = Instant::now() + patience;
+        if let Some(spare) = self.spare {
+            let enough = answered.wait_for(Answered::is_enough);
+            let in_time = timeout(self.spare_after, enough).await.is_ok();
+            if !in_time && self.stand_in(spare, outs, metrics, (heard, pictures)) {
+                return;
+            }
+        }
+        // The sender is `heard`, so that none of these can fail.
+        let in_time = timeout_at(until, answered.wait_for(Answered::is_enough))
+            .await
+            .is_ok();
+        let _ = answered.wait_for(|heard| heard.catalog).await;
+        if !in_time {
+            tracing::info!("the first routes are those of the catalog alone: overrides cannot be read");
+        }
+        let Answered {
+            overrides, no_route, ..
+        } = *heard.borrow();
+        if let Some(spare) = self.spare
+            && overrides.min(no_route) < Key::Heard
+        {
+            self.stand_in(spare, outs, metrics, (heard, pictures));
+        }
     }
-    if heard.overrides != Some(true) {
-        outs.overrides.send_replace(restored.overrides);
+
+    /// Puts the snapshot in the place of what has not answered; whether there is one. All of it at one moment: what is
+    /// read meanwhile must not be covered by what was.
+    fn stand_in(
+        self,
+        spare: &Snapshot,
+        outs: &Outs,
+        metrics: &Metrics,
+        (heard, pictures): (&latest::Sender<Answered>, &latest::Receiver<Picture>),
+    ) -> bool {
+        let Some(restored) = spare.read() else {
+            return false;
+        };
+        let heard = *heard.borrow();
+        // The picture itself says it: who notes that it is there may not have had its turn yet.
+        let is_read = pictures.has_changed().unwrap_or(true);
+        metrics.snapshot_used(match is_read {
+            true => &"what people have overridden has not been read yet",
+            false => &"the catalog has not been read yet",
+        });
+        if !is_read {
+            outs.instances.send_replace(restored.instances);
+        }
+        if heard.overrides < Key::Heard {
+            outs.overrides.send_replace(restored.overrides);
+        }
+        if heard.no_route < Key::Heard {
+            outs.no_route.send_replace(restored.no_route);
+        }
+        true
     }
-    if heard.no_route != Some(true) {
-        outs.no_route.send_replace(restored.no_route);
-    }
-    outs.known.send_replace(true);
 }
 
 fn entries(pairs: &[Pair]) -> impl Iterator<Item = (&str, &[u8])> {
@@ -277,47 +349,4 @@ fn files(config: &registry::Tls) -> Tls {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use axum::Router;
-    use axum::http::StatusCode;
-    use axum::routing::get;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn each_question_for_the_datacenter_without_an_answer_is_counted() {
-        let asked = Arc::new(AtomicUsize::new(0));
-        let answer = move || {
-            let times = asked.fetch_add(1, Ordering::SeqCst);
-            async move {
-                [
-                    StatusCode::BAD_GATEWAY,
-                    StatusCode::BAD_GATEWAY,
-                    StatusCode::FORBIDDEN,
-                ][times]
-            }
-        };
-        let app = Router::new().route("/v1/agent/self", get(answer));
-        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let addr = socket.local_addr().unwrap();
-        tokio::spawn(async move { axum::serve(socket, app).await });
-        let client = Client::new(&client::Config::new(format!("http://{addr}"))).unwrap();
-        let consul = Consul {
-            query: Query::default(),
-            poll: None,
-            readers: 1,
-            overrides: registry::Overrides {
-                routes: String::new(),
-                no_route: String::new(),
-            },
-            tag_prefix: String::new(),
-            client,
-        };
-        let metrics = Metrics::new();
-        let patience = (Duration::from_secs(20), Duration::from_millis(1));
-        assert_eq!(consul.datacenter(&metrics, patience).await.unwrap(), None);
-        assert_eq!(metrics.counted("catalog_failures_total"), 3);
-    }
-}
+mod tests;

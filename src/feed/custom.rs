@@ -97,3 +97,33 @@ enum Trouble {
     #[error("expected a JSON array of route commands: {0}")]
     Json(#[from] serde_json::Error),
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::config::registry::NoRoute;
+    use lb::config::Secret;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_said_of_a_server_that_does_not_answer_shows_no_query() {
+        // A port that was free a moment ago answers nobody.
+        let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = nobody.local_addr().unwrap().to_string();
+        drop(nobody);
+        let custom = Custom::new(&registry::Custom {
+            url: Secret::new(format!("http://{host}/routes?key=s3cret?token=s3cret")),
+            host,
+            scheme: "http".to_owned(),
+            path: String::new(),
+            timeout: Duration::from_secs(20),
+            poll: Duration::from_secs(1),
+            skip_verify: false,
+            no_route: NoRoute::Html(String::new()),
+        });
+        let (outs, _inputs) = Outs::new();
+        let trouble = custom.unwrap().ask(&outs, &Metrics::new()).await.unwrap_err();
+        let said = trouble.to_string();
+        assert!(said.contains("/routes") && !said.contains("s3cret"), "{said}");
+    }
+}

@@ -172,18 +172,21 @@ pub struct Presence {
     /// Its own name, where it is to be registered under that.
     own: Option<String>,
     names: Names,
+    https: watch::Receiver<bool>,
     ready: watch::Receiver<bool>,
     metrics: Metrics,
     /// Under these it may be registered: an attempt that failed may have been obeyed.
     known: BTreeSet<String>,
+    /// What is registered under these is no longer so.
+    outdated: BTreeSet<String>,
     /// Attempts that failed last time; only others are said in the log.
     failing: BTreeSet<String>,
 }
 
 /// The balancer as `Presence` has to know it.
 pub struct Balancer {
-    /// Where its admin server listens, and whether over TLS.
-    pub admin: (SocketAddr, bool),
+    /// Where its admin server listens, and whether over TLS, which may change.
+    pub admin: (SocketAddr, watch::Receiver<bool>),
     /// This host: an address others reach it at, and its name.
     pub host: (IpAddr, String),
     /// Names that routes wish for.
@@ -205,7 +208,7 @@ impl Presence {
             ),
             hostname,
             tags: config.tags,
-            https,
+            https: *https.borrow(),
             interval: config.interval,
             timeout: config.timeout,
             skip_verify: config.skip_verify,
@@ -215,9 +218,11 @@ impl Presence {
             card,
             own: config.enabled.then_some(config.name),
             names: balancer.names,
+            https,
             ready: balancer.ready,
             metrics,
             known: BTreeSet::new(),
+            outdated: BTreeSet::new(),
             failing: BTreeSet::new(),
         }
     }
@@ -228,7 +233,7 @@ impl Presence {
             ready = self.ready.wait_for(|ready| *ready) => ready.is_ok(),
             () = stop.cancelled() => false,
         };
-        let mut watch_names = true;
+        let (mut watch_names, mut watch_scheme) = (true, true);
         while serving && !stop.is_cancelled() {
             let wanted = self.wanted();
             let pause = tokio::select! {
@@ -238,6 +243,7 @@ impl Presence {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 changed = self.names.changed(), if watch_names => watch_names = changed.is_ok(),
+                changed = self.https.changed(), if watch_scheme => watch_scheme = changed.is_ok(),
                 () = stop.cancelled() => break,
             }
         }
@@ -255,6 +261,10 @@ impl Presence {
     }
 
     fn wanted(&mut self) -> BTreeSet<String> {
+        let https = *self.https.borrow_and_update();
+        if std::mem::replace(&mut self.card.https, https) != https {
+            self.outdated.clone_from(&self.known);
+        }
         let aliases = self.names.borrow_and_update().clone();
         aliases.iter().cloned().chain(self.own.clone()).collect()
     }
@@ -286,11 +296,15 @@ impl Presence {
 
     async fn keep_entry(&mut self, name: &str, there: &BTreeSet<String>) -> bool {
         // What a process before us left under our id says where that one was.
-        let ours = self.known.contains(name) && there.contains(&self.card.id(name));
+        let ours =
+            self.known.contains(name) && !self.outdated.contains(name) && there.contains(&self.card.id(name));
         let mut outcome = Ok(());
         if !ours {
             self.known.insert(name.to_owned());
             outcome = self.registry.register(self.card.registration(name)).await;
+            if outcome.is_ok() {
+                self.outdated.remove(name);
+            }
         }
         if outcome.is_ok() {
             outcome = self.registry.refresh(&self.card.ttl_id(name)).await;

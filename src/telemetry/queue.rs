@@ -85,12 +85,27 @@ impl Queue {
             if lost > 0 {
                 tell(lost);
             }
-            // Nobody is left to be told that the stream was closed.
-            let _closed = to.write_all(&lines).and_then(|()| to.flush());
+            // Counted, and told to nobody: what would be said of it goes the same way.
+            self.0.lost.inc_by(write_out(&mut to, &lines));
             self.state().writing = false;
             self.0.changed.notify_all();
         }
     }
+}
+
+/// Writes lines until that fails. How many are not out, or not whole.
+fn write_out(to: &mut impl Write, mut lines: &[u8]) -> u64 {
+    while !lines.is_empty() {
+        match to.write(lines) {
+            Ok(0) => break,
+            Ok(written) => lines = &lines[written..],
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    // What cannot be flushed was taken, and is not ours any more.
+    let _ = to.flush();
+    lines.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 /// Each call is one line, as the log makes them.
@@ -115,9 +130,12 @@ impl Write for Queue {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
     use std::time::Instant;
 
+    use super::super::steady::Steady;
     use super::*;
 
     /// A stream whose reader takes what is written, one writing at a time, when the test asks for it.
@@ -158,6 +176,33 @@ mod tests {
             written += read.recv().unwrap().len();
         }
         assert_eq!(told.recv().unwrap(), lost.get());
+    }
+
+    #[test]
+    fn a_full_pipe_that_does_not_wait_loses_nothing_and_a_closed_one_counts_what_it_loses() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&writer, true).unwrap();
+        let lost = IntCounter::new("lost", "Lines.").unwrap();
+        let mut queue = Queue::start(Steady(writer), lost.clone(), |_| {}).unwrap();
+        // Several times what a pipe holds, and less than may wait.
+        let text = format!("{}\n", "x".repeat(1023)).repeat(500);
+        for line in text.split_inclusive('\n') {
+            queue.write_all(line.as_bytes()).unwrap();
+        }
+        let (done, whole) = sync_channel(1);
+        let length = text.len();
+        std::thread::spawn(move || {
+            let mut read = vec![0; length];
+            let outcome = reader.read_exact(&mut read).map(|()| read);
+            drop(reader);
+            done.send(outcome).unwrap();
+        });
+        let read = whole.recv_timeout(Duration::from_secs(20)).unwrap().unwrap();
+        queue.settle(Duration::from_secs(20));
+        assert_eq!((read == text.as_bytes(), lost.get()), (true, 0));
+        queue.write_all(b"one\ntwo\n").unwrap();
+        queue.settle(Duration::from_secs(20));
+        assert_eq!(lost.get(), 2);
     }
 
     #[test]

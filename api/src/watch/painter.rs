@@ -3,6 +3,7 @@
 mod ears;
 mod grace;
 mod sweep;
+mod unexplained;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -12,18 +13,20 @@ use catalog::service;
 use catalog::{Answer, Check, Index, Instance, InstanceKey, Picture};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 pub(super) use self::ears::Ears;
 use self::ears::NodeCheck;
 use self::grace::Grace;
+use self::unexplained::Unexplained;
 use super::{Config, Question, lock};
 use crate::blocking::Stepper;
 use crate::client::{ClientError, Consistency, Query};
 use crate::wire::health::HealthEntry;
 
-/// The two lists may tell of one change a moment apart: so long the other one is waited for.
-const MOMENT: Duration = Duration::from_millis(100);
+/// Where a change may have been passed over, a comparison waits for so many gaps between two: in a busy catalog nearly
+/// every answer passes over indexes, and of other things.
+const DOUBTED: u32 = 10;
 
 /// Attempts at reading what cannot be read before the first picture is published without it; some two seconds.
 const FIRST_TRIES: u32 = 4;
@@ -42,14 +45,13 @@ pub(super) struct Painter<'a> {
     node_checks: Vec<NodeCheck>,
     /// Nodes as last compared.
     nodes: BTreeMap<Arc<str>, sweep::Node>,
-    /// Some service changed at this index, and nothing read so far shows which.
-    unexplained: Option<Index>,
+    /// Some service changed, and nothing read so far shows which.
+    unexplained: Unexplained,
     /// Both lists have been heard.
     knows: bool,
-    last_sweep: Option<Instant>,
     /// All versions are to be compared at this moment,
     sweep_at: Instant,
-    /// and already at this one while a change is unexplained.
+    /// and while a change is unexplained, earlier, but not before this one.
     soon_at: Instant,
     /// Paces the reading again of what could not be read.
     failures: Stepper,
@@ -69,9 +71,8 @@ impl<'a> Painter<'a> {
             stale: BTreeSet::new(),
             node_checks: Vec::new(),
             nodes: BTreeMap::new(),
-            unexplained: None,
+            unexplained: Unexplained::default(),
             knows: false,
-            last_sweep: None,
             sweep_at: now + config.slow_sweep,
             soon_at: now,
             failures: Stepper::default(),
@@ -97,12 +98,10 @@ impl<'a> Painter<'a> {
         self.grace.heard(failing, now);
         self.stale.extend(heard.services);
         self.node_checks.extend(heard.node_checks);
-        if let Some(index) = heard.changed_at {
-            self.unexplained = Some(index);
-            let earliest = self
-                .last_sweep
-                .map_or(now, |last| now.max(last + self.config.sweep_gap));
-            self.soon_at = earliest.max(now + MOMENT);
+        self.unexplained.checked(heard.checked_at);
+        self.unexplained.heard(heard.moves, now);
+        if heard.missed {
+            self.unexplained.surely(now);
         }
     }
 
@@ -111,19 +110,21 @@ impl<'a> Painter<'a> {
         if self.grace.begin(now) {
             tracing::info!("the catalog began anew; what it does not know any more is kept for a while");
         }
+        self.unexplained.begin_anew();
         let known = self.versions.keys().map(|key| key.service.clone());
         self.stale.extend(known);
     }
 
     /// When there is something to do even if nothing is heard.
     pub(super) fn next_look(&self) -> Instant {
-        let moments = [self.retry_at, self.grace.until()].into_iter().flatten();
+        let moments = [self.retry_at, self.grace.until(), self.unexplained.due()];
+        let moments = moments.into_iter().flatten();
         moments.fold(self.next_sweep(), Instant::min)
     }
 
     fn next_sweep(&self) -> Instant {
-        match self.unexplained {
-            Some(_) => self.sweep_at.min(self.soon_at),
+        match self.unexplained.wish(self.config.sweep_gap * DOUBTED) {
+            Some(wish) => self.sweep_at.min(self.soon_at.max(wish)),
             None => self.sweep_at,
         }
     }
@@ -147,6 +148,7 @@ impl<'a> Painter<'a> {
             self.take_over(&check);
         }
         self.read_stale(told).await;
+        self.unexplained.judge(Instant::now());
         if Instant::now() >= self.next_sweep() {
             self.sweep(told).await;
             self.read_stale(told).await;
@@ -259,13 +261,14 @@ impl<'a> Painter<'a> {
         for key in old {
             if !rows.contains_key(&key) {
                 self.versions.remove(&key);
-                self.unexplained = None;
+                self.unexplained.read(answer.index);
             }
         }
         for (key, instance) in &rows {
             let version = instance.service.modified;
-            self.versions.insert(key.clone(), version);
-            self.unexplained = self.unexplained.filter(|at| version < *at);
+            if self.versions.insert(key.clone(), version) != Some(version) {
+                self.unexplained.read(version);
+            }
         }
         rows.retain(|_, instance| (self.config.keep)(instance));
         let known: Vec<_> = service::within(&self.picture, &name)

@@ -302,6 +302,63 @@ async fn a_change_that_shows_nowhere_is_found_by_its_version() {
 }
 
 #[tokio::test]
+async fn a_change_that_shows_nowhere_is_found_though_one_that_shows_follows_at_once() {
+    let consul = Consul::start().await;
+    consul.change(|catalog| {
+        catalog.service("web", "w1", 80);
+        catalog.service("db", "d1", 90);
+    });
+    let mut watching = Watching::start(&consul, |_| {});
+    watching.until(&[("w1", 80), ("d1", 90)]).await;
+    let mut index = 1;
+    // Told of one by one,
+    consul.change(|catalog| {
+        catalog.silently("d1", 91);
+        index = catalog.index;
+    });
+    let heard = format!("/v1/catalog/services?index={index}");
+    let asks_on = async {
+        while !consul.queries().iter().any(|query| query.starts_with(&heard)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, asks_on).await.unwrap();
+    consul.change(|catalog| catalog.service("web", "w1", 81));
+    watching.until(&[("w1", 81), ("d1", 91)]).await;
+    // and in one answer; also where what shows is that something left.
+    consul.change(|catalog| catalog.silently("d1", 92));
+    consul.change(|catalog| catalog.service("web", "w1", 82));
+    watching.until(&[("w1", 82), ("d1", 92)]).await;
+    consul.change(|catalog| catalog.silently("d1", 93));
+    consul.change(|catalog| catalog.remove("w1"));
+    watching.until(&[("d1", 93)]).await;
+}
+
+#[tokio::test]
+async fn changes_that_do_not_end_put_off_no_comparison() {
+    let consul = Consul::start().await;
+    consul.change(|catalog| {
+        catalog.service("web", "w1", 80);
+        catalog.service("db", "d1", 90);
+    });
+    let mut watching = Watching::start(&consul, |_| {});
+    watching.until(&[("w1", 80), ("d1", 90)]).await;
+    consul.change(|catalog| catalog.silently("d1", 91));
+    let busy = async {
+        let mut pace = tokio::time::interval(Duration::from_millis(20));
+        for port in 1000.. {
+            pace.tick().await;
+            consul.change(|catalog| catalog.silently("w1", port));
+        }
+    };
+    let moved = |picture: &Picture| picture.values().any(|found| found.service.spec.port == 91);
+    tokio::select! {
+        () = busy => {}
+        found = tokio::time::timeout(SOON, watching.pictures.wait_for(moved)) => drop(found.unwrap().unwrap()),
+    }
+}
+
+#[tokio::test]
 async fn a_node_check_is_taken_over_without_a_question() {
     let consul = Consul::start().await;
     consul.change(|catalog| {

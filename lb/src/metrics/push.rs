@@ -7,23 +7,26 @@ mod lines;
 mod wire;
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::join_all;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::Metrics;
 use super::fabio::{Sample, Value};
 use super::naming::Naming;
 use crate::config::{self, MetricsTarget};
-use wire::{Stdout, Tcp, Udp};
+use wire::{Names, Stdout, Tcp, Udp};
 
 /// Longest that one back end may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The same when we are about to end.
 const GOODBYE: Duration = Duration::from_secs(1);
+/// What is under way when we are told to end has this long left, so that what came since is told as well.
+const HURRY: Duration = Duration::from_millis(500);
 
 /// Sends until `stop`, and then what is left.
 pub(crate) async fn run(
@@ -32,61 +35,36 @@ pub(crate) async fn run(
     naming: Naming,
     stop: CancellationToken,
 ) {
-    let mut ends = ends(&settings);
+    let ends = ends(&settings);
     if ends.is_empty() {
         return stop.cancelled().await;
     }
     let period = settings.interval.max(Duration::from_millis(10));
-    let patience = period.min(PATIENCE);
-    let mut tick = interval(period);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    tick.tick().await;
-    let mut last = Last::default();
-    loop {
-        let patience = tokio::select! {
-            _ = tick.tick() => patience,
-            () = stop.cancelled() => GOODBYE,
-        };
-        let aside = metrics.clone();
-        let sampled = tokio::task::spawn_blocking(move || {
-            let news = last.take(aside.samples());
-            (last, news)
-        });
-        // A panic there is ours; the next interval begins with a new memory.
-        let Ok((kept, news)) = sampled.await else {
-            metrics.push_failures.add(1);
-            return tracing::error!("metrics are no longer sent: working them out panicked");
-        };
-        last = kept;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let sending = ends.iter_mut().map(|end| {
-            let mut lines = naming.lines(end.target, &news.changes, now.as_secs());
-            if end.forgets() {
-                lines.extend(naming.lines(end.target, &news.still, now.as_secs()));
-            }
-            end.send(&metrics, lines, patience)
-        });
-        join_all(sending).await;
-        if stop.is_cancelled() {
-            return;
-        }
-    }
+    send_all(ends, &metrics, &naming, (period, &stop)).await;
+}
+
+/// Each by itself, with its own memory of the last interval: none waits for another one, least of all at the end.
+async fn send_all(
+    ends: Vec<End>,
+    metrics: &Arc<Metrics>,
+    naming: &Naming,
+    times: (Duration, &CancellationToken),
+) {
+    let running = ends.into_iter().map(|end| end.run(metrics, naming, times));
+    join_all(running).await;
 }
 
 fn ends(settings: &config::Metrics) -> Vec<End> {
     let end = |target: &MetricsTarget| {
+        let names = |addr: &Option<String>| addr.clone().map(Names::of);
         let wire = match target {
             MetricsTarget::Flat | MetricsTarget::Label => Wire::Stdout(Stdout::default()),
-            MetricsTarget::StatsdRaw => Wire::Udp(Udp::to(settings.statsd.clone()?)),
-            MetricsTarget::Dogstatsd => Wire::Udp(Udp::to(settings.dogstatsd.clone()?)),
-            MetricsTarget::Graphite => Wire::Tcp(Tcp::to(settings.graphite.clone()?)),
+            MetricsTarget::StatsdRaw => Wire::Udp(Udp::to(names(&settings.statsd)?)),
+            MetricsTarget::Dogstatsd => Wire::Udp(Udp::to(names(&settings.dogstatsd)?)),
+            MetricsTarget::Graphite => Wire::Tcp(Tcp::to(names(&settings.graphite)?)),
             MetricsTarget::Prometheus => return None,
         };
-        Some(End {
-            target: *target,
-            wire,
-            failing: false,
-        })
+        Some(End::new(*target, wire))
     };
     settings.targets.iter().filter_map(end).collect()
 }
@@ -106,23 +84,85 @@ enum Wire {
 }
 
 impl End {
+    fn new(target: MetricsTarget, wire: Wire) -> Self {
+        Self {
+            target,
+            wire,
+            failing: false,
+        }
+    }
+
+    /// The last round is one that begins when `stop` is known, so that it tells of everything.
+    async fn run(
+        mut self,
+        metrics: &Arc<Metrics>,
+        naming: &Naming,
+        (period, stop): (Duration, &CancellationToken),
+    ) {
+        let patience = period.min(PATIENCE);
+        let mut tick = interval(period);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        tick.tick().await;
+        let mut last = Last::default();
+        loop {
+            let is_last = tokio::select! {
+                biased;
+                () = stop.cancelled() => true,
+                _ = tick.tick() => false,
+            };
+            let aside = metrics.clone();
+            let sampled = tokio::task::spawn_blocking(move || {
+                let news = last.take(aside.samples());
+                (last, news)
+            });
+            let Ok((kept, news)) = sampled.await else {
+                metrics.push_failures.add(1);
+                return tracing::error!("metrics are no longer sent: working them out panicked");
+            };
+            last = kept;
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let mut lines = naming.lines(self.target, &news.changes, now.as_secs());
+            if self.forgets() {
+                lines.extend(naming.lines(self.target, &news.still, now.as_secs()));
+            }
+            self.send(metrics, lines, (patience, stop)).await;
+            if is_last {
+                return;
+            }
+        }
+    }
+
     /// Whether gauges that stand still are to be told again: it goes by the last interval alone, or has missed that.
     /// StatsD keeps what it was told.
     fn forgets(&self) -> bool {
         matches!(self.target, MetricsTarget::Dogstatsd | MetricsTarget::Graphite) || self.failing
     }
 
-    async fn send(&mut self, metrics: &Metrics, lines: Vec<String>, patience: Duration) {
+    /// Waits for `patience`, and less from when it is `stop`.
+    async fn send(
+        &mut self,
+        metrics: &Metrics,
+        lines: Vec<String>,
+        (patience, stop): (Duration, &CancellationToken),
+    ) {
+        let is_last = stop.is_cancelled();
+        let patience = if is_last { GOODBYE } else { patience };
         let sending = async {
             match &mut self.wire {
                 Wire::Stdout(stdout) => stdout.send(lines).await,
-                Wire::Udp(udp) => udp.send(&lines).await,
-                Wire::Tcp(tcp) => tcp.send(&lines).await,
+                Wire::Udp(udp) => udp.send(&lines, patience).await,
+                Wire::Tcp(tcp) => tcp.send(&lines, patience).await,
             }
         };
-        let sent = timeout(patience, sending)
-            .await
-            .unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
+        let hurried = async {
+            stop.cancelled().await;
+            sleep(if is_last { GOODBYE } else { HURRY }).await;
+        };
+        let sent = tokio::select! {
+            sent = sending => sent,
+            () = sleep(patience) => Err(ErrorKind::TimedOut.into()),
+            () = hurried => Err(ErrorKind::TimedOut.into()),
+        };
         match sent {
             Ok(()) => self.failing = false,
             Err(error) => {

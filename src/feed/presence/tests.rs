@@ -13,6 +13,7 @@ const SOON: Duration = Duration::from_secs(20);
 struct World {
     local: Local,
     names: watch::Sender<Arc<BTreeSet<String>>>,
+    https: watch::Sender<bool>,
     ready: watch::Sender<bool>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), Infallible>>,
@@ -26,8 +27,9 @@ impl World {
         let local = Local::new(checks, Sync::new(Arc::new(Identity::example()), store));
         let (names, wished) = watch::channel(Arc::default());
         let (ready, serving) = watch::channel(false);
+        let (https, over_tls) = watch::channel(false);
         let balancer = Balancer {
-            admin: ("[::]:9998".parse().unwrap(), false),
+            admin: ("[::]:9998".parse().unwrap(), over_tls),
             host: ("10.0.0.7".parse().unwrap(), "host1".to_owned()),
             names: wished,
             ready: serving,
@@ -38,6 +40,7 @@ impl World {
         Self {
             local,
             names,
+            https,
             ready,
             stop,
             running,
@@ -99,6 +102,34 @@ async fn it_is_registered_when_it_serves_and_gone_when_it_stops() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn its_check_asks_by_the_scheme_that_the_admin_server_speaks_now() {
+    let world = World::start(config(true));
+    world.ready.send_replace(true);
+    world.wish(&["shop"]);
+    world.until(&["fabio-host1-9998", "shop-host1-9998"]).await;
+    let asks = |id: &str, scheme: &str| {
+        let url = format!("{scheme}://10.0.0.7:9998/health");
+        let checks = world.local.checks();
+        let health = checks.get(id).and_then(|check| check.definition.clone());
+        health.is_some_and(|health| matches!(&health.probe, Probe::Http(http) if http.url == url))
+    };
+    for (over_tls, scheme) in [(true, "https"), (false, "http")] {
+        world.https.send_replace(over_tls);
+        let there = async {
+            while !["fabio-host1-9998-health", "shop-host1-9998-health"]
+                .iter()
+                .all(|id| asks(id, scheme))
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(SOON, there).await.unwrap();
+        let ttl = world.local.checks()["fabio-host1-9998-ttl"].clone();
+        assert_eq!(ttl.spec.status, Status::Passing);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn names_that_routes_wish_for_come_and_go_and_what_is_missing_comes_back() {
     let world = World::start(config(false));
     world.ready.send_replace(true);
@@ -136,7 +167,7 @@ async fn every_attempt_that_fails_is_counted() {
     let (_, names) = watch::channel(Arc::default());
     let (_ready, serving) = watch::channel(true);
     let balancer = Balancer {
-        admin: ("[::]:9998".parse().unwrap(), false),
+        admin: ("[::]:9998".parse().unwrap(), watch::channel(false).1),
         host: ("10.0.0.7".parse().unwrap(), "host1".to_owned()),
         names,
         ready: serving,

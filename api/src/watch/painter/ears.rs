@@ -12,8 +12,12 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::super::Question;
 use super::super::rows::{Change, Rows};
+use super::unexplained::Moved;
 use crate::client::ClientError;
 use crate::wire::check::HealthCheck;
+
+/// Changes that are kept for whoever listens.
+const MOST_MOVES: usize = 64;
 
 /// Both lists as last heard.
 #[derive(Default)]
@@ -55,8 +59,12 @@ pub(super) struct Told {
     pub(super) services: BTreeSet<Arc<str>>,
     /// Checks of nodes that came, changed or went, in this order.
     pub(super) node_checks: Vec<NodeCheck>,
-    /// Some service changed, last at this index.
-    pub(super) changed_at: Option<Index>,
+    /// Some service changed, which the index of the names told.
+    pub(super) moves: Vec<Moved>,
+    /// There was a time of which nothing was told.
+    pub(super) missed: bool,
+    /// At these indexes checks changed.
+    pub(super) checked_at: BTreeSet<Index>,
     /// The catalog began anew: what it says now does not follow from what it said before.
     pub(super) restarted: bool,
 }
@@ -112,6 +120,16 @@ impl Advance {
     }
 }
 
+impl Told {
+    /// Of very many, it is enough to know that there were some.
+    fn moved(&mut self, moved: Moved) {
+        match self.moves.len() < MOST_MOVES {
+            true => self.moves.push(moved),
+            false => self.missed = true,
+        }
+    }
+}
+
 impl Ears {
     pub(in crate::watch) fn new(may_lag: bool) -> Self {
         Self {
@@ -142,6 +160,7 @@ impl Ears {
 
     /// The checks as they are now.
     fn checks(&mut self, answer: Answer<Bytes>) -> Result<(), ClientError> {
+        let (index, first) = (answer.index, !self.checks.known);
         let step = self
             .checks
             .advance(answer)
@@ -166,6 +185,9 @@ impl Ears {
                     // In one history, all that is new in a list was written after the list before.
                     let written = 1..=step.before;
                     self.told.restarted |= !step.fell && written.contains(&check.modify_index);
+                    if !first {
+                        self.told.checked_at.insert(check.modify_index);
+                    }
                     if !check.service_id.is_empty() {
                         *self.speaking.entry(check.speaker()).or_default() += 1;
                     }
@@ -174,6 +196,7 @@ impl Ears {
                 Err(error) => outcome = Err(error),
             }
         }
+        self.told.checked_at.insert(index);
         self.told.restarted |= step.restarted(lost.len(), self.may_lag);
         outcome
     }
@@ -199,9 +222,15 @@ impl Ears {
         self.told.restarted |= step.restarted(gone.difference(&came).count(), self.may_lag);
         self.told.services.extend(gone.into_iter().chain(came));
         // The first answer names everything, so everything is read.
-        if !first && (step.before != index || step.after_failure) {
-            self.told.changed_at = Some(index);
+        if !first && step.before != index {
+            let after = if step.fell {
+                index.saturating_sub(1)
+            } else {
+                step.before
+            };
+            self.told.moved(Moved { after, at: index });
         }
+        self.told.missed |= !first && step.after_failure;
         outcome
     }
 

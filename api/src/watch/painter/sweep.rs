@@ -31,7 +31,6 @@ impl Painter<'_> {
     /// Marks what differs. What could not be asked is asked at the next comparison, which then comes soon.
     pub(super) async fn sweep(&mut self, told: &impl Fn(Question, Option<&ClientError>)) {
         let started = Instant::now();
-        self.last_sweep = Some(started);
         let whole = match self.config.client.nodes(&self.fresh()).await {
             Ok(nodes) => {
                 told(Question::Service, None);
@@ -45,7 +44,7 @@ impl Painter<'_> {
             }
         };
         if whole {
-            self.unexplained = None;
+            self.unexplained.compared();
         }
         let pause = if whole {
             self.config.slow_sweep

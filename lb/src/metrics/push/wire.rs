@@ -1,12 +1,15 @@
-//! How lines get to their back end, over one socket each. Names are looked up again, so that a collector may move.
+//! How lines get to their back end, over one socket each. Names are looked up again, so that a collector may move; of
+//! several addresses, one that does not answer costs a moment (TCP) or an interval (UDP), not the metrics.
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
 use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 /// Names of collectors that are told by UDP are looked up this often.
 const LOOK_UP: Duration = Duration::from_secs(60);
@@ -43,8 +46,10 @@ impl Stdout {
 
 /// Datagrams of several lines, from one port.
 pub(super) struct Udp {
-    addr: String,
+    names: Names,
     open: Option<Open>,
+    /// The address that was last tried, where nobody took what was sent there: another one gets its turn.
+    refused: Option<SocketAddr>,
 }
 
 /// A socket that has found its way.
@@ -55,52 +60,95 @@ struct Open {
 }
 
 impl Udp {
-    pub(super) fn to(addr: String) -> Self {
-        Self { addr, open: None }
+    pub(super) fn to(names: Names) -> Self {
+        Self {
+            names,
+            open: None,
+            refused: None,
+        }
     }
 
     /// That nobody took the datagrams of the last interval is an error of this one: it is not known earlier.
-    pub(super) async fn send(&mut self, lines: &[String]) -> io::Result<()> {
+    pub(super) async fn send(&mut self, lines: &[String], patience: Duration) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
-        let open = match self.open.take() {
-            Some(open) if open.looked_up.elapsed() < LOOK_UP => open,
-            open => self.look_up(open).await?,
-        };
+        let known = |open: &Open| open.looked_up.elapsed() < LOOK_UP;
+        if self.refused.is_some() || !self.open.as_ref().is_some_and(known) {
+            // Half of the time is left for sending to where it was.
+            let found = timeout(patience / 2, self.names.find()).await;
+            self.turn_to(found.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())))
+                .await?;
+        }
+        let Some(open) = &self.open else { return Ok(()) };
         let mut refused = Ok(());
         for datagram in datagrams(lines) {
             let mut sent = open.socket.send(datagram.as_bytes()).await;
             if matches!(&sent, Err(error) if error.kind() == ErrorKind::ConnectionRefused) {
+                self.refused = Some(open.to);
                 refused = sent.map(drop);
                 sent = open.socket.send(datagram.as_bytes()).await;
             }
             sent?;
         }
-        self.open = Some(open);
         refused
     }
 
+    /// As if it had been looked up long ago.
+    #[cfg(test)]
+    pub(super) fn forget_time(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.looked_up = open.looked_up.checked_sub(LOOK_UP).unwrap();
+        }
+    }
+
     /// The same socket for the same address, and for as long as there is no other to be had.
-    async fn look_up(&self, open: Option<Open>) -> io::Result<Open> {
+    async fn turn_to(&mut self, found: io::Result<Vec<SocketAddr>>) -> io::Result<()> {
         let looked_up = Instant::now();
-        let to = match (resolve(&self.addr).await, open) {
-            (Ok(to), Some(open)) if open.to != to => to,
-            (_, Some(open)) => return Ok(Open { looked_up, ..open }),
-            (to, None) => to?,
-        };
+        let now = self.open.as_ref().map(|open| open.to);
+        let to = found.map(|found| next(&found, self.refused.take(), now));
+        match (to, &mut self.open) {
+            (Ok(to), Some(open)) if open.to != to => self.open_to(to, looked_up).await,
+            (_, Some(open)) => {
+                open.looked_up = looked_up;
+                Ok(())
+            }
+            (to, None) => self.open_to(to?, looked_up).await,
+        }
+    }
+
+    async fn open_to(&mut self, to: SocketAddr, looked_up: Instant) -> io::Result<()> {
         let any = match to {
             SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
         };
-        let socket = UdpSocket::bind(any).await?;
-        socket.connect(to).await?;
-        Ok(Open {
-            socket,
-            to,
-            looked_up,
-        })
+        let opened = async {
+            let socket = UdpSocket::bind(any).await?;
+            socket.connect(to).await?;
+            Ok(socket)
+        };
+        match opened.await {
+            Ok(socket) => {
+                self.open = Some(Open {
+                    socket,
+                    to,
+                    looked_up,
+                });
+                Ok(())
+            }
+            Err(error) => {
+                self.refused = Some(to);
+                Err(error)
+            }
+        }
     }
+}
+
+/// The one after the one that refused; else the one of now, where it still is one; else the first.
+fn next(found: &[SocketAddr], refused: Option<SocketAddr>, now: Option<SocketAddr>) -> SocketAddr {
+    let place = |of: SocketAddr| found.iter().position(|known| *known == of);
+    let after = refused.map(|refused| place(refused).map_or(0, |at| (at + 1) % found.len()));
+    found[after.or_else(|| place(now?)).unwrap_or(0)]
 }
 
 /// As many lines in each as fit; a longer line has one to itself.
@@ -120,27 +168,28 @@ pub(super) fn datagrams(lines: &[String]) -> Vec<String> {
 
 /// A connection that is kept, and made anew where it was lost.
 pub(super) struct Tcp {
-    addr: String,
+    names: Names,
     stream: Option<TcpStream>,
 }
 
 impl Tcp {
-    pub(super) fn to(addr: String) -> Self {
-        Self { addr, stream: None }
+    pub(super) fn to(names: Names) -> Self {
+        Self { names, stream: None }
     }
 
     pub(super) fn close(&mut self) {
         self.stream = None;
     }
 
-    pub(super) async fn send(&mut self, lines: &[String]) -> io::Result<()> {
+    pub(super) async fn send(&mut self, lines: &[String], patience: Duration) -> io::Result<()> {
         if lines.is_empty() {
             return Ok(());
         }
+        let until = Instant::now() + patience;
         // The first write to a connection that the other side has closed succeeds, and is lost.
         let mut stream = match self.stream.take().filter(is_open) {
             Some(stream) => stream,
-            None => TcpStream::connect(resolve(&self.addr).await?).await?,
+            None => connect(&self.names.find().await?, until).await?,
         };
         let mut text = lines.join("\n");
         text.push('\n');
@@ -150,14 +199,56 @@ impl Tcp {
     }
 }
 
+/// To the first that answers. Each gets its share of what time is left, so that one which is silent leaves some to others.
+async fn connect(found: &[SocketAddr], until: Instant) -> io::Result<TcpStream> {
+    let mut trouble = io::Error::from(ErrorKind::NotFound);
+    for (tried, to) in found.iter().enumerate() {
+        let left = until.saturating_duration_since(Instant::now());
+        let still = u32::try_from(found.len() - tried).unwrap_or(u32::MAX);
+        match timeout(left / still, TcpStream::connect(to)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => trouble = error,
+            Err(_) => trouble = ErrorKind::TimedOut.into(),
+        }
+    }
+    Err(trouble)
+}
+
 fn is_open(stream: &TcpStream) -> bool {
     let mut unread = [0; 256];
     matches!(stream.try_read(&mut unread), Err(error) if error.kind() == ErrorKind::WouldBlock)
 }
 
-async fn resolve(addr: &str) -> io::Result<SocketAddr> {
-    lookup_host(addr)
-        .await?
-        .next()
-        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("{addr} has no address")))
+type Finding = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
+
+/// Who knows the addresses of a collector.
+pub(super) struct Names(Box<dyn Fn() -> Finding + Send + Sync>);
+
+impl Names {
+    /// The system, for `host:port`.
+    pub(super) fn of(addr: String) -> Self {
+        Self::by(move || {
+            let addr = addr.clone();
+            async move { Ok(lookup_host(&addr).await?.collect()) }
+        })
+    }
+
+    pub(super) fn by<F>(find: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    {
+        Self(Box::new(move || Box::pin(find())))
+    }
+
+    /// One at least.
+    async fn find(&self) -> io::Result<Vec<SocketAddr>> {
+        let found = (self.0)().await?;
+        if found.is_empty() {
+            return Err(io::Error::new(
+                ErrorKind::NotFound,
+                "the collector has no address",
+            ));
+        }
+        Ok(found)
+    }
 }

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::files::{Files, MAX_FILES};
 use super::{Context, NotRead};
-use crate::fetch::{Fetcher, Limits, refuse_unless_ok};
+use crate::fetch::{FetchError, Fetcher, Limits, refuse_unless_ok};
 use keeper::Keeper;
 use token::Health;
 pub(crate) use token::VaultToken;
@@ -177,6 +177,15 @@ impl Session {
     }
 }
 
+/// Whether a Vault has said no, and would say it again; not that it, or who stands before it, has no time.
+fn is_refusal(error: &NotRead) -> bool {
+    let NotRead::Fetch(FetchError::Status { status, .. }) = error else {
+        return false;
+    };
+    let later = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_MANY_REQUESTS];
+    status.is_client_error() && !later.contains(status)
+}
+
 /// A folder of secrets, by version of the KV engine.
 struct Folder {
     list: String,
@@ -223,9 +232,7 @@ async fn folder(session: &Session, path: &str) -> Result<Folder, NotRead> {
         .await;
     let mount = match asked {
         Ok(mount) => mount.unwrap_or_default(),
-        Err(NotRead::Fetch(crate::fetch::FetchError::Status { status, .. })) if status.is_client_error() => {
-            Value::Null
-        }
+        Err(error) if is_refusal(&error) => Value::Null,
         Err(error) => return Err(error),
     };
     let version = &mount["data"]["options"]["version"];

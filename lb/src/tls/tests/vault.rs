@@ -141,6 +141,51 @@ async fn secrets_are_read_from_both_versions_and_the_wrapped_token_is_unwrapped_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_vault_that_cannot_say_at_first_whether_a_token_is_wrapped_is_asked_again() {
+    let away = Arc::new(Mutex::new(vec![503, 429]));
+    let unwrapped = Arc::new(AtomicUsize::new(0));
+    let one = Authority::new("ca").issue(&["one.org"]);
+    let web = Web::start(move |asked| {
+        let (away, unwrapped, one) = (away.clone(), unwrapped.clone(), one.clone());
+        async move {
+            if asked.path == "/v1/sys/wrapping/lookup"
+                && let Some(status) = away.lock().unwrap().pop()
+            {
+                return answer(status, r#"{"errors":["not now"]}"#);
+            }
+            if let Some(answer) = about_tokens(&asked, &unwrapped) {
+                return answer;
+            }
+            match (asked.path.as_str(), asked.header("x-vault-token")) {
+                ("/v1/kv/certs?list=true", "inner") => says(&json!({ "data": { "keys": ["web"] } })),
+                ("/v1/kv/certs/web", "inner") => says(&json!({ "data": secret(&one) })),
+                _ => answer(404, ""),
+            }
+        }
+    })
+    .await;
+    let env = [
+        ("VAULT_ADDR", web.url.as_str()),
+        ("VAULT_TOKEN", "wrapped"),
+        ("VAULT_NAMESPACE", "team"),
+    ];
+    let mut config = source("mine", CertKind::Vault("kv/certs".to_owned()));
+    config.refresh = Some(Duration::from_secs(1));
+    let stores = running_with(&[config], Live::default(), &env);
+    for status in ["429", "503"] {
+        let says_so = || {
+            let failing = stores.status()[0].failing.clone();
+            failing.is_some_and(|failing| failing.contains(status))
+        };
+        eventually(status, says_so).await;
+        stores.look();
+    }
+    eventually("the certificate", || names(&stores, "mine") == ["one.org"]).await;
+    assert_eq!(web.count("/v1/sys/wrapping/lookup"), 3);
+    assert_eq!(web.count("/v1/sys/wrapping/unwrap"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_in_a_file_is_read_at_each_use() {
     let files = Files::new();
     let unwrapped = Arc::new(AtomicUsize::new(0));

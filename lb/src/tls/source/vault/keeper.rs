@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::token::{Granted, Health, Next};
-use super::{Asker, Session};
+use super::{Asker, Session, is_refusal};
 use crate::fetch::{Fetcher, header};
 use crate::tls::authorities::Authorities;
 use crate::tls::pair::{Pair, certificates};
@@ -111,7 +111,13 @@ impl Keeper {
         let looked = session
             .call(Method::POST, "sys/wrapping/lookup", Some(&question))
             .await;
-        let is_wrapped = matches!(looked, Ok(Some(found)) if !found["data"]["creation_ttl"].is_null());
+        let is_wrapped = match looked {
+            Ok(found) => !found.unwrap_or_default()["data"]["creation_ttl"].is_null(),
+            Err(error) if is_refusal(&error) => false,
+            // A Vault that is away, sealed or busy has not said that it is not wrapped, and what is taken for the token
+            // here stays that for as long as the same one is given.
+            Err(error) => return Err(error),
+        };
         if !is_wrapped {
             return Ok(given.to_owned());
         }
