@@ -27,7 +27,7 @@ use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
 use crate::table::{Asker, Redirect, Route, Table};
 use crate::tls::ACME_PATH;
-use crate::upstream::{Fault, Lease};
+use crate::upstream::{Fault, Lease, ServerBody};
 use crate::worker::Worker;
 use crate::worker::crowd::Busy;
 
@@ -95,11 +95,11 @@ struct Client {
 
 /// What became of a request that was not refused.
 enum Outcome {
-    Answer(Response<Incoming>, Lease, Wish),
+    Answer(Response<ServerBody>, Lease, Wish),
     Redirect(StatusCode, HeaderValue),
     /// What an ACME authority looks for.
     Proof(Arc<str>),
-    Switch(Response<Incoming>, OnUpgrade),
+    Switch(Response<ServerBody>, OnUpgrade),
 }
 
 /// The answer to a request, and what its connection must know of it.
@@ -413,7 +413,7 @@ fn host_of(request: &Parts) -> Result<String, Refusal> {
 
 /// Agrees to an upgrade in the server's words; bytes flow once hyper has let go of both sides.
 fn switch(
-    mut answer: Response<Incoming>,
+    mut answer: Response<ServerBody>,
     client: OnUpgrade,
     version: Version,
     mut exchange: Exchange,

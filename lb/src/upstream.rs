@@ -2,7 +2,8 @@
 //!
 //! This file sends one request one way. Whether another may be tried is decided in `http/attempt.rs`, which is why a
 //! failure hands the request back when none of it was sent. Connections of HTTP/1.1 carry one request at a time and
-//! wait in `pool.rs` in between; those of HTTP/2 are shared in `streams.rs`.
+//! wait in `pool.rs` in between; those of HTTP/2 are shared in `streams.rs`. What is common in HTTP/1.1 is read and
+//! written in `direct.rs`, and the rest by hyper.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
@@ -10,7 +11,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::client::conn::{TrySendError, http2};
 use hyper::http::{Uri, Version, header};
@@ -24,19 +24,25 @@ use crate::http::body::{RequestBody, Upload, Uploaded};
 use crate::outlier::{Outliers, Watch};
 use crate::tls::Stores;
 
+mod answer;
 mod dial;
+mod direct;
 mod fault;
 mod pool;
 mod streams;
 mod way;
 
+pub(crate) use answer::{Broken, ServerBody};
+use direct::Direct;
 pub(crate) use fault::{Fault, Unanswered};
-use pool::{Link, Pool};
+use pool::{Hyper, Link, Pool};
 use streams::{Stream, Streams};
 pub(crate) use way::Way;
 
 /// The head of an answer must fit.
 const UPSTREAM_BUFFER: usize = 128 * 1024;
+/// Most headers of an answer.
+const MAX_HEADERS: usize = 256;
 
 /// A connection used this short a time ago is hardly being closed by a server that tires of idle ones.
 const YOUNG: Duration = Duration::from_secs(1);
@@ -93,8 +99,13 @@ pub(crate) struct Times {
 pub(crate) struct Lease(Held);
 
 enum Held {
-    Whole {
-        link: Link<RequestBody>,
+    Hyper {
+        hyper: Hyper,
+        way: Way,
+        upstream: Rc<Upstream>,
+    },
+    /// The body has it.
+    Direct {
         way: Way,
         upstream: Rc<Upstream>,
     },
@@ -104,17 +115,23 @@ enum Held {
 }
 
 impl Lease {
-    /// The answer has been read to its end.
-    pub(crate) fn give_back(self) {
-        if let Held::Whole { link, way, upstream } = self.0 {
-            upstream.pool.put(way, link, upstream.limits.get().max_idle);
-        }
+    /// The answer's `body` has been read to its end.
+    pub(crate) fn give_back(self, body: &mut ServerBody) {
+        let (link, way, upstream) = match (self.0, body) {
+            (Held::Hyper { hyper, way, upstream }, _) => (Link::Hyper(hyper), way, upstream),
+            (Held::Direct { way, upstream }, ServerBody::Direct(body)) => match body.connection() {
+                Some(direct) => (Link::Direct(direct), way, upstream),
+                None => return,
+            },
+            (Held::Direct { .. } | Held::Stream { .. }, _) => return,
+        };
+        upstream.pool.put(way, link, upstream.limits.get().max_idle);
     }
 }
 
 /// See the module.
 pub(crate) struct Upstream {
-    pool: Rc<Pool<RequestBody>>,
+    pool: Rc<Pool>,
     streams: Rc<Streams>,
     limits: Cell<Limits>,
     stores: Stores,
@@ -122,12 +139,12 @@ pub(crate) struct Upstream {
     http: http1::Builder,
 }
 
-type Sent = Result<(Response<Incoming>, Lease), Box<Unanswered>>;
+type Sent = Result<(Response<ServerBody>, Lease), Box<Unanswered>>;
 
 impl Upstream {
     pub(crate) fn new(limits: Limits, stores: Stores, watch: Rc<Watch>) -> Self {
         let mut http = http1::Builder::new();
-        http.max_headers(256).max_buf_size(UPSTREAM_BUFFER);
+        http.max_headers(MAX_HEADERS).max_buf_size(UPSTREAM_BUFFER);
         Self {
             pool: Rc::default(),
             streams: Rc::default(),
@@ -175,26 +192,66 @@ impl Upstream {
         upload: &Upload,
         (reuse, times): (Reuse, Times),
     ) -> Sent {
+        let direct = way.tls.is_none() && Direct::suits(&request);
+        let age = self.limits.get().idle;
         let idle = match reuse {
-            Reuse::Any => self.pool.take(way, self.limits.get().idle),
-            Reuse::Young => self.pool.take_quiet(way, YOUNG.min(self.limits.get().idle)),
+            Reuse::Any => self.pool.take(way, age, direct),
+            Reuse::Young => self.pool.take_quiet(way, YOUNG.min(age), direct),
             Reuse::No => None,
         };
-        let (mut link, reused) = match idle {
-            Some(link) => (link, true),
-            None => match self.open(way, times).await {
-                Ok(link) => (link, false),
-                Err(fault) => return Err(unsent(fault, request, false)),
-            },
+        let reused = idle.is_some();
+        let link = match idle {
+            Some(link) => Ok(link),
+            None if direct => self.dial_plain(way, times).await.map(Link::Direct),
+            None => self.open(way, times).await.map(Link::Hyper),
         };
-        let answer = link.sender.try_send_request(request);
+        let hyper = match link {
+            Ok(Link::Direct(link)) if direct => {
+                return self
+                    .send_direct((way, link), request, upload, (reused, times))
+                    .await;
+            }
+            Ok(Link::Direct(link)) => self.speak(dial::Connected::plain(link.into_stream())).await,
+            Ok(Link::Hyper(hyper)) => Ok(hyper),
+            Err(fault) => Err(fault),
+        };
+        let mut hyper = match hyper {
+            Ok(hyper) => hyper,
+            Err(fault) => return Err(unsent(fault, request, false)),
+        };
+        let answer = hyper.sender.try_send_request(request);
         let answered = self.in_time(answer, upload, times).await;
-        let held = Held::Whole {
-            link,
+        let held = Held::Hyper {
+            hyper,
             way: way.clone(),
             upstream: self.clone(),
         };
         outcome(answered, Lease(held), reused)
+    }
+
+    async fn send_direct(
+        self: &Rc<Self>,
+        (way, link): (&Way, Direct),
+        request: Request<RequestBody>,
+        upload: &Upload,
+        (reused, times): (bool, Times),
+    ) -> Sent {
+        let (fault, unsent) = match self.in_time(link.send(request), upload, times).await {
+            Some(Ok(answer)) => {
+                let held = Held::Direct {
+                    way: way.clone(),
+                    upstream: self.clone(),
+                };
+                return Ok((answer.map(ServerBody::Direct), Lease(held)));
+            }
+            Some(Err(failed)) => *failed,
+            None => (Fault::HeaderTimeout, None),
+        };
+        Err(Box::new(Unanswered {
+            fault,
+            unsent,
+            reused,
+        }))
     }
 
     async fn send_stream(
@@ -246,8 +303,12 @@ impl Upstream {
         }
     }
 
-    async fn open(&self, way: &Way, times: Times) -> Result<Link<RequestBody>, Fault> {
-        let stream = self.dial_way(way, times).await?;
+    async fn open(&self, way: &Way, times: Times) -> Result<Hyper, Fault> {
+        self.speak(self.dial_way(way, times).await?).await
+    }
+
+    /// Lets hyper have a connection.
+    async fn speak(&self, stream: dial::Connected) -> Result<Hyper, Fault> {
         let socket = stream.socket();
         let (sender, connection) = self.http.handshake(TokioIo::new(stream)).await?;
         tokio::task::spawn_local(async move {
@@ -256,7 +317,14 @@ impl Upstream {
                 tracing::trace!(%error, "connection to server ended");
             }
         });
-        Ok(Link { sender, socket })
+        Ok(Hyper { sender, socket })
+    }
+
+    async fn dial_plain(&self, way: &Way, times: Times) -> Result<Direct, Fault> {
+        let limit = times.dial.unwrap_or(self.limits.get().dial);
+        let dialled = timeout(limit, dial::plain(way, limit, self.limits.get().probes)).await;
+        let dialled = dialled.unwrap_or(Err(Fault::DialTimeout));
+        self.learn(&way.authority, dialled).map(Direct::new)
     }
 
     async fn dial_way(&self, way: &Way, times: Times) -> Result<dial::Connected, Fault> {
@@ -323,12 +391,12 @@ fn unsent(fault: Fault, request: Request<RequestBody>, reused: bool) -> Box<Unan
 }
 
 fn outcome(
-    answered: Option<Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    answered: Option<Result<Response<hyper::body::Incoming>, TrySendError<Request<RequestBody>>>>,
     lease: Lease,
     reused: bool,
 ) -> Sent {
     match answered {
-        Some(Ok(answer)) => Ok((answer, lease)),
+        Some(Ok(answer)) => Ok((answer.map(ServerBody::Hyper), lease)),
         Some(Err(mut error)) => {
             let unsent = error.take_message();
             Err(Box::new(Unanswered {

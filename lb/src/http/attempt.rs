@@ -7,7 +7,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::http::uri::PathAndQuery;
 use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use hyper::{Request, Response};
@@ -20,7 +19,7 @@ use crate::http::path::{BadPath, Path};
 use crate::http::{headers, path};
 use crate::policy::{Denial, gzip, rewrite, same_gate};
 use crate::table::{Choice, HostHeader, Options, Route, Target};
-use crate::upstream::{Fault, Lease, Reuse, Times, Unanswered, Way};
+use crate::upstream::{Fault, Lease, Reuse, ServerBody, Times, Unanswered, Way};
 use crate::worker::Worker;
 
 /// A request ready for any target of its route.
@@ -50,7 +49,7 @@ pub(crate) async fn send(
     (route, choice, mut target): (&Arc<Route>, Choice, Arc<Target>),
     call: Call,
     exchange: &mut Exchange,
-) -> Result<(Response<Incoming>, Lease), Refusal> {
+) -> Result<(Response<ServerBody>, Lease), Refusal> {
     let deadline = target.options.timeouts.total.map(|total| Instant::now() + total);
     let mut left = Left::of(call, target.options.retries, worker);
     worker.budget.borrow_mut().request();
@@ -241,7 +240,7 @@ enum Verdict {
 impl Verdict {
     /// A gateway's statuses say that there is nobody behind it; 500 is an answer like any other. Events and tunnels
     /// have no end that they must reach.
-    fn of(answer: &Response<Incoming>) -> Self {
+    fn of(answer: &Response<ServerBody>) -> Self {
         match answer.status() {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 Self::Failed

@@ -4,13 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 
 use crate::http::exchange::{End, Exchange};
 use crate::http::headers::trailers;
 use crate::http::tally::{Piece, Share, Taking};
 use crate::policy::gzip::Encoder;
-use crate::upstream::Lease;
+use crate::upstream::{Broken, Lease, ServerBody};
 
 mod upload;
 
@@ -24,6 +24,8 @@ pub(crate) struct AnswerBody {
     bytes: u64,
     /// The server broke off.
     broken: bool,
+    /// Why, until that is said.
+    why: Option<Broken>,
     /// `None`: there is none of it.
     share: Option<Share>,
     /// Told how it went, exactly once.
@@ -34,21 +36,11 @@ enum Source {
     /// Ours, short. `None` once sent.
     Text(Option<Bytes>),
     /// A server's, and its connection to give back at the end.
-    Server(Incoming, Option<Lease>),
+    Server(ServerBody, Option<Lease>),
 }
 
 impl Source {
-    /// What is left of a server's answer that was read to its end.
-    fn ended(lease: &mut Option<Lease>) -> Self {
-        if let Some(lease) = lease.take() {
-            lease.give_back();
-        }
-        Self::Text(None)
-    }
-}
-
-impl Source {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         let (inner, lease) = match self {
             Self::Text(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Server(inner, lease) => (inner, lease),
@@ -57,20 +49,31 @@ impl Source {
         match &frame {
             // The end of a chunked body shows only now, and nothing follows trailers, so hyper does
             // not ask again.
-            None => *self = Self::ended(lease),
-            Some(Ok(frame)) if frame.is_trailers() => *self = Self::ended(lease),
+            None => self.ends(),
+            Some(Ok(frame)) if frame.is_trailers() => self.ends(),
             Some(Ok(_)) => self.give_back_at_end(),
             Some(Err(_)) => *lease = None,
         }
         Poll::Ready(frame)
     }
 
+    /// It was read to its end.
+    fn ends(&mut self) {
+        self.give_back();
+        *self = Self::Text(None);
+    }
+
     fn give_back_at_end(&mut self) {
-        if let Self::Server(inner, lease) = self
-            && inner.is_end_stream()
+        if self.is_ended() {
+            self.give_back();
+        }
+    }
+
+    fn give_back(&mut self) {
+        if let Self::Server(body, lease) = self
             && let Some(lease) = lease.take()
         {
-            lease.give_back();
+            lease.give_back(body);
         }
     }
 
@@ -93,7 +96,7 @@ impl AnswerBody {
         Self::new(Source::Text(None), None)
     }
 
-    pub(crate) fn relay(inner: Incoming, lease: Lease, exchange: Exchange) -> Self {
+    pub(crate) fn relay(inner: ServerBody, lease: Lease, exchange: Exchange) -> Self {
         let mut source = Source::Server(inner, Some(lease));
         source.give_back_at_end();
         Self::new(source, Some(exchange))
@@ -112,6 +115,7 @@ impl AnswerBody {
             encoder: None,
             bytes: 0,
             broken: false,
+            why: None,
             exchange,
         }
     }
@@ -137,23 +141,29 @@ impl AnswerBody {
 
 impl Body for AnswerBody {
     type Data = Piece;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Piece>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Broken>>> {
         let this = self.get_mut();
         let Some(share) = &this.share else {
             return Poll::Ready(None);
         };
+        if let Some(why) = this.why.take() {
+            return Poll::Ready(Some(Err(why)));
+        }
         ready!(share.poll_room(cx));
         let source = &mut this.source;
         let mut frame = match &mut this.encoder {
             None => ready!(source.poll(cx)),
             Some(encoder) => ready!(encoder.poll(cx, |cx| source.poll(cx))),
         };
-        this.broken |= matches!(frame, Some(Err(_)));
+        if let Some(Err(why)) = frame {
+            // hyper throws away what it holds when it hears of this, be it the head of the answer. Where it has to
+            // wait it first sends all of that.
+            (this.broken, this.why) = (true, Some(why));
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         if let Some(Ok(frame)) = &mut frame {
             if let Some(data) = frame.data_ref() {
                 this.bytes += data.len() as u64;

@@ -87,9 +87,14 @@ impl Refusal {
                 Bytes::from_static(b"upstream did not answer in time\n")
             }
             Self::Upstream(Fault::Declined) => Bytes::from_static(b"upstream declined the upgrade\n"),
-            Self::Upstream(Fault::Answer(_) | Fault::Switched | Fault::Host | Fault::Tongue) => {
-                Bytes::from_static(b"upstream gave no valid answer\n")
-            }
+            Self::Upstream(
+                Fault::Answer(_)
+                | Fault::Broken(_)
+                | Fault::Malformed(_)
+                | Fault::Switched
+                | Fault::Host
+                | Fault::Tongue,
+            ) => Bytes::from_static(b"upstream gave no valid answer\n"),
             Self::Rewrite(_) => Bytes::from_static(b"internal error\n"),
             Self::Denied(denial) => denial.text(),
             refusal => Bytes::from(format!("{refusal}\n")),

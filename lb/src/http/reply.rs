@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use hyper::Response;
-use hyper::body::Incoming;
 use hyper::http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::body::AnswerBody;
@@ -11,7 +10,7 @@ use super::exchange::{End, Exchange};
 use super::{Client, grpc, headers};
 use crate::policy::gzip::{self, Wish};
 use crate::policy::{page, rewrite};
-use crate::upstream::Lease;
+use crate::upstream::{Lease, ServerBody};
 
 /// For clients that meet a service without a healthy instance, or a want of ours.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -21,7 +20,7 @@ impl Client {
     /// A server's answer, as it goes to the client.
     pub(super) fn relay(
         &self,
-        answer: Response<Incoming>,
+        answer: Response<ServerBody>,
         lease: Lease,
         wish: Wish,
         mut exchange: Exchange,

@@ -11,7 +11,7 @@ use bytes::BufMut;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
@@ -53,6 +53,11 @@ impl Connected {
         Self { bytes, heard: None }
     }
 
+    /// In the clear.
+    pub(super) fn plain(stream: TcpStream) -> Self {
+        Self::of(Bytes::Plain(Wire(Arc::new(stream))))
+    }
+
     /// Its socket, for whoever wants to look at it.
     pub(super) fn socket(&self) -> Weak<TcpStream> {
         Arc::downgrade(match &self.bytes {
@@ -77,18 +82,23 @@ pub(crate) async fn open(
     probes: Option<Duration>,
 ) -> Result<Connected, Fault> {
     let opening = async {
-        let socket = |to| Ok((loops::socket(to)?, ()));
-        let (stream, ()) = connect(&way.authority, limit, probes, socket).await?;
-        let stream = Wire(Arc::new(stream));
+        let stream = plain(way, limit, probes).await?;
         match &way.tls {
-            None => Ok(Connected::of(Bytes::Plain(stream))),
+            None => Ok(Connected::plain(stream)),
             Some(tls) => {
-                let stream = secured(stream, tls, way.h2, stores).await?;
+                let stream = secured(Wire(Arc::new(stream)), tls, way.h2, stores).await?;
                 Ok(Connected::of(Bytes::Tls(Box::new(stream))))
             }
         }
     };
     timeout(limit, opening).await.unwrap_or(Err(Fault::DialTimeout))
+}
+
+/// TCP alone, as far as loops allow. Whoever calls sees to the `limit`.
+pub(super) async fn plain(way: &Way, limit: Duration, probes: Option<Duration>) -> Result<TcpStream, Fault> {
+    let socket = |to| Ok((loops::socket(to)?, ()));
+    let (stream, ()) = connect(&way.authority, limit, probes, socket).await?;
+    Ok(stream)
 }
 
 /// TCP alone, to the first address that takes it, from the `socket` for it and with what comes with that. Whoever calls
@@ -162,11 +172,21 @@ async fn secured(stream: Wire, tls: &Tls, h2: bool, stores: &Stores) -> Result<T
 }
 
 /// Reads no more than a [`PIECE`]; TLS gives out no more than a record anyway.
+///
+/// Who gets less than would have fit has emptied the socket: it is not asked again before the system says that there is
+/// more, which saves a call for each answer. Only the runtime's own thread hears the system, and it is in here, so that
+/// no news is forgotten with the old.
 fn poll_piece(stream: &TcpStream, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    let room = PIECE.min(buf.remaining());
     loop {
         ready!(stream.poll_read_ready(cx))?;
         match stream.try_read_buf(&mut buf.limit(PIECE)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(read) if 0 < read && read < room => {
+                let emptied = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                let _ = stream.try_io(Interest::READABLE, emptied);
+                return Poll::Ready(Ok(()));
+            }
             read => return Poll::Ready(read.map(drop)),
         }
     }

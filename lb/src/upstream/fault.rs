@@ -31,6 +31,12 @@ pub(crate) enum Fault {
     /// The connection broke before an answer, or the answer is not HTTP.
     #[error("no valid answer: {0}")]
     Answer(#[source] Arc<hyper::Error>),
+    /// The connection broke before an answer.
+    #[error("no valid answer: {0}")]
+    Broken(#[source] Arc<io::Error>),
+    /// The answer is not HTTP.
+    #[error("no valid answer: {0}")]
+    Malformed(&'static str),
     /// Ours: HTTP/2 cannot name that host.
     #[error("its route asks for a Host that is none")]
     Host,
@@ -96,8 +102,18 @@ impl Fault {
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Answer(error) => !error.is_parse(),
-            Self::Dial(_) | Self::DialTimeout | Self::Loop | Self::Tls(_) | Self::Tongue => true,
-            Self::HeaderTimeout | Self::TotalTimeout | Self::Host | Self::Switched | Self::Declined => false,
+            Self::Dial(_)
+            | Self::DialTimeout
+            | Self::Loop
+            | Self::Tls(_)
+            | Self::Tongue
+            | Self::Broken(_) => true,
+            Self::HeaderTimeout
+            | Self::TotalTimeout
+            | Self::Host
+            | Self::Malformed(_)
+            | Self::Switched
+            | Self::Declined => false,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::tls::Stores;
 mod harness;
 mod secure;
 
+mod answers;
 mod clients;
 mod crowded;
 mod drain;

@@ -1,0 +1,136 @@
+//! HTTP/1.1 to servers as it mostly is: in the clear, and requests without a body.
+//!
+//! Such an exchange needs no task of its own and no channel to one: whoever waits for the answer writes the request and
+//! reads the answer, its body included, which is where hyper's client spends most of its time. What is not like that
+//! goes by hyper: bodies, upgrades, TLS, HTTP/2. Answers are understood as hyper understands them.
+//!
+//! Nobody reads while a connection idles. That the server has hung up shows when it is to be used again.
+
+mod body;
+mod chunked;
+mod head;
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{BufMut as _, BytesMut};
+use hyper::http::{Method, header};
+use hyper::{Request, Response};
+use tokio::io::AsyncWrite as _;
+use tokio::net::TcpStream;
+use tokio_util::io::poll_read_buf;
+
+pub(super) use self::body::DirectBody;
+use crate::http::body::RequestBody;
+use crate::upstream::{Fault, UPSTREAM_BUFFER};
+
+/// Most that is read at once. One piece is read ahead of the client for each answer, so this is what one costs whose
+/// client does not read.
+const PIECE: usize = 32 * 1024;
+/// What is read at first, where an answer may be short.
+const FIRST: usize = 8 * 1024;
+
+/// A connection on which nothing is under way.
+#[derive(Debug)]
+pub(super) struct Direct {
+    stream: TcpStream,
+    /// Read and not yet understood.
+    read: BytesMut,
+    /// Of the last request.
+    written: Vec<u8>,
+    /// Scratch.
+    places: Vec<head::Place>,
+}
+
+/// Why there is no answer. The request, when none of it was sent.
+pub(super) type Failed = Box<(Fault, Option<Request<RequestBody>>)>;
+
+impl Direct {
+    /// Is this a request that can go on one?
+    pub(super) fn suits(request: &Request<RequestBody>) -> bool {
+        let headers = request.headers();
+        request.body().is_empty()
+            && request.method() != Method::CONNECT
+            && !headers.contains_key(header::UPGRADE)
+            && headers
+                .get_all(header::CONTENT_LENGTH)
+                .iter()
+                .all(|length| length == "0")
+    }
+
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            read: BytesMut::new(),
+            written: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// For who speaks otherwise.
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Neither bytes nor an end have come from the server, as far as the runtime was told.
+    pub(super) fn is_quiet(&self) -> bool {
+        let mut nobody = Context::from_waker(Waker::noop());
+        self.read.is_empty() && self.stream.poll_read_ready(&mut nobody).is_pending()
+    }
+
+    /// Sends `request`, which it suits, and reads the head of the answer.
+    pub(super) async fn send(
+        mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<DirectBody>, Failed> {
+        self.written.clear();
+        head::write(&request, &mut self.written);
+        let mut sent = 0;
+        while sent < self.written.len() {
+            let (stream, left) = (&mut self.stream, &self.written[sent..]);
+            match poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, left)).await {
+                Ok(written) => sent += written,
+                Err(error) if sent == 0 => return Err(Box::new((broken(error), Some(request)))),
+                Err(error) => return Err(Box::new((broken(error), None))),
+            }
+        }
+        let head = self.head(request.method()).await;
+        head.map_err(|fault| Box::new((fault, None)))
+    }
+
+    async fn head(mut self, method: &Method) -> Result<Response<DirectBody>, Fault> {
+        loop {
+            if let Some(head) = head::read(&mut self.read, method, &mut self.places)? {
+                return Ok(head
+                    .response
+                    .map(|()| DirectBody::new(self, head.body, head.is_last)));
+            }
+            if self.read.len() >= UPSTREAM_BUFFER {
+                return Err(Fault::Malformed("its head is too large"));
+            }
+            match poll_fn(|cx| self.poll_fill(cx, FIRST)).await {
+                Ok(0) => return Err(broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => {}
+                Err(error) => return Err(broken(error)),
+            }
+        }
+    }
+
+    /// Reads more; 0: the server has hung up.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        self.read.reserve(most);
+        poll_read_buf(Pin::new(&mut self.stream), cx, &mut (&mut self.read).limit(most))
+    }
+}
+
+/// The connection broke before the answer.
+fn broken(error: io::Error) -> Fault {
+    Fault::Broken(Arc::new(error))
+}

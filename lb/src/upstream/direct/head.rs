@@ -1,0 +1,189 @@
+//! Heads: a request's written, an answer's read. Pure.
+
+use std::mem::MaybeUninit;
+
+use bytes::BytesMut;
+use hyper::ext::ReasonPhrase;
+use hyper::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
+use hyper::{Request, Response};
+
+use super::body::Framing;
+use super::chunked::Chunked;
+use crate::upstream::{Fault, MAX_HEADERS};
+
+/// The head of an answer, and what follows from it.
+#[derive(Debug)]
+pub(super) struct Head {
+    pub response: Response<()>,
+    pub body: Framing,
+    /// The server will close the connection after it.
+    pub is_last: bool,
+}
+
+/// Appends the head of `request` to `to`.
+pub(super) fn write<B>(request: &Request<B>, to: &mut Vec<u8>) {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+    to.reserve(256);
+    to.extend_from_slice(request.method().as_str().as_bytes());
+    to.push(b' ');
+    to.extend_from_slice(target.as_bytes());
+    to.extend_from_slice(b" HTTP/1.1\r\n");
+    for (name, value) in request.headers() {
+        to.extend_from_slice(name.as_str().as_bytes());
+        to.extend_from_slice(b": ");
+        to.extend_from_slice(value.as_bytes());
+        to.extend_from_slice(b"\r\n");
+    }
+    to.extend_from_slice(b"\r\n");
+}
+
+/// Where the name and the value of a header are in a head: begins and lengths.
+pub(super) type Place = [usize; 4];
+
+/// Takes the head of the answer to a request of `method` from `bytes`, once it is whole. Those before it that only
+/// inform are passed over. `places` is scratch.
+pub(super) fn read(
+    bytes: &mut BytesMut,
+    method: &Method,
+    places: &mut Vec<Place>,
+) -> Result<Option<Head>, Fault> {
+    while let Some((response, keeps)) = parse(bytes, places)? {
+        let status = response.status();
+        if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
+            return framed(response, keeps, method).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The next head, and whether the connection is kept after it.
+fn parse(bytes: &mut BytesMut, places: &mut Vec<Place>) -> Result<Option<(Response<()>, bool)>, Fault> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut fields = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; MAX_HEADERS];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => return Err(Fault::Malformed("it has too many headers")),
+        Err(_) => return Err(Fault::Malformed("it is not HTTP/1")),
+    };
+    let mut response = Response::new(());
+    *response.status_mut() = parsed
+        .code
+        .and_then(|code| StatusCode::from_u16(code).ok())
+        .ok_or(Fault::Malformed("its status is none"))?;
+    if parsed.version == Some(0) {
+        *response.version_mut() = Version::HTTP_10;
+    }
+    if parsed.reason != response.status().canonical_reason()
+        && let Some(reason) = parsed
+            .reason
+            .and_then(|reason| ReasonPhrase::try_from(reason.as_bytes()).ok())
+    {
+        response.extensions_mut().insert(reason);
+    }
+    let begin = bytes.as_ptr() as usize;
+    places.clear();
+    places.extend(parsed.headers.iter().map(|field| {
+        let (name, value) = (field.name, field.value);
+        [
+            name.as_ptr() as usize - begin,
+            name.len(),
+            value.as_ptr() as usize - begin,
+            value.len(),
+        ]
+    }));
+
+    let head = bytes.split_to(length).freeze();
+    let mut keeps = response.version() == Version::HTTP_11;
+    let mut closes = false;
+    let headers = response.headers_mut();
+    headers.reserve(places.len());
+    for [name, name_length, value, value_length] in places.iter().copied() {
+        let name = HeaderName::from_bytes(&head[name..name + name_length]);
+        let value = HeaderValue::from_maybe_shared(head.slice(value..value + value_length));
+        let (Ok(name), Ok(value)) = (name, value) else {
+            return Err(Fault::Malformed("one of its headers is none"));
+        };
+        if name == header::CONNECTION {
+            closes |= has_token(&value, "close");
+            keeps |= has_token(&value, "keep-alive");
+        }
+        headers.append(name, value);
+    }
+    Ok(Some((response, keeps && !closes)))
+}
+
+/// How the body of an answer ends (RFC 9112, 6.3).
+fn framed(mut response: Response<()>, keeps: bool, method: &Method) -> Result<Head, Fault> {
+    let status = response.status();
+    let is_bare = *method == Method::HEAD
+        || status.is_informational()
+        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let headers = response.headers_mut();
+    let body = if is_bare {
+        Framing::Ended
+    } else if headers.contains_key(header::TRANSFER_ENCODING) {
+        if response.version() == Version::HTTP_10 {
+            return Err(Fault::Malformed("HTTP/1.0 has no Transfer-Encoding"));
+        }
+        let headers = response.headers_mut();
+        // Whoever goes by it would end it elsewhere.
+        headers.remove(header::CONTENT_LENGTH);
+        if is_chunked(headers) {
+            Framing::Chunked(Chunked::default())
+        } else {
+            Framing::UntilClose
+        }
+    } else if headers.contains_key(header::CONTENT_LENGTH) {
+        match length(headers).ok_or(Fault::Malformed("its Content-Length is none"))? {
+            0 => Framing::Ended,
+            length => Framing::Length(length),
+        }
+    } else {
+        Framing::UntilClose
+    };
+    let is_last = !keeps || matches!(body, Framing::UntilClose) || status == StatusCode::SWITCHING_PROTOCOLS;
+    Ok(Head {
+        response,
+        body,
+        is_last,
+    })
+}
+
+/// All lengths that it says must be the same.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    let mut length = None;
+    for line in headers.get_all(header::CONTENT_LENGTH) {
+        for said in line.to_str().ok()?.split(',') {
+            let said = said.trim();
+            if !said.bytes().all(|digit| digit.is_ascii_digit()) {
+                return None;
+            }
+            let said: u64 = said.parse().ok()?;
+            if length.replace(said).is_some_and(|before| before != said) {
+                return None;
+            }
+        }
+    }
+    length
+}
+
+/// Chunks are what it is in at last.
+fn is_chunked(headers: &HeaderMap) -> bool {
+    let last = headers.get_all(header::TRANSFER_ENCODING).iter().next_back();
+    let coding = last.and_then(|last| last.to_str().ok()?.rsplit(',').next());
+    coding.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
+}
+
+fn has_token(value: &HeaderValue, token: &str) -> bool {
+    let said = value.to_str().unwrap_or_default();
+    said.split(',')
+        .any(|said| said.trim().eq_ignore_ascii_case(token))
+}
