@@ -1,0 +1,137 @@
+//! Where things run: cores, ports, a folder, and processes that end with their value.
+//!
+//! Load and backend share one core, the proxy under test has another one alone. Nothing here outlives the measurement,
+//! also when that fails: every process is ended by its own id, first asked and then made to.
+
+use std::fs::{self, File};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// What went wrong, in words for whoever reads the table that is missing.
+pub type Outcome<T> = Result<T, String>;
+
+/// Longer than any of them takes to begin or to end. A hundred thousand routes have to be read.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at a state that nobody announces.
+const LOOK: Duration = Duration::from_millis(5);
+
+pub struct Machine {
+    /// Of the load and of the servers behind the proxy.
+    pub load_core: usize,
+    /// Of the proxy under test alone.
+    pub proxy_core: usize,
+    folder: TempDir,
+}
+
+impl Machine {
+    /// The last two cores: interrupts and everybody else prefer the first.
+    pub fn new() -> Outcome<Self> {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        if cores < 2 {
+            return Err(
+                "one core for the load and one for the proxy are needed, this machine has one".to_owned(),
+            );
+        }
+        let folder = TempDir::new().map_err(|e| format!("no folder for configurations: {e}"))?;
+        Ok(Self {
+            load_core: cores - 2,
+            proxy_core: cores - 1,
+            folder,
+        })
+    }
+
+    /// Writes a file that somebody is going to read, and says where it is.
+    pub fn write(&self, name: &str, content: &str) -> Outcome<PathBuf> {
+        let path = self.path(name);
+        fs::write(&path, content).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A program on the core of the load, to be configured further.
+    pub fn on_load_core(&self, program: &Path) -> Command {
+        pinned(self.load_core, program)
+    }
+
+    /// A program on the core of the proxy, to be configured further.
+    pub fn on_proxy_core(&self, program: &Path) -> Command {
+        pinned(self.proxy_core, program)
+    }
+
+    /// Starts a server and waits until it accepts; what it says goes to a file that is shown when it does not.
+    pub fn serve(&self, name: &str, mut command: Command, at: SocketAddr) -> Outcome<Server> {
+        let log = self.path(&format!("{name}.log"));
+        let open = || File::create(&log).map_err(|e| format!("{}: {e}", log.display()));
+        let said = open()?;
+        let said_too = said.try_clone().map_err(|e| format!("{}: {e}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(said).stderr(said_too);
+        let child = command
+            .spawn()
+            .map_err(|e| format!("{name} cannot be started, is it installed? {e}"))?;
+        let mut server = Server { child };
+        let begun = Instant::now();
+        while let Err(refused) = TcpStream::connect(at) {
+            let ended = server.child.try_wait().ok().flatten();
+            if ended.is_some() || begun.elapsed() > PATIENCE {
+                let said = fs::read_to_string(&log).unwrap_or_default();
+                return Err(format!(
+                    "{name} does not listen on {at}: {refused}; {ended:?}; it said: {said}"
+                ));
+            }
+            thread::sleep(LOOK);
+        }
+        Ok(server)
+    }
+}
+
+/// `taskset` becomes the program, so the id of the one is that of the other.
+fn pinned(core: usize, program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.arg("-c").arg(core.to_string()).arg(program);
+    command
+}
+
+/// An address of loopback that nobody has at the moment. That somebody takes it before the program does would be seen:
+/// two of them do not listen on one port.
+pub fn free_address() -> Outcome<SocketAddr> {
+    let held = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    held.map_err(|e| format!("no free port: {e}"))
+}
+
+/// A process of ours, which ends with this value.
+pub struct Server {
+    child: Child,
+}
+
+impl Server {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Asked first: a master that is killed leaves its workers behind.
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_secs(5) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return;
+            }
+            thread::sleep(LOOK);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

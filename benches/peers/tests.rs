@@ -1,0 +1,92 @@
+//! The tests of what the benchmark computes; one without cargo's harness cannot hold tests of its own.
+
+#![allow(dead_code, reason = "the benchmark uses the rest")]
+
+mod account;
+mod reading;
+mod verdict;
+
+use account::{Reading, on_core, parent, resident_kib};
+use reading::{Tally, wrk};
+use verdict::{Spread, number, ratio};
+
+#[test]
+fn the_parent_is_found_behind_a_name_with_brackets_and_blanks() {
+    assert_eq!(parent("17 (tokio) (x 9) y) S 4 17 17 0"), Some(4));
+    assert_eq!(parent("17 (cut"), None);
+}
+
+#[test]
+fn time_and_memory_are_read_as_the_kernel_writes_them() {
+    assert_eq!(on_core("2514013 77 1\n"), Some(2_514_013));
+    assert_eq!(
+        resident_kib("Name:\tx\nVmRSS:\t   13312 kB\nThreads:\t1\n"),
+        Some(13_312)
+    );
+}
+
+#[test]
+fn a_thread_that_ended_does_not_make_the_rest_cheaper() {
+    let before = Reading([(1, 1_000_000_000), (2, 9_000_000_000)].into());
+    let after = Reading([(1, 3_500_000_000), (3, 500_000_000)].into());
+    assert_eq!(after.seconds_since(&before), 3.0);
+}
+
+#[test]
+fn this_process_has_spent_time() {
+    let now = Reading::of(std::process::id());
+    assert!(now.seconds_since(&Reading([].into())) > 0.0);
+}
+
+#[test]
+fn a_result_is_found_among_what_wrk_says_besides() {
+    let said = "Running 1s test\n  99%   1.90ms\nRESULT 54321 0 1000500 1060 4200\n";
+    let tally = Tally {
+        count: 54_321.0,
+        seconds: 1.0005,
+        p50: 1.06,
+        p99: 4.2,
+    };
+    assert_eq!(wrk(said), Ok(tally));
+}
+
+#[test]
+fn one_request_that_failed_fails_the_measurement() {
+    assert!(wrk("RESULT 54321 1 1000500 1060 4200").is_err());
+    assert!(wrk("RESULT 0 0 1000500 0 0").is_err());
+    assert!(wrk("unable to connect").is_err());
+}
+
+#[test]
+fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+    let spread = Spread::of(vec![4.0, 1.0, 3.0, 2.0]);
+    assert_eq!(spread.map(|s| (s.median, s.least, s.most)), Some((2.5, 1.0, 4.0)));
+    assert_eq!(Spread::of(vec![]), None);
+    assert_eq!(Spread::of(vec![1.0, f64::NAN]), None);
+}
+
+#[test]
+fn a_ratio_is_taken_within_a_round_so_that_a_slow_minute_slows_both() {
+    assert_eq!(ratio(&[2.0, 4.0, 6.0], &[2.0, 4.0, 6.0]), "**1.00** (1.00..1.00)");
+}
+
+#[test]
+fn a_ratio_that_lies_too_far_apart_is_refused_with_its_ends() {
+    assert_eq!(
+        ratio(&[1.0, 1.0, 1.6], &[1.0; 3]),
+        "no ratio: it went from 1.00 to 1.60"
+    );
+    assert_eq!(ratio(&[1.0, 1.0, 1.5], &[1.0; 3]), "**1.00** (1.00..1.50)");
+}
+
+#[test]
+fn what_was_not_measured_has_no_ratio() {
+    assert_eq!(ratio(&[0.0], &[0.0]), "no ratio: nothing was measured");
+    assert_eq!(ratio(&[], &[]), "no ratio: nothing was measured");
+}
+
+#[test]
+fn numbers_show_three_digits() {
+    let shown = [0.0, 0.523, 4.2, 13.04, 739.4, 54_512.0, 1_234_567.0].map(number);
+    assert_eq!(shown, ["0", "0.52", "4.20", "13.0", "739", "54 500", "1 230 000"]);
+}
