@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 
 use crate::machine::{Machine, Outcome, Server, free_address};
 use crate::proxy::nginx::{self, FOR_EVER};
@@ -27,7 +28,7 @@ impl Backend {
         sparse(&machine.path("1g"), HUGE)?;
         let http = free_address()?;
         let config = nginx::config(machine, "backend", &servers(machine, http))?;
-        let mut command = machine.on_load_core(Path::new("nginx"));
+        let mut command = Command::new("nginx");
         command.arg("-c").arg(config);
         let server = machine.serve("backend", command, http)?;
         Ok(Self {

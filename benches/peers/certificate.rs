@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use rcgen::generate_simple_self_signed;
+use rustls::pki_types::CertificateDer;
 
 use crate::machine::{Machine, Outcome};
 
@@ -15,6 +16,8 @@ pub struct Certificate {
     pub key: PathBuf,
     /// The one behind the other, as HAProxy wants them.
     pub both: PathBuf,
+    /// For clients that verify it.
+    pub der: CertificateDer<'static>,
 }
 
 impl Certificate {
@@ -23,6 +26,7 @@ impl Certificate {
         let made = generate_simple_self_signed([NAME.to_owned()]).map_err(text)?;
         let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         Ok(Self {
+            der: made.cert.der().clone(),
             both: machine.write("both.pem", &format!("{chain}{key}"))?,
             chain: machine.write("chain.pem", &chain)?,
             key: machine.write("key.pem", &key)?,

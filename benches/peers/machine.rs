@@ -5,12 +5,13 @@
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tempfile::TempDir;
 
 /// What went wrong, in words for whoever reads the table that is missing.
@@ -22,15 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(5);
 
 pub struct Machine {
-    /// Of the load and of the servers behind the proxy.
-    pub load_core: usize,
+    pub cores: usize,
     /// Of the proxy under test alone.
-    pub proxy_core: usize,
+    proxy_core: usize,
     folder: TempDir,
 }
 
 impl Machine {
-    /// The last two cores: interrupts and everybody else prefer the first.
+    /// Takes the last two cores: interrupts and everybody else prefer the first. This process moves to the one for the
+    /// load, and what it starts or spawns goes with it.
     pub fn new() -> Outcome<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         if cores < 2 {
@@ -38,9 +39,19 @@ impl Machine {
                 "one core for the load and one for the proxy are needed, this machine has one".to_owned(),
             );
         }
+        let mut here = CpuSet::new();
+        here.set(cores - 2);
+        sched_setaffinity(None, &here)
+            .map_err(|e| format!("this process cannot move to core {}: {e}", cores - 2))?;
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let all = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        setrlimit(Resource::Nofile, all).map_err(|e| format!("open files stay limited: {e}"))?;
         let folder = TempDir::new().map_err(|e| format!("no folder for configurations: {e}"))?;
         Ok(Self {
-            load_core: cores - 2,
+            cores,
             proxy_core: cores - 1,
             folder,
         })
@@ -57,14 +68,12 @@ impl Machine {
         self.folder.path().join(name)
     }
 
-    /// A program on the core of the load, to be configured further.
-    pub fn on_load_core(&self, program: &Path) -> Command {
-        pinned(self.load_core, program)
-    }
-
-    /// A program on the core of the proxy, to be configured further.
-    pub fn on_proxy_core(&self, program: &Path) -> Command {
-        pinned(self.proxy_core, program)
+    /// A program on the core of the proxy, to be configured further. `taskset` becomes the program, so the id of the
+    /// one is that of the other.
+    pub fn on_proxy_core(&self, program: &str) -> Command {
+        let mut command = Command::new("taskset");
+        command.arg("-c").arg(self.proxy_core.to_string()).arg(program);
+        command
     }
 
     /// Starts a server and waits until it accepts; what it says goes to a file that is shown when it does not.
@@ -91,13 +100,6 @@ impl Machine {
         }
         Ok(server)
     }
-}
-
-/// `taskset` becomes the program, so the id of the one is that of the other.
-fn pinned(core: usize, program: &Path) -> Command {
-    let mut command = Command::new("taskset");
-    command.arg("-c").arg(core.to_string()).arg(program);
-    command
 }
 
 /// An address of loopback that nobody has at the moment. That somebody takes it before the program does would be seen:

@@ -8,6 +8,7 @@ mod account;
 mod backend;
 mod case;
 mod certificate;
+mod client;
 mod load;
 mod machine;
 mod proxy;
@@ -81,7 +82,7 @@ fn compare(plan: Plan, cases: &[&Case]) -> Outcome<usize> {
     let names: Vec<&str> = cases.iter().map(|case| case.name).collect();
     println!(
         "{}; {} rounds of {} s each;",
-        report::machine(),
+        report::machine(stage.machine.cores),
         plan.rounds,
         plan.seconds
     );

@@ -11,11 +11,15 @@ use std::net::SocketAddr;
 
 use crate::account::{self, Reading};
 use crate::certificate::Certificate;
+use crate::client::registry::Services;
 use crate::machine::{Machine, Outcome, Server, free_address};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// `lictor lb`, routes from a file.
     Lictor,
+    /// `lictor agent`, routes from its own catalog.
+    Agent,
     Haproxy,
     Nginx,
 }
@@ -26,11 +30,22 @@ pub enum Front {
     Http,
     /// TLS, with HTTP/2 for those who ask.
     Https,
+    /// Bytes.
+    Tcp,
+}
+
+/// What leads to the target: everything, or so many hosts `h<n>.example.com` or paths `/p<n>/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routes {
+    One,
+    Hosts(u32),
+    Paths(u32),
 }
 
 /// What a proxy has to do.
 pub struct Duty<'a> {
     pub front: Front,
+    pub routes: Routes,
     pub target: SocketAddr,
     pub certificate: &'a Certificate,
 }
@@ -38,19 +53,33 @@ pub struct Duty<'a> {
 /// One of them, running.
 pub struct Proxy {
     pub address: SocketAddr,
+    /// What an agent makes its routes of.
+    pub services: Option<Services>,
     server: Server,
 }
 
 impl Proxy {
     pub fn start(kind: Kind, duty: &Duty, machine: &Machine) -> Outcome<Self> {
-        let address = free_address()?;
+        let (address, api) = (free_address()?, free_address()?);
+        // Several of one kind run side by side.
+        let name = format!("{kind:?}-{}", address.port()).to_lowercase();
         let command = match kind {
-            Kind::Lictor => lictor::command(machine, duty, address),
-            Kind::Haproxy => haproxy::command(machine, duty, address),
-            Kind::Nginx => nginx::command(machine, duty, address),
+            Kind::Lictor => lictor::balancer(machine, &name, duty, address),
+            Kind::Agent => Ok(lictor::agent(machine, address, api)),
+            Kind::Haproxy => haproxy::command(machine, &name, duty, address),
+            Kind::Nginx => nginx::command(machine, &name, duty, address),
         }?;
-        let server = machine.serve(kind.name(), command, address)?;
-        Ok(Self { address, server })
+        let server = machine.serve(&name, command, address)?;
+        let services = match (kind, duty.routes) {
+            (Kind::Agent, Routes::Paths(count)) => Some(Services::new(count, duty.target, api)),
+            _ => None,
+        };
+        services.iter().try_for_each(|services| services.fill(address))?;
+        Ok(Self {
+            address,
+            services,
+            server,
+        })
     }
 
     pub fn time(&self) -> Reading {
@@ -62,21 +91,33 @@ impl Proxy {
     }
 }
 
+impl Kind {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lictor => "Lictor",
+            Self::Agent => "Lictor's agent",
+            Self::Haproxy => "HAProxy",
+            Self::Nginx => "nginx",
+        }
+    }
+}
+
 impl Front {
     pub fn scheme(self) -> &'static str {
         match self {
-            Self::Http => "http",
+            Self::Http | Self::Tcp => "http",
             Self::Https => "https",
         }
     }
 }
 
-impl Kind {
-    pub fn name(self) -> &'static str {
+impl Routes {
+    /// Each route as the host and path that it takes.
+    fn sources(self) -> Vec<String> {
         match self {
-            Self::Lictor => "Lictor",
-            Self::Haproxy => "HAProxy",
-            Self::Nginx => "nginx",
+            Self::One => vec!["/".to_owned()],
+            Self::Hosts(count) => (0..count).map(|n| format!("h{n}.example.com/")).collect(),
+            Self::Paths(count) => (0..count).map(|n| format!("/p{n}/")).collect(),
         }
     }
 }

@@ -21,7 +21,7 @@ pub struct Sample {
 
 /// A contender and its samples, one a round.
 pub struct Row {
-    pub name: &'static str,
+    pub name: String,
     pub samples: Vec<Sample>,
 }
 
@@ -121,13 +121,12 @@ fn figures(row: &Row, figure: Figure) -> Vec<f64> {
 }
 
 /// The machine, in one line: a number without it says little.
-pub fn machine() -> String {
+pub fn machine(cores: usize) -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo
         .lines()
         .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
         .map_or("unknown processor", |(_, model)| model.trim());
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     format!("{model}, {cores} cores; Linux {}", kernel.trim())
 }

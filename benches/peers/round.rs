@@ -1,11 +1,20 @@
 //! One case from its start to its samples: contenders take turns, so that a slow minute slows them all.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use crate::backend::Backend;
-use crate::case::Case;
+use crate::case::{Case, Contender};
 use crate::certificate::Certificate;
+use crate::client::echo;
+use crate::client::registry::Services;
+use crate::load::{Load, Put, Target};
 use crate::machine::{Machine, Outcome};
 use crate::proxy::{Duty, Proxy};
 use crate::report::{Row, Sample};
+
+/// The share of the changes of a table that has to have taken effect, each as a table of its own.
+const ENOUGH: f64 = 0.9;
 
 /// How often, and how long.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +26,18 @@ pub struct Plan {
 /// What all cases share.
 pub struct Stage {
     pub machine: Machine,
-    pub backend: Backend,
-    pub certificate: Certificate,
+    backend: Backend,
+    echo: echo::Server,
+    certificate: Certificate,
+}
+
+/// A case that runs.
+struct Race<'a> {
+    stage: &'a Stage,
+    case: &'a Case,
+    seconds: u32,
+    /// For loads at half of what is possible, once that is known.
+    rate: Option<f64>,
 }
 
 impl Stage {
@@ -26,6 +45,7 @@ impl Stage {
         let machine = Machine::new()?;
         Ok(Self {
             backend: Backend::start(&machine)?,
+            echo: echo::Server::start()?,
             certificate: Certificate::make(&machine)?,
             machine,
         })
@@ -33,45 +53,110 @@ impl Stage {
 
     /// Every contender is warmed up once, then measured once a round; who begins changes from round to round.
     pub fn run(&self, case: &Case, plan: Plan) -> Outcome<Vec<Row>> {
-        let duty = Duty {
-            front: case.front,
-            target: self.backend.http,
-            certificate: &self.certificate,
+        let mut race = Race {
+            stage: self,
+            case,
+            seconds: plan.seconds,
+            rate: None,
         };
         let mut rows = Vec::new();
         let mut proxies = Vec::new();
-        for &kind in case.contenders {
-            let proxy = Proxy::start(kind, &duty, &self.machine)?;
-            self.measure(case, &proxy, plan.seconds)
-                .map_err(|e| format!("{}: {e}", kind.name()))?;
+        let mut slowest = f64::INFINITY;
+        for contender in case.contenders {
+            let name = contender.name();
+            let begun = race
+                .start(contender)
+                .and_then(|proxy| Ok((race.measure(contender, &proxy)?, proxy)));
+            let (warm, proxy) = begun.map_err(|e| format!("{name}: {e}"))?;
+            slowest = slowest.min(warm.rate);
             proxies.push(proxy);
             rows.push(Row {
-                name: kind.name(),
+                name,
                 samples: Vec::new(),
             });
         }
+        race.rate = Some(slowest / 2.0);
         for round in 0..plan.rounds as usize {
             for turn in 0..proxies.len() {
                 let next = (round + turn) % proxies.len();
                 let row = &mut rows[next];
-                let sample = self.measure(case, &proxies[next], plan.seconds);
+                let sample = race.measure(&case.contenders[next], &proxies[next]);
                 row.samples
                     .push(sample.map_err(|e| format!("{}: {e}", row.name))?);
             }
         }
         Ok(rows)
     }
+}
 
-    fn measure(&self, case: &Case, proxy: &Proxy, seconds: u32) -> Outcome<Sample> {
+impl Race<'_> {
+    fn start(&self, contender: &Contender) -> Outcome<Proxy> {
+        let duty = Duty {
+            front: self.case.front,
+            routes: contender.routes,
+            target: match self.case.load {
+                Load::Echo => self.stage.echo.address,
+                _ => self.stage.backend.http,
+            },
+            certificate: &self.stage.certificate,
+        };
+        Proxy::start(contender.kind, &duty, &self.stage.machine)
+    }
+
+    fn measure(&self, contender: &Contender, proxy: &Proxy) -> Outcome<Sample> {
+        let tables = proxy.services.as_ref().map(Services::tables).transpose()?;
         let before = proxy.time();
-        let tally = case.load.put(&self.machine, case.front, proxy.address, seconds)?;
+        let Put { tally, held } = self.put(contender, proxy)?;
         let spent = proxy.time().seconds_since(&before);
+        let resident = proxy.resident_mib();
+        drop(held);
+        if let (Some(services), Some(tables)) = (&proxy.services, tables) {
+            let made = services.tables()? - tables;
+            let ordered = tally.seconds * f64::from(self.changes(contender));
+            if made < ENOUGH * ordered {
+                return Err(format!(
+                    "{ordered:.0} changes were ordered, {made} tables took effect"
+                ));
+            }
+        }
         Ok(Sample {
             rate: tally.count / tally.seconds,
             p50: tally.p50,
             p99: tally.p99,
-            cost: spent / tally.count * case.unit.cost_of,
-            resident: proxy.resident_mib(),
+            cost: spent / tally.count * self.case.unit.cost_of,
+            resident,
+        })
+    }
+
+    /// Changes a second; none while it is found out what rate is possible, which takes all of a core.
+    fn changes(&self, contender: &Contender) -> u32 {
+        self.rate.map_or(0, |_| contender.changes)
+    }
+
+    /// The load, and beside it the changes of the table that the contender has to live with.
+    fn put(&self, contender: &Contender, proxy: &Proxy) -> Outcome<Put> {
+        let target = Target {
+            machine: &self.stage.machine,
+            certificate: &self.stage.certificate,
+            front: self.case.front,
+            routes: contender.routes,
+            address: proxy.address,
+            seconds: self.seconds,
+            rate: self.rate,
+        };
+        let rate = self.changes(contender);
+        let Some(services) = proxy.services.as_ref().filter(|_| rate > 0) else {
+            return self.case.load.put(&target);
+        };
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let changes = scope.spawn(|| services.change(rate, &stop));
+            let put = self.case.load.put(&target);
+            stop.store(true, Ordering::Relaxed);
+            let changed = changes
+                .join()
+                .map_err(|_| "whoever changes the table panicked".to_owned())?;
+            changed.and(put)
         })
     }
 }

@@ -7,7 +7,7 @@ mod reading;
 mod verdict;
 
 use account::{Reading, on_core, parent, resident_kib};
-use reading::{Tally, wrk};
+use reading::{Tally, curl, h2load, wrk};
 use verdict::{Spread, number, ratio};
 
 #[test]
@@ -55,6 +55,38 @@ fn one_request_that_failed_fails_the_measurement() {
     assert!(wrk("RESULT 54321 1 1000500 1060 4200").is_err());
     assert!(wrk("RESULT 0 0 1000500 0 0").is_err());
     assert!(wrk("unable to connect").is_err());
+}
+
+#[test]
+fn times_that_so_many_in_a_hundred_kept_to_are_times_that_were_measured() {
+    let tally = Tally::of(200.0, 1.0, (1..=200).rev().map(|time| time * 1000).collect());
+    assert_eq!((tally.p50, tally.p99), (100.0, 198.0));
+    assert!(Tally::of(0.0, 1.0, vec![]).p99.is_nan());
+}
+
+#[test]
+fn h2load_counts_and_its_log_has_the_times() {
+    let said = "finished in 1.00s\nrequests: 3 total, 3 started, 3 done, 3 succeeded, 0 failed, 0 errored, 0 timeout\n";
+    let log = "1790000000000000\t200\t1500\n1790000000000001\t200\t2500\n1790000000000002\t200\t900\n";
+    let tally = h2load(said, log, 1.0);
+    assert_eq!(tally.map(|t| (t.count, t.p50, t.p99)), Ok((3.0, 1.5, 2.5)));
+    for broken in [
+        said.replace("0 failed", "1 failed"),
+        said.replace("0 timeout", "1 timeout"),
+        String::new(),
+    ] {
+        assert!(h2load(&broken, log, 1.0).is_err(), "{broken}");
+    }
+}
+
+#[test]
+fn a_download_that_is_not_whole_fails_the_measurement() {
+    assert_eq!(
+        curl("2097152 0.5", 2 << 20).map(|t| (t.count, t.seconds)),
+        Ok((2.0, 0.5))
+    );
+    assert!(curl("2097151 0.5", 2 << 20).is_err());
+    assert!(curl("", 2 << 20).is_err());
 }
 
 #[test]

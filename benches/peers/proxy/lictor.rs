@@ -1,24 +1,35 @@
-//! Lictor as a balancer alone: routes from a file, one worker.
+//! Lictor, as a balancer alone with routes from a file, or as an agent; one worker for the traffic.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 
 use super::{Duty, Front};
 use crate::machine::{Machine, Outcome};
 
-pub fn command(machine: &Machine, duty: &Duty, at: SocketAddr) -> Outcome<Command> {
-    let routes = machine.write(
-        "lictor.routes",
-        &format!("route add web / http://{}/\n", duty.target),
-    )?;
-    let mut command = machine.on_proxy_core(Path::new(env!("CARGO_BIN_EXE_lictor")));
+const BINARY: &str = env!("CARGO_BIN_EXE_lictor");
+
+pub fn balancer(machine: &Machine, name: &str, duty: &Duty, at: SocketAddr) -> Outcome<Command> {
+    let target = duty.target;
+    let commands: String = match duty.front {
+        Front::Tcp => format!("route add web :{} tcp://{target}\n", at.port()),
+        Front::Http | Front::Https => {
+            let sources = duty.routes.sources().into_iter().enumerate();
+            sources
+                .map(|(n, source)| format!("route add s{n} {source} http://{target}/\n"))
+                .collect()
+        }
+    };
+    let routes = machine.write(&format!("{name}.routes"), &commands)?;
+    let mut command = machine.on_proxy_core(BINARY);
     command
         .args(["lb", "-proxy.workers=1", "-log.level=WARN", "-ui.addr="])
+        // As HAProxy is told how many there may be; by default they are fewer where few files may be open.
+        .arg("-proxy.limit.total=12000")
         .arg("-registry.backend=file")
         .arg(format!("-registry.file.path={}", routes.display()));
     match duty.front {
         Front::Http => command.arg(format!("-proxy.addr={at}")),
+        Front::Tcp => command.arg(format!("-proxy.addr={at};proto=tcp")),
         Front::Https => {
             let (chain, key) = (duty.certificate.chain.display(), duty.certificate.key.display());
             command
@@ -27,4 +38,15 @@ pub fn command(machine: &Machine, duty: &Duty, at: SocketAddr) -> Outcome<Comman
         }
     };
     Ok(command)
+}
+
+/// Without routes yet: services are registered at its API.
+pub fn agent(machine: &Machine, at: SocketAddr, api: SocketAddr) -> Command {
+    let mut command = machine.on_proxy_core(BINARY);
+    command
+        .args(["agent", "-dev", "-registrator=false", "-dns-port=-1", "-ui.addr="])
+        .args(["-proxy.workers=1", "-proxy.hostroutes=off", "-log-level=warn"])
+        .arg(format!("-http-port={}", api.port()))
+        .arg(format!("-proxy.addr={at}"));
+    command
 }
