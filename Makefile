@@ -8,7 +8,7 @@ STATIC = $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20.2
 
-.PHONY: help test verify fix docs bench bench-answer bench-peers image demo demo-down tools
+.PHONY: help test verify fix docs bench bench-answer bench-peers bench-instructions image demo demo-down tools
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -51,6 +51,10 @@ bench-answer: tools ## from the return of `docker run -dP` to the first 200, in 
 bench-peers: ## Lictor beside HAProxy and nginx; CASES="small tls" chooses, CASES=--list tells which there are
 	@tests/packages.sh haproxy:haproxy nginx:nginx-light wrk:wrk h2load:nghttp2-client curl:curl taskset:util-linux
 	$(CARGO) bench --bench peers -- $(CASES)
+
+bench-instructions: ## how many of them lookups and requests take: figures that repeat, also on a busy machine
+	@tests/packages.sh valgrind:valgrind taskset:util-linux
+	$(CARGO) bench --bench instructions
 
 image: ## the image lictor: FROM scratch around one static binary
 	RUSTFLAGS=-Ctarget-feature=+crt-static $(CARGO) build --release --target $(STATIC)

@@ -127,7 +127,7 @@ impl Drop for Server {
             let _ = kill_process(pid, Signal::TERM);
         }
         let asked = Instant::now();
-        while asked.elapsed() < Duration::from_secs(5) {
+        while asked.elapsed() < PATIENCE {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }

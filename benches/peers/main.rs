@@ -9,6 +9,7 @@ mod backend;
 mod case;
 mod certificate;
 mod client;
+mod http;
 mod load;
 mod machine;
 mod proxy;

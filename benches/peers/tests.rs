@@ -1,13 +1,16 @@
-//! The tests of what the benchmark computes; one without cargo's harness cannot hold tests of its own.
+//! The tests of what benchmarks compute; one without cargo's harness cannot hold tests of its own.
 
 #![allow(dead_code, reason = "the benchmark uses the rest")]
 
 mod account;
 mod reading;
+#[path = "../instructions/valgrind.rs"]
+mod valgrind;
 mod verdict;
 
 use account::{Reading, on_core, parent, resident_kib};
 use reading::{Tally, curl, h2load, wrk};
+use valgrind::{counted, each};
 use verdict::{Spread, number, ratio};
 
 #[test]
@@ -121,4 +124,15 @@ fn what_was_not_measured_has_no_ratio() {
 fn numbers_show_three_digits() {
     let shown = [0.0, 0.523, 4.2, 13.04, 739.4, 54_512.0, 1_234_567.0].map(number);
     assert_eq!(shown, ["0", "0.52", "4.20", "13.0", "739", "54 500", "1 230 000"]);
+}
+
+#[test]
+fn instructions_of_one_are_those_of_many_without_those_of_the_start() {
+    assert_eq!(
+        counted("==17== \n==17== I   refs:      35,802,624\n"),
+        Some(35_802_624)
+    );
+    assert_eq!(counted("==17== Killed"), None);
+    let refs = |times: u32| Ok(1_000_000 + 50 * u64::from(times));
+    assert_eq!(each(100, 1_100, refs), Ok(50.0));
 }

@@ -12,8 +12,8 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 
-use super::ask;
 use crate::certificate::{Certificate, NAME};
+use crate::http::ask;
 use crate::load::Target;
 use crate::machine::Outcome;
 use crate::reading::Tally;

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use super::ask;
+use crate::http::ask;
 use crate::load::Put;
 use crate::machine::Outcome;
 use crate::reading::Tally;

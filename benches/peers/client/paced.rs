@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::missing;
+use crate::http::missing;
 use crate::load::Target;
 use crate::machine::Outcome;
 use crate::proxy::Routes;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ask;
+use crate::http::ask;
 use crate::machine::Outcome;
 
 /// Longer than a table of any size takes.

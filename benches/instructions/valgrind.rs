@@ -1,0 +1,39 @@
+//! What valgrind's cachegrind counts, without its caches.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// A program to be counted, which is to be configured further; the count goes to `log` when it ends.
+pub fn counting(program: &Path, log: &Path) -> Command {
+    let mut command = Command::new("valgrind");
+    command
+        .args([
+            "--tool=cachegrind",
+            "--cache-sim=no",
+            "--cachegrind-out-file=/dev/null",
+        ])
+        .arg(format!("--log-file={}", log.display()))
+        .arg(program);
+    command
+}
+
+/// Instructions of one, from those of a few and those of many.
+pub fn each(few: u32, many: u32, refs: impl Fn(u32) -> Result<u64, String>) -> Result<f64, String> {
+    let (less, more) = (refs(few)?, refs(many)?);
+    Ok((more as f64 - less as f64) / f64::from(many - few))
+}
+
+/// Reads what a program was counted to, which has ended.
+pub fn read(log: &Path) -> Result<u64, String> {
+    let said = fs::read_to_string(log).map_err(|e| format!("{}: {e}", log.display()))?;
+    counted(&said).ok_or_else(|| format!("valgrind counted nothing; it said: {said}"))
+}
+
+/// The number of the line `==17== I   refs:      35,802,624`.
+pub fn counted(said: &str) -> Option<u64> {
+    said.lines().find_map(|line| {
+        let (_, counted) = line.split_once("refs:")?;
+        counted.trim().replace(',', "").parse().ok()
+    })
+}
