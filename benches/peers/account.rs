@@ -6,9 +6,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-/// Nanoseconds on a core, by thread. A thread that ended takes its time with it, so readings are compared thread by
-/// thread: what is lost is then what it did in between, and nothing is ever negative.
-pub struct Reading(pub BTreeMap<u32, u64>);
+/// Nanoseconds by thread. A thread that ended takes its time with it, so readings are compared thread by thread: what is
+/// lost is then what it did in between, and nothing is ever negative.
+pub struct Reading(pub BTreeMap<u32, Time>);
+
+/// What a thread had of its core, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Time {
+    pub on_core: u64,
+    /// It could have run, and another did.
+    pub waited: u64,
+}
 
 impl Reading {
     /// Of a process and all below it, now.
@@ -17,7 +25,7 @@ impl Reading {
             let tasks = entries(&format!("/proc/{pid}/task"));
             tasks.into_iter().filter_map(move |task| {
                 let books = fs::read_to_string(format!("/proc/{pid}/task/{task}/schedstat")).ok()?;
-                Some((task, on_core(&books)?))
+                Some((task, time(&books)?))
             })
         });
         Self(threads.collect())
@@ -25,9 +33,18 @@ impl Reading {
 
     /// Seconds on a core since an earlier reading.
     pub fn seconds_since(&self, before: &Self) -> f64 {
+        self.since(before, |time| time.on_core)
+    }
+
+    /// Seconds of waiting for it. Where the process is alone on its core and has one thread that works, they are none.
+    pub fn waited_since(&self, before: &Self) -> f64 {
+        self.since(before, |time| time.waited)
+    }
+
+    fn since(&self, before: &Self, what: fn(&Time) -> u64) -> f64 {
         let spent = self.0.iter().map(|(thread, now)| {
             let then = before.0.get(thread).copied().unwrap_or_default();
-            now.saturating_sub(then)
+            what(now).saturating_sub(what(&then))
         });
         spent.sum::<u64>() as f64 / 1e9
     }
@@ -75,9 +92,13 @@ pub fn parent(stat: &str) -> Option<u32> {
     behind_name.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// Nanoseconds on a core: the first of the three numbers of `schedstat`.
-pub fn on_core(schedstat: &str) -> Option<u64> {
-    schedstat.split_whitespace().next()?.parse().ok()
+/// The first two of the three numbers of `schedstat`.
+pub fn time(schedstat: &str) -> Option<Time> {
+    let mut numbers = schedstat.split_whitespace().map(|number| number.parse().ok());
+    Some(Time {
+        on_core: numbers.next()??,
+        waited: numbers.next()??,
+    })
 }
 
 /// What `/proc/PID/status` says of memory.

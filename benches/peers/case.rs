@@ -3,7 +3,7 @@
 use crate::load::Load;
 use crate::proxy::{Front, Kind, Routes};
 use crate::report::{Figure, Unit};
-use crate::verdict::number;
+use crate::verdict::apart;
 
 pub struct Case {
     /// As it is chosen on the command line.
@@ -39,8 +39,8 @@ impl Contender {
     pub fn name(&self) -> String {
         let routes = match self.routes {
             Routes::One => String::new(),
-            Routes::Hosts(count) => format!(", {} hosts", number(f64::from(count))),
-            Routes::Paths(count) => format!(", {} paths", number(f64::from(count))),
+            Routes::Hosts(count) => format!(", {} hosts", apart(&count.to_string())),
+            Routes::Paths(count) => format!(", {} paths", apart(&count.to_string())),
         };
         let changes = match self.changes {
             0 => String::new(),

@@ -17,6 +17,8 @@ pub struct Sample {
     pub cost: f64,
     /// MiB.
     pub resident: f64,
+    /// Share of the time in which it could have run, and something else did.
+    pub waited: f64,
 }
 
 /// A contender and its samples, one a round.
@@ -44,6 +46,9 @@ pub struct Unit {
     /// How many of them that is the cost of.
     pub cost_of: f64,
 }
+
+/// Percent of the time that a proxy may wait for its core before it is said.
+const QUIET: f64 = 5.0;
 
 const COLUMNS: [Figure; 5] = [
     Figure::Rate,
@@ -113,7 +118,21 @@ pub fn table(case: &Case, rows: &[Row]) -> String {
             ratios.join(" | ")
         ));
     }
+    lines.extend(interference(rows));
     lines.join("\n")
+}
+
+/// Said where a core was not that of the proxy alone: such figures are not for the record.
+fn interference(rows: &[Row]) -> Option<String> {
+    let waited = |row: &Row| Spread::of(row.samples.iter().map(|sample| sample.waited * 100.0).collect());
+    let most = rows.iter().filter_map(|row| Some((waited(row)?.median, row)));
+    let (share, row) = most.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (share > QUIET).then(|| {
+        format!(
+            "\nNot quiet: {} waited for its core {share:.0} % of the time, while others or its own threads had it.",
+            row.name
+        )
+    })
 }
 
 fn figures(row: &Row, figure: Figure) -> Vec<f64> {

@@ -107,7 +107,7 @@ impl Race<'_> {
         let tables = proxy.services.as_ref().map(Services::tables).transpose()?;
         let before = proxy.time();
         let Put { tally, held } = self.put(contender, proxy)?;
-        let spent = proxy.time().seconds_since(&before);
+        let after = proxy.time();
         let resident = proxy.resident_mib();
         drop(held);
         if let (Some(services), Some(tables)) = (&proxy.services, tables) {
@@ -123,8 +123,9 @@ impl Race<'_> {
             rate: tally.count / tally.seconds,
             p50: tally.p50,
             p99: tally.p99,
-            cost: spent / tally.count * self.case.unit.cost_of,
+            cost: after.seconds_since(&before) / tally.count * self.case.unit.cost_of,
             resident,
+            waited: after.waited_since(&before) / tally.seconds,
         })
     }
 

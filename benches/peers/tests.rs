@@ -8,7 +8,7 @@ mod reading;
 mod valgrind;
 mod verdict;
 
-use account::{Reading, on_core, parent, resident_kib};
+use account::{Reading, Time, parent, resident_kib, time};
 use reading::{Tally, curl, h2load, wrk};
 use valgrind::{counted, each};
 use verdict::{Spread, number, ratio};
@@ -21,7 +21,9 @@ fn the_parent_is_found_behind_a_name_with_brackets_and_blanks() {
 
 #[test]
 fn time_and_memory_are_read_as_the_kernel_writes_them() {
-    assert_eq!(on_core("2514013 77 1\n"), Some(2_514_013));
+    let (on_core, waited) = (2_514_013, 77);
+    assert_eq!(time("2514013 77 1\n"), Some(Time { on_core, waited }));
+    assert_eq!(time("2514013"), None);
     assert_eq!(
         resident_kib("Name:\tx\nVmRSS:\t   13312 kB\nThreads:\t1\n"),
         Some(13_312)
@@ -30,9 +32,13 @@ fn time_and_memory_are_read_as_the_kernel_writes_them() {
 
 #[test]
 fn a_thread_that_ended_does_not_make_the_rest_cheaper() {
-    let before = Reading([(1, 1_000_000_000), (2, 9_000_000_000)].into());
-    let after = Reading([(1, 3_500_000_000), (3, 500_000_000)].into());
-    assert_eq!(after.seconds_since(&before), 3.0);
+    let time = |on_core, waited| Time { on_core, waited };
+    let before = Reading([(1, time(1_000_000_000, 5)), (2, time(9_000_000_000, 5))].into());
+    let after = Reading([(1, time(3_500_000_000, 500_000_005)), (3, time(500_000_000, 0))].into());
+    assert_eq!(
+        (after.seconds_since(&before), after.waited_since(&before)),
+        (3.0, 0.5)
+    );
 }
 
 #[test]

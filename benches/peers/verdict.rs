@@ -74,10 +74,14 @@ pub fn number(value: f64) -> String {
         return format!("{value:.decimals$}");
     }
     let magnitude = 10f64.powf(value.abs().log10().floor() - 2.0);
-    let digits = format!("{:.0}", (value / magnitude).round() * magnitude);
+    apart(&format!("{:.0}", (value / magnitude).round() * magnitude))
+}
+
+/// Digits in groups of three.
+pub fn apart(digits: &str) -> String {
     let mut apart = String::new();
     for (place, digit) in digits.char_indices() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             apart.push(' ');
         }
         apart.push(digit);
