@@ -77,6 +77,10 @@ const CHANGING: &[Contender] = &[
     },
     QUIET,
 ];
+const MOVING: &[Contender] = &[
+    Contender::with(Kind::Agent, Routes::Paths(100_000)),
+    Contender::with(Kind::Agent, Routes::Paths(10)),
+];
 const QUIET: Contender = Contender::with(Kind::Agent, Routes::Paths(10_000));
 
 const REQUESTS: Unit = Unit {
@@ -103,6 +107,11 @@ const CONNECTIONS: Unit = Unit {
     rate: "connections/s",
     cost: "CPU-s / 100k connections",
     cost_of: 1e5,
+};
+const CHANGES: Unit = Unit {
+    rate: "changes/s",
+    cost: "CPU-ms / change",
+    cost_of: 1e3,
 };
 
 const COST: &[Figure] = &[Figure::Cost];
@@ -213,6 +222,15 @@ pub const CASES: &[Case] = &[
         load: Load::Half,
         contenders: CHANGING,
         judged: &[Figure::P99, Figure::Cost],
+        ..SMALL
+    },
+    Case {
+        name: "move",
+        title: "One change of a route, until a request finds it",
+        load: Load::Move,
+        contenders: MOVING,
+        unit: CHANGES,
+        judged: &[Figure::Cost, Figure::P50],
         ..SMALL
     },
     Case {

@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use crate::certificate::Certificate;
+use crate::client::registry::Services;
 use crate::client::{echo, handshakes, idle, paced};
 use crate::machine::{Machine, Outcome};
 use crate::proxy::{Front, Routes};
@@ -33,6 +34,8 @@ pub enum Load {
     Echo,
     /// So many bytes of a path, once, whatever time that takes.
     Download(&'static str, u64),
+    /// Changes of an agent's routes, each until a request finds it.
+    Move,
     /// Connections that have been answered once and then stay.
     Idle(usize),
 }
@@ -44,6 +47,8 @@ pub struct Target<'a> {
     pub front: Front,
     pub routes: Routes,
     pub address: SocketAddr,
+    /// Of an agent.
+    pub services: Option<&'a Services>,
     pub seconds: u32,
     /// Requests a second, for `Half`; without one it is to be found out.
     pub rate: Option<f64>,
@@ -66,6 +71,10 @@ impl Load {
             (Self::Handshakes { resumed }, _) => handshakes::run(target, resumed),
             (Self::Echo, _) => echo::ping(target.address, target.seconds),
             (Self::Download(path, bytes), _) => download(target, path, bytes),
+            (Self::Move, _) => match target.services {
+                Some(services) => services.move_each(target.address, target.seconds),
+                None => Err("only an agent's services move".to_owned()),
+            },
             (Self::Idle(connections), _) => return idle::open(target.address, connections),
         };
         let held = Vec::new();

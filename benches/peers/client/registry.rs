@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::http::ask;
 use crate::machine::Outcome;
+use crate::reading::Tally;
 
 /// Longer than a table of any size takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks whether a change is there.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// Services `s<n>`, each with one instance and a route for `/p<n>/`.
 pub struct Services {
@@ -79,11 +82,41 @@ impl Services {
         count.ok_or_else(|| "the agent does not tell how many tables it made".to_owned())
     }
 
+    /// One change after the other, each from its order until a request finds it: a service moves to a path that nobody
+    /// had. What it costs to look for it is in its cost.
+    pub fn move_each(&self, proxy: SocketAddr, seconds: u32) -> Outcome<Tally> {
+        let (mut api, mut requests) = (connect(self.api)?, connect(proxy)?);
+        let begun = Instant::now();
+        let mut times = Vec::new();
+        while begun.elapsed() < Duration::from_secs(u64::from(seconds)) {
+            let change = self.changes.fetch_add(1, Ordering::Relaxed);
+            let path = format!("/moved{change}/");
+            let ordered = Instant::now();
+            self.route(&mut api, change.wrapping_mul(7919) % self.count, &path)?;
+            while ask(&mut requests, &get(&path)).is_err() {
+                if ordered.elapsed() > PATIENCE {
+                    return Err(format!("{path} is not served after {PATIENCE:?}"));
+                }
+                thread::sleep(LOOK);
+            }
+            times.push(u64::try_from(ordered.elapsed().as_micros()).unwrap_or(u64::MAX));
+        }
+        Ok(Tally::of(
+            times.len() as f64,
+            begun.elapsed().as_secs_f64(),
+            times,
+        ))
+    }
+
     fn register(&self, api: &mut TcpStream, n: u32, weight: &str) -> Outcome<()> {
+        self.route(api, n, &format!("/p{n}/ weight={weight}"))
+    }
+
+    /// Service and route take the place of those that it had.
+    fn route(&self, api: &mut TcpStream, n: u32, route: &str) -> Outcome<()> {
         let (ip, port) = (self.target.ip(), self.target.port());
-        let body = format!(
-            r#"{{"Name":"s{n}","Address":"{ip}","Port":{port},"Tags":["urlprefix-/p{n}/ weight={weight}"]}}"#
-        );
+        let body =
+            format!(r#"{{"Name":"s{n}","Address":"{ip}","Port":{port},"Tags":["urlprefix-{route}"]}}"#);
         let length = body.len();
         let request = format!(
             "PUT /v1/agent/service/register HTTP/1.1\r\nHost: agent\r\nContent-Length: {length}\r\n\r\n{body}"
