@@ -53,7 +53,7 @@ bench-peers: ## Lictor beside HAProxy and nginx; CASES="small tls" chooses, CASE
 	$(CARGO) bench --bench peers -- $(CASES)
 
 bench-instructions: ## how many of them lookups and requests take: figures that repeat, also on a busy machine
-	@tests/packages.sh valgrind:valgrind taskset:util-linux
+	@tests/packages.sh valgrind:valgrind haproxy:haproxy nginx:nginx-light taskset:util-linux
 	$(CARGO) bench --bench instructions
 
 image: ## the image lictor: FROM scratch around one static binary

@@ -26,6 +26,8 @@ pub struct Machine {
     pub cores: usize,
     /// Of the proxy under test alone.
     proxy_core: usize,
+    /// A program and its arguments that runs the proxy in its place; none as a rule.
+    pub wrapper: Vec<String>,
     folder: TempDir,
 }
 
@@ -53,6 +55,7 @@ impl Machine {
         Ok(Self {
             cores,
             proxy_core: cores - 1,
+            wrapper: Vec::new(),
             folder,
         })
     }
@@ -72,7 +75,8 @@ impl Machine {
     /// one is that of the other.
     pub fn on_proxy_core(&self, program: &str) -> Command {
         let mut command = Command::new("taskset");
-        command.arg("-c").arg(self.proxy_core.to_string()).arg(program);
+        command.arg("-c").arg(self.proxy_core.to_string());
+        command.args(&self.wrapper).arg(program);
         command
     }
 

@@ -4,7 +4,7 @@
 
 mod account;
 mod reading;
-#[path = "../instructions/valgrind.rs"]
+#[path = "counted/valgrind.rs"]
 mod valgrind;
 mod verdict;
 
@@ -137,6 +137,10 @@ fn instructions_of_one_are_those_of_many_without_those_of_the_start() {
     assert_eq!(
         counted("==17== \n==17== I   refs:      35,802,624\n"),
         Some(35_802_624)
+    );
+    assert_eq!(
+        counted("==17== I   refs: 1,000\n==18== I   refs: 20\n"),
+        Some(1_020)
     );
     assert_eq!(counted("==17== Killed"), None);
     let refs = |times: u32| Ok(1_000_000 + 50 * u64::from(times));

@@ -5,19 +5,27 @@
 //! difference divided: what a process does besides, to start and to make its table, falls out. The kernel's share, caches
 //! and branches are not in it: fewer instructions are not yet less time.
 
-#[path = "../peers/http.rs"]
-#[allow(dead_code, reason = "the comparison with others uses the rest")]
+#![allow(
+    dead_code,
+    reason = "the comparison with others, whose modules these are, uses the rest"
+)]
+
+mod account;
+mod certificate;
+mod client;
+mod counted;
 mod http;
-#[path = "../peers/machine.rs"]
-#[allow(dead_code, reason = "the comparison with others uses the rest")]
+mod load;
 mod machine;
-mod pure;
-mod request;
-mod valgrind;
+mod proxy;
+mod reading;
 
 use std::process::ExitCode;
 
+use certificate::Certificate;
+use counted::{LOG, pure, request, valgrind};
 use machine::{Machine, Outcome};
+use proxy::{Duty, Front, Kind, Routes};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,19 +44,27 @@ fn main() -> ExitCode {
 }
 
 fn count() -> Outcome<()> {
-    let machine = Machine::new()?;
+    let mut machine = Machine::new()?;
+    machine.wrapper = valgrind::counting(&machine.path(LOG));
     println!("| | instructions |");
     println!("| --- | --- |");
     for operation in pure::OPERATIONS {
         let each = valgrind::each(pure::FEW, pure::MANY, |times| operation.refs(&machine, times))?;
         println!("| {} | {each:.0} |", operation.name);
     }
-    let target = request::serve()?;
-    for further in request::FURTHER_HEADERS {
-        let each = valgrind::each(request::FEW, request::MANY, |times| {
-            request::refs(&machine, target, further, times)
-        })?;
-        println!("| a request with {further} headers beside Host, and its answer | {each:.0} |");
+    let duty = Duty {
+        front: Front::Http,
+        routes: Routes::One,
+        target: request::serve()?,
+        certificate: &Certificate::make(&machine)?,
+    };
+    for kind in [Kind::Lictor, Kind::Haproxy, Kind::Nginx] {
+        for further in request::FURTHER_HEADERS {
+            let refs = |times| request::refs(&machine, kind, &duty, further, times);
+            let each = valgrind::each(request::FEW, request::MANY, refs)?;
+            let name = kind.name();
+            println!("| {name}: a request with {further} headers beside Host, and its answer | {each:.0} |");
+        }
     }
     Ok(())
 }

@@ -2,20 +2,18 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
-/// A program to be counted, which is to be configured further; the count goes to `log` when it ends.
-pub fn counting(program: &Path, log: &Path) -> Command {
-    let mut command = Command::new("valgrind");
-    command
-        .args([
-            "--tool=cachegrind",
-            "--cache-sim=no",
-            "--cachegrind-out-file=/dev/null",
-        ])
-        .arg(format!("--log-file={}", log.display()))
-        .arg(program);
-    command
+/// The words before a program that is to be counted; the count goes to `log` when it ends.
+pub fn counting(log: &Path) -> Vec<String> {
+    let log = format!("--log-file={}", log.display());
+    let words = [
+        "valgrind",
+        "--tool=cachegrind",
+        "--cache-sim=no",
+        "--cachegrind-out-file=/dev/null",
+        &log,
+    ];
+    words.map(str::to_owned).to_vec()
 }
 
 /// Instructions of one, from those of a few and those of many.
@@ -30,10 +28,11 @@ pub fn read(log: &Path) -> Result<u64, String> {
     counted(&said).ok_or_else(|| format!("valgrind counted nothing; it said: {said}"))
 }
 
-/// The number of the line `==17== I   refs:      35,802,624`.
+/// The sum of the lines `==17== I   refs:      35,802,624`: each process that it forked has its own.
 pub fn counted(said: &str) -> Option<u64> {
-    said.lines().find_map(|line| {
+    let counts = said.lines().filter_map(|line| {
         let (_, counted) = line.split_once("refs:")?;
-        counted.trim().replace(',', "").parse().ok()
-    })
+        counted.trim().replace(',', "").parse::<u64>().ok()
+    });
+    counts.reduce(|sum, count| sum + count)
 }

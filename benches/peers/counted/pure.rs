@@ -9,8 +9,8 @@ use lb::Config;
 use lb::config::Strategy;
 use lb::table::{Asker, Builder, Table};
 
+use super::{LOG, valgrind};
 use crate::machine::{Machine, Outcome};
-use crate::valgrind;
 
 /// The word that makes this program perform one operation: `--only <name> <times>`.
 pub const ONLY: &str = "--only";
@@ -63,16 +63,15 @@ pub const OPERATIONS: &[Operation] = &[
 impl Operation {
     /// Instructions of a process that performs it so many times.
     pub fn refs(&self, machine: &Machine, times: u32) -> Outcome<u64> {
-        let log = machine.path("valgrind.log");
         let this = std::env::current_exe().map_err(|e| format!("this program is nowhere: {e}"))?;
-        let mut command = valgrind::counting(&this, &log);
+        let mut command = machine.on_proxy_core(&this.display().to_string());
         command.args([ONLY, self.name, &times.to_string()]);
         let ended = command.stdout(Stdio::inherit()).status();
         let ended = ended.map_err(|e| format!("valgrind cannot be started: {e}"))?;
         if !ended.success() {
             return Err(format!("{}: {ended}", self.name));
         }
-        valgrind::read(&log)
+        valgrind::read(&machine.path(LOG))
     }
 }
 
