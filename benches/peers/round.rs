@@ -25,10 +25,11 @@ pub struct Plan {
 
 /// What all cases share.
 pub struct Stage {
-    pub machine: Machine,
     backend: Backend,
     echo: echo::Server,
     certificate: Certificate,
+    /// Goes last: its folder is that of all others.
+    pub machine: Machine,
 }
 
 /// A case that runs.
