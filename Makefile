@@ -8,7 +8,7 @@ STATIC = $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20.2
 
-.PHONY: help test verify fix docs bench image demo demo-down tools
+.PHONY: help test verify fix docs bench bench-answer bench-peers bench-instructions image demo demo-down tools
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -42,9 +42,19 @@ fix: ## what verify asks for and a program can do
 docs: ## the generated pages of docs/
 	REWRITE=1 $(CARGO) test --quiet --workspace --lib --bins docs
 
-bench: tools ## from the return of `docker run -dP` to the first 200, in three cases
+bench: bench-answer bench-peers ## all figures of docs/performance.md that compare with others
+
+bench-answer: tools ## from the return of `docker run -dP` to the first 200, in three cases
 	tests/docker/build.sh whoami
 	$(CARGO) bench --bench first_answer
+
+bench-peers: ## Lictor beside HAProxy and nginx; CASES="small tls" chooses, CASES=--list tells which there are
+	@tests/packages.sh haproxy:haproxy nginx:nginx-light wrk:wrk h2load:nghttp2-client curl:curl taskset:util-linux
+	$(CARGO) bench --bench peers -- $(CASES)
+
+bench-instructions: ## how many of them lookups and requests take: figures that repeat, also on a busy machine
+	@tests/packages.sh valgrind:valgrind haproxy:haproxy nginx:nginx-light taskset:util-linux
+	$(CARGO) bench --bench instructions
 
 image: ## the image lictor: FROM scratch around one static binary
 	RUSTFLAGS=-Ctarget-feature=+crt-static $(CARGO) build --release --target $(STATIC)

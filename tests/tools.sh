@@ -3,33 +3,14 @@
 # The Docker Engine itself is not installed: which one, and how, is the machine owner's decision.
 set -eu
 
-# <program>:<Debian package>
-programs="curl:curl dig:bind9-dnsutils redis-cli:redis-tools redis-server:redis-server haproxy:haproxy openssl:openssl ip:iproute2 unshare:util-linux flock:util-linux cc:gcc htpasswd:apache2-utils h2load:nghttp2-client wrk:wrk"
+# Debian keeps the part of Python that makes virtual environments in a package of its own; no program is called so.
+venv=
+python3 -c 'import ensurepip' 2>/dev/null || venv=ensurepip:python3-venv
 
-missing=
-for pair in $programs; do
-    command -v "${pair%%:*}" >/dev/null || missing="$missing ${pair##*:}"
-done
-# The static binaries of the images need the C library's archive.
-[ -e /usr/lib/"$(uname -m)"-linux-gnu/libc.a ] || missing="$missing libc6-dev"
-# Debian keeps the part of Python that makes virtual environments in a package of its own.
-python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
-
-if [ -n "$missing" ]; then
-    echo "The tests need these Debian packages:$missing"
-    if ! command -v apt-get >/dev/null; then
-        echo "This is no Debian; install what provides the programs of them, then run make test again." >&2
-        exit 1
-    fi
-    as_root=
-    [ "$(id -u)" = 0 ] || as_root=sudo
-    # shellcheck disable=SC2086 # lists of words are wanted
-    { $as_root apt-get update -qq &&
-        DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qq -y --no-install-recommends $missing; } || {
-        echo "They could not be installed; as root run: apt-get update && apt-get install$missing" >&2
-        exit 1
-    }
-fi
+# The archive is what static binaries of the images are linked with.
+"$(dirname "$0")"/packages.sh curl:curl dig:bind9-dnsutils redis-cli:redis-tools redis-server:redis-server haproxy:haproxy \
+    openssl:openssl ip:iproute2 unshare:util-linux flock:util-linux cc:gcc htpasswd:apache2-utils h2load:nghttp2-client \
+    wrk:wrk "/usr/lib/$(uname -m)-linux-gnu/libc.a:libc6-dev" ${venv:+"$venv"}
 
 if ! docker version >/dev/null 2>&1; then
     echo "The tests need a Docker Engine and none answers at ${DOCKER_HOST:-unix:///var/run/docker.sock}." >&2
