@@ -62,6 +62,16 @@ impl<S: Stream> Stream for tokio_rustls::server::TlsStream<S> {
     }
 }
 
+impl<S: Stream> Stream for Box<S> {
+    fn poll_waiting(&self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        (**self).poll_waiting(cx)
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        (**self).tcp()
+    }
+}
+
 /// Who is there, and what was agreed on before the first byte of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Arrival {

@@ -151,7 +151,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
         worker,
     });
     if is_h2 {
-        h2::serve(client, stream, patience.with_streams(&config.edge)).await;
+        // Boxed, or each connection would be as large as one of HTTP/2.
+        Box::pin(h2::serve(client, stream, patience.with_streams(&config.edge))).await;
     } else {
         h1::serve(client, stream, patience).await;
     }

@@ -7,6 +7,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -178,8 +179,10 @@ impl Upstream {
         upload: &Upload,
         (reuse, times): (Reuse, Times),
     ) -> Sent {
+        // What is rare is boxed, here and below: a future is as large as the largest that it waits for, and is copied
+        // whole into whatever waits for it.
         if way.h2 {
-            self.send_stream(way, request, upload, times).await
+            Box::pin(self.send_stream(way, request, upload, times)).await
         } else {
             self.send_whole(way, request, upload, (reuse, times)).await
         }
@@ -202,31 +205,30 @@ impl Upstream {
         let reused = idle.is_some();
         let link = match idle {
             Some(link) => Ok(link),
-            None if direct => self.dial_plain(way, times).await.map(Link::Direct),
-            None => self.open(way, times).await.map(Link::Hyper),
+            None if direct => Box::pin(self.dial_plain(way, times)).await.map(Link::Direct),
+            None => Box::pin(self.open(way, times)).await.map(Link::Hyper),
         };
-        let hyper = match link {
+        let fault = match link {
             Ok(Link::Direct(link)) if direct => {
-                return self
-                    .send_direct((way, link), request, upload, (reused, times))
-                    .await;
+                return self.send_direct((way, link), request, upload, (reused, times)).await;
             }
-            Ok(Link::Direct(link)) => self.speak(dial::Connected::plain(link.into_stream())).await,
-            Ok(Link::Hyper(hyper)) => Ok(hyper),
-            Err(fault) => Err(fault),
+            Ok(Link::Hyper(hyper)) => {
+                let sending = self.send_hyper((way, hyper), request, upload, (reused, times));
+                return Box::pin(sending).await;
+            }
+            Ok(Link::Direct(link)) => {
+                let connected = dial::Connected::plain(link.into_stream());
+                match Box::pin(self.speak(connected)).await {
+                    Ok(hyper) => {
+                        let sending = self.send_hyper((way, hyper), request, upload, (reused, times));
+                        return Box::pin(sending).await;
+                    }
+                    Err(fault) => fault,
+                }
+            }
+            Err(fault) => fault,
         };
-        let mut hyper = match hyper {
-            Ok(hyper) => hyper,
-            Err(fault) => return Err(unsent(fault, request, false)),
-        };
-        let answer = hyper.sender.try_send_request(request);
-        let answered = self.in_time(answer, upload, times).await;
-        let held = Held::Hyper {
-            hyper,
-            way: way.clone(),
-            upstream: self.clone(),
-        };
-        outcome(answered, Lease(held), reused)
+        Err(unsent(fault, request, false))
     }
 
     async fn send_direct(
@@ -236,7 +238,11 @@ impl Upstream {
         upload: &Upload,
         (reused, times): (bool, Times),
     ) -> Sent {
-        let (fault, unsent) = match self.in_time(link.send(request), upload, times).await {
+        let answered = {
+            let answer = pin!(link.send(&request));
+            self.in_time(answer, upload, times).await
+        };
+        let (fault, is_sent) = match answered {
             Some(Ok(answer)) => {
                 let held = Held::Direct {
                     way: way.clone(),
@@ -244,14 +250,31 @@ impl Upstream {
                 };
                 return Ok((answer.map(ServerBody::Direct), Lease(held)));
             }
-            Some(Err(failed)) => *failed,
-            None => (Fault::HeaderTimeout, None),
+            Some(Err(failed)) => failed,
+            None => (Fault::HeaderTimeout, true),
         };
         Err(Box::new(Unanswered {
             fault,
-            unsent,
+            unsent: (!is_sent).then_some(request),
             reused,
         }))
+    }
+
+    async fn send_hyper(
+        self: &Rc<Self>,
+        (way, mut hyper): (&Way, Hyper),
+        request: Request<RequestBody>,
+        upload: &Upload,
+        (reused, times): (bool, Times),
+    ) -> Sent {
+        let answer = pin!(hyper.sender.try_send_request(request));
+        let answered = self.in_time(answer, upload, times).await;
+        let held = Held::Hyper {
+            hyper,
+            way: way.clone(),
+            upstream: self.clone(),
+        };
+        outcome(answered, Lease(held), reused)
     }
 
     async fn send_stream(
@@ -282,17 +305,21 @@ impl Upstream {
             }
         };
         let mut sender: http2::SendRequest<RequestBody> = stream.sender();
-        let answer = sender.try_send_request(request);
+        let answer = pin!(sender.try_send_request(request));
         let answered = self.in_time(answer, upload, times).await;
         outcome(answered, Lease(Held::Stream { _stream: stream }), reused)
     }
 
     /// `None` when the server took too long. Time runs only while it is the server we wait for.
-    async fn in_time<T>(&self, answer: impl Future<Output = T>, upload: &Upload, times: Times) -> Option<T> {
+    async fn in_time<T>(
+        &self,
+        mut answer: Pin<&mut impl Future<Output = T>>,
+        upload: &Upload,
+        times: Times,
+    ) -> Option<T> {
         let Some(limit) = times.header.or(self.limits.get().header) else {
             return Some(answer.await);
         };
-        let mut answer = std::pin::pin!(answer);
         loop {
             let uploading = matches!(upload.state(), Uploaded::No | Uploaded::Begun);
             match timeout(limit, answer.as_mut()).await {

@@ -5,6 +5,7 @@
 //! reason to ask again, whatever its status: the server has done what it did.
 
 use std::borrow::Cow;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use hyper::http::uri::PathAndQuery;
@@ -65,7 +66,7 @@ pub(crate) async fn send(
         let sending = worker
             .upstream
             .send(&way, request, &left.upload, (left.reuse, times));
-        let failed = match in_time(sending, deadline).await {
+        let failed = match in_time(pin!(sending), deadline).await {
             Ok(answer) => {
                 match Verdict::of(&answer.0) {
                     Verdict::Failed => blame(worker, route, &target),
@@ -99,8 +100,9 @@ pub(crate) async fn send(
     }
 }
 
+/// `sending` is pinned by the caller, or it would be in here twice.
 async fn in_time<T>(
-    sending: impl Future<Output = Result<T, Box<Unanswered>>>,
+    sending: Pin<&mut impl Future<Output = Result<T, Box<Unanswered>>>>,
     deadline: Option<Instant>,
 ) -> Result<T, Box<Unanswered>> {
     let Some(deadline) = deadline else {

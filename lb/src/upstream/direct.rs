@@ -45,8 +45,8 @@ pub(super) struct Direct {
     places: Vec<head::Place>,
 }
 
-/// Why there is no answer. The request, when none of it was sent.
-pub(super) type Failed = Box<(Fault, Option<Request<RequestBody>>)>;
+/// Why there is no answer, and whether any of the request was sent.
+pub(super) type Failed = (Fault, bool);
 
 impl Direct {
     /// Is this a request that can go on one?
@@ -86,39 +86,28 @@ impl Direct {
     }
 
     /// Sends `request`, which it suits, and reads the head of the answer.
-    pub(super) async fn send(
-        mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<DirectBody>, Failed> {
+    pub(super) async fn send(mut self, request: &Request<RequestBody>) -> Result<Response<DirectBody>, Failed> {
         self.written.clear();
-        head::write(&request, &mut self.written);
+        head::write(request, &mut self.written);
         let mut sent = 0;
         while sent < self.written.len() {
             let (stream, left) = (&mut self.stream, &self.written[sent..]);
-            match poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, left)).await {
-                Ok(written) => sent += written,
-                Err(error) if sent == 0 => return Err(Box::new((broken(error), Some(request)))),
-                Err(error) => return Err(Box::new((broken(error), None))),
-            }
+            sent += poll_fn(|cx| Pin::new(&mut *stream).poll_write(cx, left))
+                .await
+                .map_err(|error| (broken(error), sent > 0))?;
         }
-        let head = self.head(request.method()).await;
-        head.map_err(|fault| Box::new((fault, None)))
-    }
-
-    async fn head(mut self, method: &Method) -> Result<Response<DirectBody>, Fault> {
         loop {
-            if let Some(head) = head::read(&mut self.read, method, &mut self.places)? {
-                return Ok(head
-                    .response
-                    .map(|()| DirectBody::new(self, head.body, head.is_last)));
+            let head = head::read(&mut self.read, request.method(), &mut self.places);
+            if let Some(head) = head.map_err(|fault| (fault, true))? {
+                return Ok(head.response.map(|()| DirectBody::new(self, head.body, head.is_last)));
             }
             if self.read.len() >= UPSTREAM_BUFFER {
-                return Err(Fault::Malformed("its head is too large"));
+                return Err((Fault::Malformed("its head is too large"), true));
             }
             match poll_fn(|cx| self.poll_fill(cx, FIRST)).await {
-                Ok(0) => return Err(broken(io::ErrorKind::UnexpectedEof.into())),
+                Ok(0) => return Err((broken(io::ErrorKind::UnexpectedEof.into()), true)),
                 Ok(_) => {}
-                Err(error) => return Err(broken(error)),
+                Err(error) => return Err((broken(error), true)),
             }
         }
     }

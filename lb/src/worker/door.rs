@@ -189,7 +189,7 @@ impl Visitor {
 
     async fn serve(self, socket: Socket) {
         match self.offer.listener.proto {
-            Proto::TcpSni | Proto::HttpsTcpSni => self.by_name(socket).await,
+            Proto::TcpSni | Proto::HttpsTcpSni => Box::pin(self.by_name(socket)).await,
             _ => self.unwrapped(socket).await,
         }
     }
@@ -222,14 +222,15 @@ impl Visitor {
             };
         };
         let limit = self.worker.config().edge.header_timeout.unwrap_or(NEVER);
-        match acceptor.accept(socket, limit).await {
+        match Box::pin(acceptor.accept(socket, limit)).await {
             Ok((stream, facts)) => {
                 self.arrival.tls = Some(Arc::new(facts));
                 match self.offer.listener.proto {
                     Proto::Tcp | Proto::TcpDynamic => {
                         self.carry(Client::Tls(Box::new(stream)), Key::Port).await;
                     }
-                    _ => self.spoken(stream).await,
+                    // What serves it would be as large as the state of TLS, several times over.
+                    _ => self.spoken(Box::new(stream)).await,
                 }
             }
             // No fault: that was all there was to say.
@@ -263,7 +264,7 @@ impl Visitor {
             key,
         };
         let _busy = self.arrival.seat.asks();
-        passage.serve(client).await;
+        Box::pin(passage.serve(client)).await;
     }
 
     fn refuse(&self, refused: &Refused) {
