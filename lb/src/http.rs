@@ -66,8 +66,8 @@ use upgrade::Tunnel;
 
 /// Largest head of a request.
 const MAX_HEAD: usize = 64 * 1024;
-/// Most header lines of a request.
-const MAX_HEADERS: usize = 128;
+/// Most header lines of a request; as many as hyper allows by itself.
+const MAX_HEADERS: usize = 100;
 
 /// Bytes of an answer that the system takes beyond those that are on their way. Without a limit it takes megabytes, and
 /// lets nothing more in until a third of them is gone: a slow client would look like one that takes nothing.

@@ -210,7 +210,9 @@ impl Upstream {
         };
         let fault = match link {
             Ok(Link::Direct(link)) if direct => {
-                return self.send_direct((way, link), request, upload, (reused, times)).await;
+                return self
+                    .send_direct((way, link), request, upload, (reused, times))
+                    .await;
             }
             Ok(Link::Hyper(hyper)) => {
                 let sending = self.send_hyper((way, hyper), request, upload, (reused, times));
@@ -255,7 +257,8 @@ impl Upstream {
         };
         Err(Box::new(Unanswered {
             fault,
-            unsent: (!is_sent).then_some(request),
+            request: Some(request),
+            sent: is_sent,
             reused,
         }))
     }
@@ -267,6 +270,7 @@ impl Upstream {
         upload: &Upload,
         (reused, times): (bool, Times),
     ) -> Sent {
+        let copy = (request.body().is_empty() && way.hands_back()).then(|| without_body(&request));
         let answer = pin!(hyper.sender.try_send_request(request));
         let answered = self.in_time(answer, upload, times).await;
         let held = Held::Hyper {
@@ -274,7 +278,10 @@ impl Upstream {
             way: way.clone(),
             upstream: self.clone(),
         };
-        outcome(answered, Lease(held), reused)
+        outcome(answered, Lease(held), reused).map_err(|mut failed| {
+            failed.request = failed.request.take().or(copy);
+            failed
+        })
     }
 
     async fn send_stream(
@@ -287,7 +294,8 @@ impl Upstream {
         let Some(request) = as_of_http_2(way, request) else {
             return Err(Box::new(Unanswered {
                 fault: Fault::Host,
-                unsent: None,
+                request: None,
+                sent: false,
                 reused: false,
             }));
         };
@@ -409,10 +417,20 @@ fn as_of_http_2(way: &Way, mut request: Request<RequestBody>) -> Option<Request<
     Some(request)
 }
 
+/// A copy of a request that has no body.
+fn without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
+    let mut copy = Request::new(RequestBody::Empty);
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    request.headers().clone_into(copy.headers_mut());
+    copy
+}
+
 fn unsent(fault: Fault, request: Request<RequestBody>, reused: bool) -> Box<Unanswered> {
     Box::new(Unanswered {
         fault,
-        unsent: Some(request),
+        request: Some(request),
+        sent: false,
         reused,
     })
 }
@@ -425,16 +443,18 @@ fn outcome(
     match answered {
         Some(Ok(answer)) => Ok((answer.map(ServerBody::Hyper), lease)),
         Some(Err(mut error)) => {
-            let unsent = error.take_message();
+            let request = error.take_message();
             Err(Box::new(Unanswered {
                 fault: error.into_error().into(),
-                unsent,
+                sent: request.is_none(),
+                request,
                 reused,
             }))
         }
         None => Err(Box::new(Unanswered {
             fault: Fault::HeaderTimeout,
-            unsent: None,
+            request: None,
+            sent: true,
             reused,
         })),
     }

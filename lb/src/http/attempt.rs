@@ -96,7 +96,7 @@ pub(crate) async fn send(
         tracing::debug!(target = %target.addr, next = %other.addr, %fault, "request goes to another target");
         worker.counters.retries.add(1);
         target = other;
-        left.take_back(failed.unsent);
+        left.take_back(failed.request);
     }
 }
 
@@ -111,7 +111,8 @@ async fn in_time<T>(
     timeout_at(deadline, sending).await.unwrap_or_else(|_| {
         Err(Box::new(Unanswered {
             fault: Fault::TotalTimeout,
-            unsent: None,
+            request: None,
+            sent: true,
             reused: false,
         }))
     })
@@ -164,7 +165,8 @@ impl Left {
         let Some((mut headers, mut body)) = self.next.take() else {
             return Ok(None);
         };
-        if self.repeatable {
+        let way = Way::to(target, self.is_upgrade);
+        if self.repeatable && (!way.hands_back() || self.is_upgrade) {
             self.next = Some((headers.clone(), RequestBody::Empty));
         }
         self.pristine = (!target.options.request_headers.is_empty()).then(|| headers.clone());
@@ -174,7 +176,7 @@ impl Left {
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = rewritten(&self.uri, &self.path, target)?;
         *request.headers_mut() = headers;
-        Ok(Some((Way::to(target, self.is_upgrade), request)))
+        Ok(Some((way, request)))
     }
 
     /// Where to try next; `None`: nowhere.
@@ -189,8 +191,9 @@ impl Left {
         }
         self.tried.push(target.clone());
         self.attempts.0 += usize::from(!failed.fault.is_refusal());
+        let is_back = failed.request.is_some() && (self.repeatable || !failed.sent);
         let may = failed.fault.is_passing()
-            && (self.next.is_some() || failed.unsent.is_some())
+            && (self.next.is_some() || is_back)
             && self.attempts.0 < self.attempts.1;
         if !may {
             return None;
@@ -207,8 +210,8 @@ impl Left {
         is_paid.then_some(other)
     }
 
-    fn take_back(&mut self, unsent: Option<Request<RequestBody>>) {
-        if let Some(request) = unsent {
+    fn take_back(&mut self, request: Option<Request<RequestBody>>) {
+        if let Some(request) = request {
             let (parts, body) = request.into_parts();
             self.next = Some((self.pristine.take().unwrap_or(parts.headers), body));
         }

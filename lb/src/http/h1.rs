@@ -19,7 +19,7 @@ use crate::http::error::Refusal;
 use crate::http::framing::{Framing, Reading, Watched};
 use crate::http::patience::{Patience, Progress, Verdict};
 use crate::http::upgrade::Tunnel;
-use crate::http::{Client, MAX_HEAD, MAX_HEADERS};
+use crate::http::{Client, MAX_HEAD};
 
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -91,11 +91,11 @@ pub(super) async fn serve(client: Rc<Client>, stream: impl Stream, mut patience:
 
 fn builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
+    // `max_headers` stays what hyper has: for any other number it fills two lists of that length for each head.
     // Not `pipeline_flush`: hyper 1.12 then closes without writing what it holds when bytes that nobody will
     // read are left over, so a client that sent too much never learns why it was refused.
     builder
         .half_close(true)
-        .max_headers(MAX_HEADERS)
         .max_header_size(MAX_HEAD)
         .max_buf_size(2 * MAX_HEAD)
         // `Patience` tells slow heads from idle connections, and needs no timer per request.

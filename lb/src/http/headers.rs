@@ -11,7 +11,7 @@
 //! | `headers/stamp.rs` | what the operator wants on every request and answer: `proxy.header.*` |
 //! | `headers/trailers.rs` | what may follow a body |
 
-use hyper::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 
 mod client_cert;
 mod forward;
@@ -33,26 +33,10 @@ const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 /// remove beside those of [`forward::VOUCHED`]. Returns the protocol it asks to upgrade to, but for
 /// `h2c`: that would be HTTP again, on a connection on which nobody routes and checks it any more.
 pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap, ours: &[HeaderName]) -> Option<HeaderValue> {
-    let mut upgrade = false;
-    if headers.contains_key(header::CONNECTION) {
-        let listed: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-        for name in listed
-            .iter()
-            .filter_map(|list| list.to_str().ok())
-            .flat_map(|list| list.split(','))
-        {
-            let name = name.trim();
-            upgrade |= name.eq_ignore_ascii_case("upgrade");
-            if let Ok(name) = HeaderName::from_bytes(name.as_bytes())
-                && !is_kept(&name)
-                && !ours.contains(&name)
-                && name != header::UPGRADE
-                && name != header::TE
-            {
-                headers.remove(name);
-            }
-        }
-        headers.remove(header::CONNECTION);
+    let Concerned { list, others } = concerned(headers);
+    let upgrade = list && drop_listed(headers, ours);
+    if !others {
+        return None;
     }
     headers.remove(KEEP_ALIVE);
     headers.remove(PROXY);
@@ -71,6 +55,64 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap, ours: &[HeaderName]) -> O
     }
     let protocol = headers.remove(header::UPGRADE)?;
     (upgrade && !lists(&protocol, "h2c")).then_some(protocol)
+}
+
+/// What there is of headers that concern one connection.
+#[derive(Default)]
+struct Concerned {
+    list: bool,
+    others: bool,
+}
+
+/// Most messages have none of them, or the list alone, and looking at those that there are is less work than looking for
+/// each that there could be.
+fn concerned(headers: &HeaderMap) -> Concerned {
+    let mut concerned = Concerned::default();
+    for name in headers.keys() {
+        match name.as_str() {
+            "connection" => concerned.list = true,
+            "keep-alive"
+            | "proxy"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "transfer-encoding"
+            | "te"
+            | "upgrade" => concerned.others = true,
+            _ => {}
+        }
+    }
+    concerned
+}
+
+/// Drops what `Connection` lists, and that itself. Does it list an upgrade?
+fn drop_listed(headers: &mut HeaderMap, ours: &[HeaderName]) -> bool {
+    let mut upgrade = false;
+    let listed: Vec<HeaderValue> = match headers.entry(header::CONNECTION) {
+        Entry::Occupied(lines) => lines.remove_entry_mult().1.collect(),
+        Entry::Vacant(_) => return false,
+    };
+    for name in listed
+        .iter()
+        .filter_map(|list| list.to_str().ok())
+        .flat_map(|list| list.split(','))
+    {
+        let name = name.trim();
+        upgrade |= name.eq_ignore_ascii_case("upgrade");
+        // Most lists say only that. That header is dropped in any case.
+        if name.eq_ignore_ascii_case("keep-alive") {
+            continue;
+        }
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes())
+            && !is_kept(&name)
+            && !ours.contains(&name)
+            && name != header::UPGRADE
+            && name != header::TE
+        {
+            headers.remove(name);
+        }
+    }
+    upgrade
 }
 
 /// What no route, scheme or operator's header may touch: it says where a message ends, concerns one connection, or is

@@ -86,7 +86,10 @@ impl Direct {
     }
 
     /// Sends `request`, which it suits, and reads the head of the answer.
-    pub(super) async fn send(mut self, request: &Request<RequestBody>) -> Result<Response<DirectBody>, Failed> {
+    pub(super) async fn send(
+        mut self,
+        request: &Request<RequestBody>,
+    ) -> Result<Response<DirectBody>, Failed> {
         self.written.clear();
         head::write(request, &mut self.written);
         let mut sent = 0;
@@ -99,7 +102,9 @@ impl Direct {
         loop {
             let head = head::read(&mut self.read, request.method(), &mut self.places);
             if let Some(head) = head.map_err(|fault| (fault, true))? {
-                return Ok(head.response.map(|()| DirectBody::new(self, head.body, head.is_last)));
+                return Ok(head
+                    .response
+                    .map(|()| DirectBody::new(self, head.body, head.is_last)));
             }
             if self.read.len() >= UPSTREAM_BUFFER {
                 return Err((Fault::Malformed("its head is too large"), true));

@@ -122,8 +122,10 @@ impl Fault {
 #[derive(Debug)]
 pub(crate) struct Unanswered {
     pub fault: Fault,
-    /// The whole request, when none of it left: it may be sent elsewhere whatever it is.
-    pub unsent: Option<Request<RequestBody>>,
+    /// The whole request, where it is still there.
+    pub request: Option<Request<RequestBody>>,
+    /// Some of it may have left: it may be sent elsewhere only if that cannot do a thing twice.
+    pub sent: bool,
     /// It went out on a connection that was there before, which says little about the server.
     pub reused: bool,
 }

@@ -40,6 +40,11 @@ impl Way {
         }
     }
 
+    /// Requests without a body that go this way and are not answered are handed back, sent or not.
+    pub(crate) fn hands_back(&self) -> bool {
+        !self.h2 && self.tls.is_none()
+    }
+
     /// To an address as these options ask.
     pub(crate) fn new(addr: &Arc<str>, scheme: Scheme, tls: &UpstreamTls, host: &HostHeader) -> Self {
         Self {

@@ -136,6 +136,8 @@ fn value(text: String) -> HeaderValue {
 /// Tells the server who asked, and for what. `host` is the canonical one.
 pub(crate) fn forward(headers: &mut HeaderMap, hop: Hop<'_>, host: &str) {
     let peer = hop.peer;
+    // Those here, and CDN-Loop; or the map grows step by step.
+    headers.reserve(VOUCHED.len());
     let ours = match hop {
         Hop { websocket: false, .. } if hop.version == peer.version => peer.forwarded.clone(),
         _ => peer.element(hop.version, hop.websocket),
