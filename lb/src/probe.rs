@@ -92,7 +92,7 @@ async fn ask(worker: &Worker, question: &Question) -> Result<(), Box<str>> {
             header: Some(limit),
         };
         let (request, upload) = (request(path, question)?, Upload::default());
-        let sending = upstream.send(&way, request, &upload, (Reuse::No, times));
+        let sending = upstream.send(&way, Box::new(request), &upload, (Reuse::No, times));
         match sending.await {
             // Dropping the connection spares us the body.
             Ok((answer, _lease)) => judge(answer.status()),

@@ -140,6 +140,9 @@ pub(crate) struct Upstream {
     http: http1::Builder,
 }
 
+/// A request on its way: boxed, since it is handed down a few times.
+pub(crate) type Outgoing = Box<Request<RequestBody>>;
+
 type Sent = Result<(Response<ServerBody>, Lease), Box<Unanswered>>;
 
 impl Upstream {
@@ -175,7 +178,7 @@ impl Upstream {
     pub(crate) async fn send(
         self: &Rc<Self>,
         way: &Way,
-        request: Request<RequestBody>,
+        request: Outgoing,
         upload: &Upload,
         (reuse, times): (Reuse, Times),
     ) -> Sent {
@@ -191,7 +194,7 @@ impl Upstream {
     async fn send_whole(
         self: &Rc<Self>,
         way: &Way,
-        request: Request<RequestBody>,
+        request: Outgoing,
         upload: &Upload,
         (reuse, times): (Reuse, Times),
     ) -> Sent {
@@ -236,7 +239,7 @@ impl Upstream {
     async fn send_direct(
         self: &Rc<Self>,
         (way, link): (&Way, Direct),
-        request: Request<RequestBody>,
+        request: Outgoing,
         upload: &Upload,
         (reused, times): (bool, Times),
     ) -> Sent {
@@ -266,12 +269,12 @@ impl Upstream {
     async fn send_hyper(
         self: &Rc<Self>,
         (way, mut hyper): (&Way, Hyper),
-        request: Request<RequestBody>,
+        request: Outgoing,
         upload: &Upload,
         (reused, times): (bool, Times),
     ) -> Sent {
         let copy = (request.body().is_empty() && way.hands_back()).then(|| without_body(&request));
-        let answer = pin!(hyper.sender.try_send_request(request));
+        let answer = pin!(hyper.sender.try_send_request(*request));
         let answered = self.in_time(answer, upload, times).await;
         let held = Held::Hyper {
             hyper,
@@ -287,11 +290,11 @@ impl Upstream {
     async fn send_stream(
         self: &Rc<Self>,
         way: &Way,
-        request: Request<RequestBody>,
+        request: Outgoing,
         upload: &Upload,
         times: Times,
     ) -> Sent {
-        let Some(request) = as_of_http_2(way, request) else {
+        let Some(request) = as_of_http_2(way, *request).map(Box::new) else {
             return Err(Box::new(Unanswered {
                 fault: Fault::Host,
                 request: None,
@@ -313,7 +316,7 @@ impl Upstream {
             }
         };
         let mut sender: http2::SendRequest<RequestBody> = stream.sender();
-        let answer = pin!(sender.try_send_request(request));
+        let answer = pin!(sender.try_send_request(*request));
         let answered = self.in_time(answer, upload, times).await;
         outcome(answered, Lease(Held::Stream { _stream: stream }), reused)
     }
@@ -418,15 +421,15 @@ fn as_of_http_2(way: &Way, mut request: Request<RequestBody>) -> Option<Request<
 }
 
 /// A copy of a request that has no body.
-fn without_body(request: &Request<RequestBody>) -> Request<RequestBody> {
-    let mut copy = Request::new(RequestBody::Empty);
+fn without_body(request: &Request<RequestBody>) -> Outgoing {
+    let mut copy = Box::new(Request::new(RequestBody::Empty));
     request.method().clone_into(copy.method_mut());
     request.uri().clone_into(copy.uri_mut());
     request.headers().clone_into(copy.headers_mut());
     copy
 }
 
-fn unsent(fault: Fault, request: Request<RequestBody>, reused: bool) -> Box<Unanswered> {
+fn unsent(fault: Fault, request: Outgoing, reused: bool) -> Box<Unanswered> {
     Box::new(Unanswered {
         fault,
         request: Some(request),
@@ -443,7 +446,7 @@ fn outcome(
     match answered {
         Some(Ok(answer)) => Ok((answer.map(ServerBody::Hyper), lease)),
         Some(Err(mut error)) => {
-            let request = error.take_message();
+            let request = error.take_message().map(Box::new);
             Err(Box::new(Unanswered {
                 fault: error.into_error().into(),
                 sent: request.is_none(),

@@ -20,7 +20,7 @@ use crate::http::path::{BadPath, Path};
 use crate::http::{headers, path};
 use crate::policy::{Denial, gzip, rewrite, same_gate};
 use crate::table::{Choice, HostHeader, Options, Route, Target};
-use crate::upstream::{Fault, Lease, Reuse, ServerBody, Times, Unanswered, Way};
+use crate::upstream::{Fault, Lease, Outgoing, Reuse, ServerBody, Times, Unanswered, Way};
 use crate::worker::Worker;
 
 /// A request ready for any target of its route.
@@ -161,7 +161,7 @@ impl Left {
     }
 
     /// The request as `target` gets it; `None`: it is gone.
-    fn request_to(&mut self, target: &Target) -> Result<Option<(Way, Request<RequestBody>)>, Refusal> {
+    fn request_to(&mut self, target: &Target) -> Result<Option<(Way, Outgoing)>, Refusal> {
         let Some((mut headers, mut body)) = self.next.take() else {
             return Ok(None);
         };
@@ -172,7 +172,7 @@ impl Left {
         self.pristine = (!target.options.request_headers.is_empty()).then(|| headers.clone());
         address(&mut headers, target, &self.client);
         body.is_for(&target.options, &mut headers);
-        let mut request = Request::new(body);
+        let mut request = Box::new(Request::new(body));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = rewritten(&self.uri, &self.path, target)?;
         *request.headers_mut() = headers;
@@ -210,7 +210,7 @@ impl Left {
         is_paid.then_some(other)
     }
 
-    fn take_back(&mut self, request: Option<Request<RequestBody>>) {
+    fn take_back(&mut self, request: Option<Outgoing>) {
         if let Some(request) = request {
             let (parts, body) = request.into_parts();
             self.next = Some((self.pristine.take().unwrap_or(parts.headers), body));

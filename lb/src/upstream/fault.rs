@@ -3,9 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use hyper::Request;
-
-use crate::http::body::RequestBody;
+use crate::upstream::Outgoing;
 
 /// What went wrong with a server. Several requests may wait for one connection, so it can be told to all of them.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -123,7 +121,7 @@ impl Fault {
 pub(crate) struct Unanswered {
     pub fault: Fault,
     /// The whole request, where it is still there.
-    pub request: Option<Request<RequestBody>>,
+    pub request: Option<Outgoing>,
     /// Some of it may have left: it may be sent elsewhere only if that cannot do a thing twice.
     pub sent: bool,
     /// It went out on a connection that was there before, which says little about the server.
