@@ -183,6 +183,13 @@ fn is_chunked(headers: &HeaderMap) -> bool {
 }
 
 fn has_token(value: &HeaderValue, token: &str) -> bool {
+    // Mostly there is only one.
+    if !value.as_bytes().contains(&b',') {
+        return value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(token.as_bytes());
+    }
     let said = value.to_str().unwrap_or_default();
     said.split(',')
         .any(|said| said.trim().eq_ignore_ascii_case(token))

@@ -25,6 +25,10 @@ const ANSWERS: &[(&str, bool)] = &[
         "HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nok",
         false,
     ),
+    (
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive, close\r\n\r\nok",
+        false,
+    ),
     ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", true),
     ("HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", false),
     (
