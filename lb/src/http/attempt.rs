@@ -1,7 +1,7 @@
 //! Which target gets a request, and when another one may get it instead.
 //!
-//! A request is sent again only when that cannot do a thing twice: when none of it was sent, or when it has
-//! no body, its method is idempotent and no answer began. A body that has begun to flow is gone. An answer is never
+//! A request is sent again only when that cannot do a thing twice: when none of it was sent, or when it has no body, its
+//! method is idempotent and no whole head of an answer came. A body that has begun to flow is gone. An answer is never
 //! reason to ask again, whatever its status: the server has done what it did.
 
 use std::borrow::Cow;

@@ -159,7 +159,7 @@ impl Body for AnswerBody {
         };
         if let Some(Err(why)) = frame {
             // hyper throws away what it holds when it hears of this, be it the head of the answer. Where it has to
-            // wait it first sends all of that.
+            // wait it first sends of that what the socket takes.
             (this.broken, this.why) = (true, Some(why));
             cx.waker().wake_by_ref();
             return Poll::Pending;

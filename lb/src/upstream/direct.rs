@@ -12,14 +12,16 @@ mod head;
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use bytes::{BufMut as _, BytesMut};
 use hyper::http::{Method, header};
 use hyper::{Request, Response};
-use tokio::io::AsyncWrite as _;
+use socket2::SockRef;
+use tokio::io::{AsyncWrite as _, Interest};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
@@ -79,10 +81,20 @@ impl Direct {
         self.stream
     }
 
-    /// Neither bytes nor an end have come from the server, as far as the runtime was told.
+    /// Neither bytes nor an end have come from the server, as far as the runtime was told. Only where it was told
+    /// something is the system asked, so this may be asked of thousands at once.
     pub(super) fn is_quiet(&self) -> bool {
-        let mut nobody = Context::from_waker(Waker::noop());
-        self.read.is_empty() && self.stream.poll_read_ready(&mut nobody).is_pending()
+        let look = || SockRef::from(&self.stream).peek(&mut [MaybeUninit::uninit()]);
+        let told = self.stream.try_io(Interest::READABLE, look);
+        self.read.is_empty() && told.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Gives up what large heads and bodies have needed: it may idle for long.
+    fn shrink(&mut self) {
+        if self.read.capacity() > FIRST {
+            self.read = BytesMut::new();
+        }
+        self.written.shrink_to(FIRST);
     }
 
     /// Sends `request`, which it suits, and reads the head of the answer.
@@ -117,9 +129,12 @@ impl Direct {
         }
     }
 
-    /// Reads more; 0: the server has hung up.
+    /// Reads more; 0: the server has hung up. There is always room for some, and new room is made only for want of that,
+    /// or each small piece of a body would hold a large one.
     fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
-        self.read.reserve(most);
+        if self.read.capacity() - self.read.len() < FIRST {
+            self.read.reserve(most);
+        }
         poll_read_buf(Pin::new(&mut self.stream), cx, &mut (&mut self.read).limit(most))
     }
 }

@@ -29,7 +29,7 @@ pub(crate) enum Fault {
     /// The connection broke before an answer, or the answer is not HTTP.
     #[error("no valid answer: {0}")]
     Answer(#[source] Arc<hyper::Error>),
-    /// The connection broke before an answer.
+    /// The connection broke before the whole head of an answer.
     #[error("no valid answer: {0}")]
     Broken(#[source] Arc<io::Error>),
     /// The answer is not HTTP.
@@ -96,7 +96,7 @@ impl Fault {
         matches!(self, Self::DialTimeout | Self::HeaderTimeout | Self::TotalTimeout)
     }
 
-    /// Another attempt may fare better: there was no sign of an answer.
+    /// Another attempt may fare better: no answer had begun, or not as far as its head goes.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Answer(error) => !error.is_parse(),

@@ -73,18 +73,18 @@ pub(super) fn is_quiet(socket: &TcpStream) -> bool {
 
 impl Pool {
     /// A connection that is open and free as far as we have been told, and was used less than `age` ago: the youngest
-    /// of the kind that is wanted, else of the other.
+    /// of the kind that is wanted, else of all.
     pub(crate) fn take(&self, way: &Way, age: Duration, direct: bool) -> Option<Link> {
         let mut idle = self.0.borrow_mut();
         let connections = idle.get_mut(way)?;
         loop {
+            let is_young = |at: &usize| connections[*at].since.elapsed() < age;
             let fitting = connections
                 .iter()
                 .rposition(|idle| idle.link.is_direct() == direct);
-            let youngest = fitting.or(connections.len().checked_sub(1))?;
-            if connections[youngest].since.elapsed() >= age {
-                return None;
-            }
+            let youngest = fitting
+                .filter(is_young)
+                .or_else(|| connections.len().checked_sub(1).filter(is_young))?;
             let link = connections.remove(youngest).link;
             if link.is_ready() {
                 return Some(link);
@@ -167,5 +167,28 @@ mod tests {
             }
             assert!(!is_quiet(&socket), "{speaks}");
         }
+    }
+
+    #[tokio::test]
+    async fn however_many_connections_a_server_closes_at_once_none_of_them_is_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let way = Way {
+            authority: "a".into(),
+            h2: false,
+            tls: None,
+        };
+        let pool = Rc::new(Pool::default());
+        for _ in 0..300 {
+            let connect = TcpStream::connect(listener.local_addr().unwrap());
+            let (socket, accepted) = tokio::join!(connect, listener.accept());
+            let socket = socket.unwrap();
+            drop(accepted);
+            socket.readable().await.unwrap();
+            pool.put(way.clone(), Link::Direct(Direct::new(socket)), 1000);
+        }
+        let day = Duration::from_secs(86_400);
+        assert_eq!(pool.len(), 300);
+        pool.sweep(|_| true, day);
+        assert_eq!(pool.len(), 0);
     }
 }

@@ -44,9 +44,10 @@ impl DirectBody {
     /// Its connection, once it has been read to its end, if that can be used again.
     pub(in crate::upstream) fn connection(&mut self) -> Option<Direct> {
         let may = self.is_ended() && !self.is_last;
-        self.connection
-            .take()
-            .filter(|connection| may && connection.read.is_empty())
+        let connection = self.connection.take();
+        let mut connection = connection.filter(|connection| may && connection.read.is_empty())?;
+        connection.shrink();
+        Some(connection)
     }
 
     pub(crate) fn is_ended(&self) -> bool {

@@ -83,7 +83,11 @@ fn size(bytes: &mut BytesMut) -> Result<Option<u64>, Bad> {
     let line = line.strip_suffix(b"\r\n").ok_or(bad)?;
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at(digits);
-    let rest = rest.trim_ascii_start();
+    let blanks = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
+    let rest = &rest[blanks..];
     // Extensions may be anything but further lines; nobody needs them.
     if digits.is_empty() || !(rest.is_empty() || rest[0] == b';') || rest.contains(&b'\r') {
         return Err(Bad("the size of a chunk is none"));
@@ -183,6 +187,7 @@ mod tests {
             (endless("1;", "x"), "the size of a chunk is none"),
             (endless("0\r\n", "a: b\r\n"), "its trailers are none"),
             (endless("0\r\na: ", "x"), "its trailers are too long"),
+            ("5\r\r\n".to_owned(), "the size of a chunk is none"),
             ("1\r\nab\r\n".to_owned(), "a chunk is longer than it says"),
             ("11111111111111111\r\n".to_owned(), "a chunk is too large"),
         ] {

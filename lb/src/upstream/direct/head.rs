@@ -157,6 +157,9 @@ fn framed(mut response: Response<()>, keeps: bool, method: &Method) -> Result<He
     })
 }
 
+/// Lengths beyond are no lengths to hyper, which uses them for other things.
+const LONGEST: u64 = u64::MAX - 2;
+
 /// All lengths that it says must be the same.
 fn length(headers: &HeaderMap) -> Option<u64> {
     let mut length = None;
@@ -166,7 +169,7 @@ fn length(headers: &HeaderMap) -> Option<u64> {
             if !said.bytes().all(|digit| digit.is_ascii_digit()) {
                 return None;
             }
-            let said: u64 = said.parse().ok()?;
+            let said = said.parse().ok().filter(|said| *said <= LONGEST)?;
             if length.replace(said).is_some_and(|before| before != said) {
                 return None;
             }
