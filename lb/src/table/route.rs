@@ -5,7 +5,6 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Spot;
 use super::asker::{Asker, Choice, hash};
 use super::balance;
 use super::load::Load;
@@ -128,14 +127,6 @@ impl Place {
             }
         };
         Self { host, path, kind }
-    }
-
-    /// What distinguishes it among those of its host.
-    pub(super) fn spot(&self) -> Spot {
-        Spot {
-            path: self.path.clone(),
-            sni: self.kind == Kind::Sni,
-        }
     }
 }
 
