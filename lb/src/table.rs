@@ -5,6 +5,7 @@
 //! patterns, built-in names, `*`, no host. Within a host the longest path wins (or as the matcher
 //! says); a host none of whose paths fits gives way to the next.
 
+mod alike;
 mod asker;
 mod balance;
 mod builder;

@@ -109,12 +109,12 @@ impl Part {
     }
 
     /// A target that a command names. Nobody checks it, so it is fit.
-    pub(super) fn of_command(service: &str, addr: &str) -> Self {
+    pub(super) fn of_command(service: &str, addr: Arc<str>) -> Self {
         Self {
             service: service.into(),
             instance: Arc::default(),
             node: Arc::default(),
-            addr: addr.into(),
+            addr,
             verdict: Verdict::Fit,
             definitions: Vec::new(),
             skipped: Arc::default(),
