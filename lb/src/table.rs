@@ -41,7 +41,7 @@ use imbl::{HashMap, OrdMap};
 pub use asker::{Asker, Choice};
 pub use builder::{Builder, Difference};
 pub use explain::{Ask, Behind, Choosable, Explained, Tried, Unchoosable};
-pub use load::{Load, UnderWay};
+pub use load::UnderWay;
 pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
 pub use redirect::Redirect;

@@ -235,7 +235,7 @@ fn behind(route: &Route) -> Behind {
         dst: target.url().into_owned(),
         weight: target.weight,
         share: target.share,
-        under_way: target.load.now(),
+        under_way: target.stats.under_way(),
         opts: shown(&target.options),
     };
     let unfit = |unfit: &Unfit| Unchoosable {
