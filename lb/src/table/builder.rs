@@ -103,7 +103,7 @@ impl Builder {
     }
 
     fn withdraw(&mut self, key: &InstanceKey, part: &Part) {
-        for (number, definition) in part.definitions.iter().enumerate() {
+        for (number, definition) in part.said.definitions.iter().enumerate() {
             let source = definition.source.clone();
             if let Some(group) = self.tagged.get_mut(&source) {
                 group.remove(&(key.clone(), number));
@@ -119,7 +119,7 @@ impl Builder {
     }
 
     fn offer(&mut self, key: &InstanceKey, part: &Arc<Part>) {
-        for (number, definition) in part.definitions.iter().enumerate() {
+        for (number, definition) in part.said.definitions.iter().enumerate() {
             let source = definition.source.clone();
             let candidate = Candidate {
                 part: part.clone(),
@@ -132,11 +132,11 @@ impl Builder {
             self.changed.insert(source);
         }
         self.named.offer(key, part);
-        if !part.skipped.is_empty() {
-            self.table.skipped.insert(key.clone(), part.skipped.clone());
+        if !part.said.skipped.is_empty() {
+            self.table.skipped.insert(key.clone(), part.said.skipped.clone());
         }
-        if !part.notes.is_empty() {
-            self.table.notes.insert(key.clone(), part.notes.clone());
+        if !part.said.notes.is_empty() {
+            self.table.notes.insert(key.clone(), part.said.notes.clone());
         }
         if part.is_target() {
             self.table.targets.enter(&part.addr);

@@ -35,7 +35,7 @@ pub struct Route {
     /// What is asked of requests for which there is no target: what the first instance asks for.
     pub(crate) guard: Arc<Options>,
     /// `strategy=` of the first target that has one; else `proxy.strategy` holds.
-    pub strategy: Option<Strategy>,
+    pub strategy: Option<Box<Strategy>>,
     /// Some are counted under one name.
     has_twins: bool,
     pub(super) shares: Shares,
@@ -276,7 +276,9 @@ impl Route {
                 .iter()
                 .filter_map(|candidate| unfit(&candidate.part))
                 .collect(),
-            strategy: chosen.iter().find_map(|each| each.options.strategy.clone()),
+            strategy: chosen
+                .iter()
+                .find_map(|each| each.options.strategy.clone().map(Box::new)),
             guard: candidates
                 .first()
                 .map(|each| each.options.clone())
@@ -319,7 +321,7 @@ impl Route {
     /// How the next request of this worker chooses; `otherwise` where the route has no strategy of its own.
     #[must_use]
     pub fn choice(&self, otherwise: &Strategy, asker: &Asker<'_>) -> Choice {
-        let strategy = self.strategy.as_ref().unwrap_or(otherwise);
+        let strategy = self.strategy.as_deref().unwrap_or(otherwise);
         let turn = || self.turns.as_ref().map_or(0, |turns| turns.next(asker.worker));
         asker.choice(strategy, turn)
     }
