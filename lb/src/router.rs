@@ -265,15 +265,15 @@ impl Router {
 
     /// What is wrong with the tags of an instance, once.
     fn warn_of(&self, old: Option<&Part>, new: Option<&Part>) {
-        let skipped = old.map_or(&[][..], |old| &old.skipped);
-        let notes = old.map_or(&[][..], |old| &old.notes);
+        let skipped = old.map_or(&[][..], |old| &old.said.skipped);
+        let notes = old.map_or(&[][..], |old| &old.said.notes);
         let Some(new) = new else { return };
         for Skipped {
             service,
             instance,
             tag,
             reason,
-        } in new.skipped.iter().filter(|one| !skipped.contains(one))
+        } in new.said.skipped.iter().filter(|one| !skipped.contains(one))
         {
             tracing::warn!(?service, ?instance, %tag, %reason, "this tag makes no route");
             self.gauges.skipped_total.inc();
@@ -283,7 +283,7 @@ impl Router {
             instance,
             tag,
             reason,
-        } in new.notes.iter().filter(|one| !notes.contains(one))
+        } in new.said.notes.iter().filter(|one| !notes.contains(one))
         {
             tracing::warn!(?service, ?instance, %tag, %reason, "this tag makes a route, but");
             self.gauges.noted_total.inc();
@@ -294,3 +294,6 @@ impl Router {
 fn count(number: usize) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod weight;

@@ -5,6 +5,7 @@
 //! patterns, built-in names, `*`, no host. Within a host the longest path wins (or as the matcher
 //! says); a host none of whose paths fits gives way to the next.
 
+mod alike;
 mod asker;
 mod balance;
 mod builder;
@@ -12,6 +13,7 @@ mod census;
 mod command;
 mod explain;
 pub mod glob;
+mod listing;
 mod load;
 mod matching;
 mod names;
@@ -39,7 +41,7 @@ use imbl::{HashMap, OrdMap};
 pub use asker::{Asker, Choice};
 pub use builder::{Builder, Difference};
 pub use explain::{Ask, Behind, Choosable, Explained, Tried, Unchoosable};
-pub use load::{Load, UnderWay};
+pub use load::UnderWay;
 pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
 pub use redirect::Redirect;
@@ -48,6 +50,7 @@ pub use stats::{Layout, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};
 
 use census::Census;
+use listing::Listing;
 use matching::{Hosts, Wanted};
 use names::Names;
 use probed::Probes;
@@ -58,18 +61,8 @@ const HTTP_PORT: u16 = 80;
 /// The same over TLS.
 const HTTPS_PORT: u16 = 443;
 
-/// The routes of one host.
-type Routes = OrdMap<Spot, Arc<Route>>;
 /// An address of ours, where only that one is meant, and a port.
 type Port = (Option<IpAddr>, u16);
-
-/// What distinguishes the routes of one host.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Spot {
-    path: Arc<str>,
-    /// TLS passed through rather than requests.
-    sni: bool,
-}
 
 /// A tag or command that is left out, and why; or what of it has no effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -91,10 +84,8 @@ pub struct Table {
     hosts: Hosts,
     names: Names,
     tcp: OrdMap<Port, Arc<Route>>,
-    /// What tags ask for, by host and path.
-    tagged: OrdMap<Arc<str>, Routes>,
-    /// How many those are.
-    count: usize,
+    /// What tags ask for.
+    listing: Listing,
     /// Authorities of its targets.
     targets: Census,
     /// Names of `register=`.
@@ -191,14 +182,13 @@ impl Table {
 
     /// Every route: hosts ascending, their paths descending, then the built-in ones.
     pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
-        let tagged = self.tagged.values().flat_map(|paths| paths.values().rev());
-        tagged.chain(self.names.routes())
+        self.listing.routes().chain(self.names.routes())
     }
 
     /// How many those are.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.count + self.names.routes().len()
+        self.listing.len() + self.names.routes().len()
     }
 
     /// Whether it has a target at this authority.

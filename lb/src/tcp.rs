@@ -93,7 +93,7 @@ impl Passage<'_> {
         drop(table);
         let tally = Tally {
             worker: self.worker,
-            _under_way: target.load.enter(self.worker.number),
+            _under_way: target.stats.enter(self.worker.number),
             target,
             started,
             meter: Meter::default(),

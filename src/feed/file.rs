@@ -6,6 +6,7 @@ use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
+use std::string::FromUtf8Error;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -83,7 +84,11 @@ fn look_at(path: &PathBuf, before: Option<Stamp>) -> io::Result<Option<(Stamp, S
     }
     let bytes = std::fs::read(path).map_err(wrong)?;
     // A line with bytes that are no text is refused when it is read as a command, no other.
-    Ok(Some((stamp(&meta), String::from_utf8_lossy(&bytes).into_owned())))
+    let lossy = |bad: FromUtf8Error| String::from_utf8_lossy(bad.as_bytes()).into_owned();
+    Ok(Some((
+        stamp(&meta),
+        String::from_utf8(bytes).unwrap_or_else(lossy),
+    )))
 }
 
 fn stamp(meta: &Metadata) -> Stamp {
@@ -135,13 +140,11 @@ impl Files {
     async fn read(&mut self, outs: &Outs) -> io::Result<()> {
         let commands = self.commands.look().await;
         let page = self.no_route.look().await;
-        if let Ok(Some(text)) = &commands {
-            tell(&outs.overrides, text.clone());
-        }
-        if let Ok(Some(text)) = &page {
-            tell(&outs.no_route, text.clone());
-        }
-        commands.and(page).map(drop)
+        let told =
+            |out, found: io::Result<Option<String>>| found.map(|text| text.map(|text| tell(out, text)));
+        told(&outs.overrides, commands)
+            .and(told(&outs.no_route, page))
+            .map(drop)
     }
 }
 

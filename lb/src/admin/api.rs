@@ -55,7 +55,7 @@ impl Figures {
             state: state(target, standings),
             requests: counted.requests(),
             errors: counted.classes[5],
-            in_flight: target.load.now(),
+            in_flight: target.stats.under_way(),
             rx: counted.rx,
             tx: counted.tx,
             p50: quantile(0.5),

@@ -183,7 +183,7 @@ impl Exchange {
     /// It is being sent there; the last one counts.
     pub(crate) fn sent(&mut self, target: &Arc<Target>, uri: &Uri, upload: &Upload) {
         self.target = Some(target.clone());
-        self.under_way = Some(target.load.enter(self.worker.number));
+        self.under_way = Some(target.stats.enter(self.worker.number));
         self.upload = Some(upload.clone());
         if let Some(trace) = &mut self.trace {
             trace.sent();

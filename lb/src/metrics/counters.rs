@@ -1,6 +1,7 @@
 //! What workers count. Each worker writes its own, so counting costs no other core anything; whoever
 //! scrapes reads them all and adds up.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -211,41 +212,54 @@ impl Counters {
 }
 
 /// hyper lets servers invent codes up to 999; those have no place in a metric.
-const CLASSES: usize = 5;
-/// The codes of one class.
-type Class<T> = Box<[OnceLock<Box<T>>; 100]>;
+const CODES: RangeInclusive<u16> = 100..=599;
 
-/// Something for each HTTP status, made when it is first needed: most services know few of them.
+/// Something for each HTTP status, made when it is first needed, in the order in which they were. Most services know
+/// three or four: stepping over those is cheaper than the memory of a place for each hundred of them.
 #[derive(Debug)]
-pub(crate) struct Codes<T>([OnceLock<Class<T>>; CLASSES]);
+pub(crate) struct Codes<T>(OnceLock<Box<Code<T>>>);
+
+#[derive(Debug)]
+struct Code<T> {
+    status: u16,
+    of: T,
+    next: Codes<T>,
+}
 
 impl<T> Default for Codes<T> {
     fn default() -> Self {
-        Self([const { OnceLock::new() }; CLASSES])
+        Self(OnceLock::new())
     }
 }
 
 impl<T> Codes<T> {
-    pub(super) fn of(&self, status: u16, new: impl FnOnce() -> T) -> Option<&T> {
-        let (class, code) = (
-            usize::from(status / 100).checked_sub(1)?,
-            usize::from(status % 100),
-        );
-        let class = self
-            .0
-            .get(class)?
-            .get_or_init(|| Box::new([const { OnceLock::new() }; 100]));
-        Some(class[code].get_or_init(|| Box::new(new())))
+    pub(super) fn of(&self, status: u16, new: impl Fn() -> T) -> Option<&T> {
+        if !CODES.contains(&status) {
+            return None;
+        }
+        let fresh = || {
+            Box::new(Code {
+                status,
+                of: new(),
+                next: Self::default(),
+            })
+        };
+        // It ends: no status is there twice.
+        let mut codes = self;
+        loop {
+            let code = codes.0.get_or_init(fresh);
+            if code.status == status {
+                return Some(&code.of);
+            }
+            codes = &code.next;
+        }
     }
 
     /// Those that were needed.
     pub(crate) fn seen(&self) -> impl Iterator<Item = (u16, &T)> {
-        let classes = self.0.iter().zip(1_u16..);
-        let codes = classes.filter_map(|(codes, class)| Some((codes.get()?.iter(), class)));
-        codes.flat_map(|(codes, class)| {
-            let codes = codes.zip(class * 100..);
-            codes.filter_map(|(seen, code)| Some((code, &**seen.get()?)))
-        })
+        let first = self.0.get();
+        let codes = std::iter::successors(first, |code| code.next.0.get());
+        codes.map(|code| (code.status, &code.of))
     }
 }
 

@@ -83,57 +83,55 @@ impl Services {
 /// What is counted of one service.
 #[derive(Debug)]
 pub(crate) struct ServiceCounters {
-    /// One for each worker, made when it first counts.
-    shards: Box<[OnceLock<Box<Shard>>]>,
+    /// One for each worker. They only point to what is counted, which each worker makes for itself, so that it is not
+    /// beside that of another.
+    shards: Box<[Shard]>,
     bounds: Bounds,
 }
 
-/// What one worker counts of one service.
-#[derive(Debug)]
-#[repr(align(128))]
+/// What one worker counts of one service: each request once.
+#[derive(Debug, Default)]
 struct Shard {
-    took: Histogram,
     codes: Codes<Histogram>,
+    /// With a status that is none.
+    others: OnceLock<Box<Histogram>>,
 }
 
 impl ServiceCounters {
     fn new(workers: usize, bounds: &Bounds) -> Self {
         Self {
-            shards: (0..workers).map(|_| OnceLock::new()).collect(),
+            shards: (0..workers).map(|_| Shard::default()).collect(),
             bounds: bounds.clone(),
         }
     }
 
     /// Counts a request. Only worker `worker` may pass its own number.
     pub(crate) fn count(&self, worker: usize, status: u16, took: Duration) {
-        let shard = self.shards[worker % self.shards.len()].get_or_init(|| {
-            Box::new(Shard {
-                took: Histogram::new(&self.bounds),
-                codes: Codes::default(),
-            })
-        });
-        shard.took.observe(took);
-        if let Some(times) = shard.codes.of(status, || Histogram::new(&self.bounds)) {
-            times.observe(took);
-        }
+        let shard = &self.shards[worker % self.shards.len()];
+        let new = || Histogram::new(&self.bounds);
+        let times = match shard.codes.of(status, new) {
+            Some(times) => times,
+            None => shard.others.get_or_init(|| Box::new(new())),
+        };
+        times.observe(took);
     }
 
     /// Adds up all times.
     pub(super) fn took(&self) -> Observed {
         let mut sum = Observed::new(&self.bounds);
-        for shard in self.shards() {
-            shard.took.add_to(&mut sum);
+        let others = self
+            .shards
+            .iter()
+            .filter_map(|shard| Some(&**shard.others.get()?));
+        for times in self.codes().map(|(_, times)| times).chain(others) {
+            times.add_to(&mut sum);
         }
         sum
     }
 
     /// Times by status, of those seen, shard by shard.
     pub(super) fn codes(&self) -> impl Iterator<Item = (u16, &Histogram)> {
-        self.shards().flat_map(|shard| shard.codes.seen())
-    }
-
-    fn shards(&self) -> impl Iterator<Item = &Shard> {
-        self.shards.iter().filter_map(|shard| Some(&**shard.get()?))
+        self.shards.iter().flat_map(|shard| shard.codes.seen())
     }
 }
 

@@ -10,7 +10,7 @@ use hyper::http::{Method, Response, StatusCode};
 
 use super::auth::external::Word;
 use super::auth::{Asker, Asking, Scheme, Verdict, challenge};
-use super::limit::{InFlight, retry_after};
+use super::limit::{InFlight, Spent, retry_after};
 use super::origin::Origin;
 use super::{Policy, access, now};
 use crate::metrics::Counters;
@@ -101,8 +101,9 @@ impl Gate {
             return Err(Denial::Access);
         }
         let client = applicant.origin.or(applicant.peer);
-        if let Some(rate) = &options.limits.rate {
-            let limits = &applicant.route.limits;
+        // A route that has options with limits has this, too.
+        let limits = applicant.route.limits.as_ref();
+        if let Some((rate, limits)) = options.limits.rate.as_ref().zip(limits) {
             limits.take(rate, client, now()).map_err(Denial::Rate)?;
         }
         // Before a password is verified for a request that is refused anyway.
@@ -114,9 +115,9 @@ impl Gate {
             // Apart, so that requests without it do not carry its weight.
             Box::pin(self.authorize(name, client, &mut applicant)).await?;
         }
-        let room = |most| applicant.route.limits.enter(most).ok_or(Denial::InFlight);
+        let room = |(most, limits): (u32, &Arc<Spent>)| limits.enter(most).ok_or(Denial::InFlight);
         Ok(Admitted {
-            in_flight: options.limits.in_flight.map(room).transpose()?,
+            in_flight: options.limits.in_flight.zip(limits).map(room).transpose()?,
             body,
         })
     }

@@ -14,7 +14,7 @@ pub(super) fn select(
     usable: impl Fn(usize) -> bool,
 ) -> Option<usize> {
     // Requests under way for its share; a standby counts as full.
-    let load = |index: usize| targets[index].load.now() as f64 / targets[index].share;
+    let load = |index: usize| targets[index].stats.under_way() as f64 / targets[index].share;
     match choice {
         Choice::Random(bits) => shares.pick(Point::Random(bits), usable),
         Choice::Turn(turn) => shares.pick(Point::Turn(turn), usable),

@@ -103,7 +103,7 @@ impl Builder {
     }
 
     fn withdraw(&mut self, key: &InstanceKey, part: &Part) {
-        for (number, definition) in part.definitions.iter().enumerate() {
+        for (number, definition) in part.said.definitions.iter().enumerate() {
             let source = definition.source.clone();
             if let Some(group) = self.tagged.get_mut(&source) {
                 group.remove(&(key.clone(), number));
@@ -119,7 +119,7 @@ impl Builder {
     }
 
     fn offer(&mut self, key: &InstanceKey, part: &Arc<Part>) {
-        for (number, definition) in part.definitions.iter().enumerate() {
+        for (number, definition) in part.said.definitions.iter().enumerate() {
             let source = definition.source.clone();
             let candidate = Candidate {
                 part: part.clone(),
@@ -132,11 +132,11 @@ impl Builder {
             self.changed.insert(source);
         }
         self.named.offer(key, part);
-        if !part.skipped.is_empty() {
-            self.table.skipped.insert(key.clone(), part.skipped.clone());
+        if !part.said.skipped.is_empty() {
+            self.table.skipped.insert(key.clone(), part.said.skipped.clone());
         }
-        if !part.notes.is_empty() {
-            self.table.notes.insert(key.clone(), part.notes.clone());
+        if !part.said.notes.is_empty() {
+            self.table.notes.insert(key.clone(), part.said.notes.clone());
         }
         if part.is_target() {
             self.table.targets.enter(&part.addr);
@@ -209,7 +209,7 @@ impl Builder {
         let (mut probes, mut gone) = (std::mem::take(&mut self.table.probes), Vec::new());
         for source in std::mem::take(&mut self.changed) {
             let place = Place::of(&source);
-            let before = self.table.route(&place).cloned();
+            let before = self.table.listing.get(&place).cloned();
             let route = self.route(&source, &place, before.as_deref(), &mut probes);
             let route = route.map(Arc::new);
             if self.tagged.get(&source).is_some_and(BTreeMap::is_empty) {
@@ -221,7 +221,7 @@ impl Builder {
                     self.table.hosts.set(&self.config, &place, route.clone());
                 }
             }
-            self.table.set(&place, route.clone());
+            self.table.listing.set(&place, route.clone());
             let aliases = &mut self.table.aliases;
             let came = route.iter().flat_map(|route| route.aliases());
             came.for_each(|alias| _ = aliases.enter(alias));
@@ -246,23 +246,6 @@ impl Builder {
 }
 
 impl Table {
-    fn route(&self, place: &Place) -> Option<&Arc<Route>> {
-        self.tagged.get(&place.host)?.get(&place.spot())
-    }
-
-    fn set(&mut self, place: &Place, route: Option<Arc<Route>>) {
-        let routes = self.tagged.entry(place.host.clone()).or_default();
-        let is = usize::from(route.is_some());
-        let known = match route {
-            Some(route) => routes.insert(place.spot(), route),
-            None => routes.remove(&place.spot()),
-        };
-        self.count = self.count + is - usize::from(known.is_some());
-        if routes.is_empty() {
-            self.tagged.remove(&place.host);
-        }
-    }
-
     fn set_tcp(&mut self, port: Port, route: Option<Arc<Route>>) {
         match route {
             Some(route) => self.tcp.insert(port, route),

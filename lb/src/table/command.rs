@@ -8,6 +8,7 @@ mod words;
 use std::sync::Arc;
 
 use super::Skipped;
+use super::alike::Alike;
 use super::options::read::{self as options, BadOption, Read};
 use super::options::{Options, Scheme};
 use super::part::Part;
@@ -23,9 +24,9 @@ pub(super) enum Command {
     /// A further target of the route of this source.
     Add(Source, Candidate),
     /// These targets are none any more.
-    Del(Filter),
+    Del(Box<Filter>),
     /// These targets share this weight; and the line, for where there are none.
-    Weight(Filter, f64, Box<str>),
+    Weight(Box<Filter>, f64, Box<str>),
 }
 
 /// Which targets are meant: those of which all that is given is true.
@@ -83,7 +84,7 @@ const WEIGHT: BadCommand = BadCommand::Form(
 impl Commands {
     /// Reads a text.
     pub(super) fn parse(config: &Config, text: &str) -> Self {
-        let mut read = Self::default();
+        let (mut read, mut alike) = (Self::default(), Alike::default());
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') || line.starts_with("//") {
@@ -95,7 +96,7 @@ impl Commands {
                 tag: shorten(line),
                 reason: format!("line {}: {}", number + 1, reason.to_string()),
             };
-            match command(config, line) {
+            match command(config, line, &mut alike) {
                 Ok((command, notes)) => {
                     read.commands.push(command);
                     read.notes.extend(notes.iter().map(|note| remark(note)));
@@ -103,11 +104,12 @@ impl Commands {
                 Err(bad) => read.skipped.push(remark(&bad)),
             }
         }
+        read.commands.shrink_to_fit();
         read
     }
 }
 
-fn command(config: &Config, line: &str) -> Result<(Command, Vec<String>), BadCommand> {
+fn command(config: &Config, line: &str, alike: &mut Alike) -> Result<(Command, Vec<String>), BadCommand> {
     if let Some(control) = line.chars().find(|c| c.is_control() && *c != '\t') {
         return Err(BadCommand::Control(control.escape_default().to_string()));
     }
@@ -116,17 +118,22 @@ fn command(config: &Config, line: &str) -> Result<(Command, Vec<String>), BadCom
         return Err(BadCommand::Route);
     }
     match words.word() {
-        Some("add") => add(config, &mut words),
-        Some("del") => Ok((Command::Del(del(config, &mut words)?), Vec::new())),
+        Some("add") => add(config, &mut words, alike),
+        Some("del") => Ok((Command::Del(Box::new(del(config, &mut words)?)), Vec::new())),
         Some("weight") => {
             let (filter, weight) = weight(config, &mut words)?;
-            Ok((Command::Weight(filter, weight, shorten(line).into()), Vec::new()))
+            let line = shorten(line).into();
+            Ok((Command::Weight(Box::new(filter), weight, line), Vec::new()))
         }
         _ => Err(BadCommand::Route),
     }
 }
 
-fn add(config: &Config, words: &mut Words<'_>) -> Result<(Command, Vec<String>), BadCommand> {
+fn add(
+    config: &Config,
+    words: &mut Words<'_>,
+    alike: &mut Alike,
+) -> Result<(Command, Vec<String>), BadCommand> {
     let (Some(service), Some(src), Some(dst)) = (words.name(), words.word(), words.word()) else {
         return Err(ADD);
     };
@@ -154,7 +161,10 @@ fn add(config: &Config, words: &mut Words<'_>) -> Result<(Command, Vec<String>),
     }
     let (addr, to, said) = destination(dst, options.redirect.is_some())?;
     let scheme = scheme(said, proto, &mut notes);
-    let source = source(config, src, scheme == Scheme::Tcp)?;
+    let mut source = source(config, src, scheme == Scheme::Tcp)?;
+    if let Source::Http { path, .. } = &mut source {
+        *path = alike.text(path);
+    }
     let is_http = matches!(source, Source::Http { .. });
     if !is_http && options.redirect.is_some() {
         return Err(BadTag::TcpRedirect.into());
@@ -166,10 +176,10 @@ fn add(config: &Config, words: &mut Words<'_>) -> Result<(Command, Vec<String>),
         ..options
     };
     let candidate = Candidate {
-        part: Arc::new(Part::of_command(&service, &addr)),
-        options: Arc::new(options),
+        part: Arc::new(Part::of_command(&service, alike.text(&addr))),
+        options: alike.options(options),
         weight,
-        to: Some(Arc::new(to)),
+        to: Some(alike.destination(to)),
     };
     Ok((Command::Add(source, candidate), notes))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::matching::Wanted;
-use super::route::{Route, Target, Unfit};
+use super::route::{Kind, Route, Target, Unfit};
 use super::text::shown;
 use super::{Skipped, Table};
 use crate::authority;
@@ -150,7 +150,7 @@ impl Table {
         path: &str,
         accept: &dyn Fn(&Route) -> bool,
     ) -> (Vec<Tried>, Option<&Arc<Route>>) {
-        let candidates = self.hosts.candidates(wanted, self.tagged.keys());
+        let candidates = self.hosts.candidates(wanted, self.listing.hosts());
         let (named, whatever): (Vec<_>, Vec<_>) =
             candidates.into_iter().partition(|host| host.names_something());
         let look = |candidate: Candidate| self.look(&candidate.host, candidate.other_port(wanted.port), path);
@@ -179,11 +179,10 @@ impl Table {
     }
 
     fn look(&self, host: &Arc<str>, other_port: Option<u16>, path: &str) -> (Tried, Option<&Arc<Route>>) {
-        let routes = || self.tagged.get(host).into_iter().flatten();
-        let paths: Vec<&str> = routes()
-            .filter(|(spot, _)| !spot.sni)
-            .map(|(spot, _)| &*spot.path)
-            .collect();
+        let takes_requests = |route: &&Arc<Route>| route.kind != Kind::Sni;
+        let routes = self.listing.of_host(host).filter(takes_requests);
+        let mut paths: Vec<&str> = routes.map(|route| &*route.path).collect();
+        paths.reverse();
         let route = self.hosts.route_of(host, path).filter(|_| other_port.is_none());
         let why = match (other_port, &route) {
             (Some(port), _) => format!("it takes only requests that ask for port {port}"),
@@ -236,7 +235,7 @@ fn behind(route: &Route) -> Behind {
         dst: target.url().into_owned(),
         weight: target.weight,
         share: target.share,
-        under_way: target.load.now(),
+        under_way: target.stats.under_way(),
         opts: shown(&target.options),
     };
     let unfit = |unfit: &Unfit| Unchoosable {

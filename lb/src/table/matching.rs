@@ -8,7 +8,8 @@
 //! `]` above `?` above `*`; whatever host. fabio compares the plain texts from the right, so that there `{a,b}.foo.com`
 //! comes before `a.foo.com`, and `?.foo.com` before or after `*.1.foo.com` as ASCII happens to have it.
 
-use std::borrow::Cow;
+use std::borrow::{Borrow, Cow};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use imbl::HashMap;
@@ -59,13 +60,23 @@ impl<'a> Wanted<'a> {
 /// All routes that tags ask for, by host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts {
-    exact: HashMap<Arc<str>, Site>,
+    exact: HashMap<Exact, ()>,
     /// By the whole labels that end them, without a sign; the first to be tried first.
     patterns: HashMap<Arc<str>, Vec<Pattern>>,
     /// The host `*`.
     star: Option<Site>,
     /// No host at all.
     every: Option<Site>,
+}
+
+/// A host by its full name, compared by that. Behind a pointer, since nodes of the set are half empty and copied.
+#[derive(Clone, Debug)]
+struct Exact(Arc<Named>);
+
+#[derive(Clone, Debug)]
+struct Named {
+    name: Arc<str>,
+    site: Site,
 }
 
 /// A host that is a pattern.
@@ -105,7 +116,18 @@ impl Hosts {
         if name.is_empty() {
             self.every = with(self.every.take());
         } else if config.glob_disabled || !is_pattern(name) {
-            alter(&mut self.exact, name.into(), with);
+            let (name, known) = match self.exact.remove_with_key(name) {
+                Some((Exact(known), ())) => {
+                    let Named { name, site } = Arc::unwrap_or_clone(known);
+                    (name, Some(site))
+                }
+                // Most hosts have no port.
+                None if *name == *place.host => (place.host.clone(), None),
+                None => (name.into(), None),
+            };
+            if let Some(site) = with(known) {
+                self.exact.insert(Exact(Arc::new(Named { name, site })), ());
+            }
         } else if name == "*" {
             self.star = with(self.star.take());
         } else {
@@ -128,6 +150,12 @@ impl Hosts {
         }
     }
 
+    /// Of a host by its full name.
+    fn site(&self, name: &str) -> Option<&Site> {
+        let (Exact(named), ()) = self.exact.get_key_value(name)?;
+        Some(&named.site)
+    }
+
     /// All hosts that name something and fit, in the order in which they are tried.
     fn sites<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Site> {
         let ends = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
@@ -135,8 +163,7 @@ impl Hosts {
         let patterns = ends.filter_map(|end| self.patterns.get(end)).flatten();
         let fits = |pattern: &&Pattern| pattern.glob.as_ref().is_none_or(|glob| glob.matches(name));
         let patterns = patterns.filter(fits).map(|pattern| &pattern.site);
-        self.exact
-            .get(name)
+        self.site(name)
             .into_iter()
             .chain(patterns)
             .filter(|_| !name.is_empty())
@@ -151,10 +178,10 @@ impl Hosts {
                 .chain([&site.any_port])
                 .any(|slot| slot.http.is_some())
         };
-        self.exact
-            .iter()
-            .filter(move |(_, site)| takes(site))
-            .map(|(name, _)| name)
+        let named = self.exact.keys().map(|Exact(named)| &**named);
+        named
+            .filter(move |named| takes(&named.site))
+            .map(|named| &named.name)
     }
 
     /// Whether there are routes for whatever host.
@@ -215,7 +242,7 @@ impl Hosts {
         let site = match name {
             "" => self.every.as_ref(),
             "*" if self.star.is_some() => self.star.as_ref(),
-            _ => self.exact.get(name).or_else(pattern),
+            _ => self.site(name).or_else(pattern),
         }?;
         let slot = match port.and_then(|port| port.parse::<u16>().ok()) {
             None => &site.any_port,
@@ -288,15 +315,40 @@ fn domain(pattern: &str) -> &str {
     dot.map_or("", |dot| &pattern[after + dot + 1..])
 }
 
+impl Borrow<str> for Exact {
+    fn borrow(&self) -> &str {
+        &self.0.name
+    }
+}
+
+impl PartialEq for Exact {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Exact {}
+
+impl Hash for Exact {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
 impl Slot {
     fn set(&mut self, matcher: Matcher, place: &Place, route: Option<Arc<Route>>) {
         if place.kind == Kind::Sni {
             self.sni = route;
             return;
         }
-        let paths = self.http.get_or_insert_with(|| Paths::new(matcher));
-        paths.set(&place.path, route);
-        self.http.take_if(|paths| paths.is_empty());
+        self.http = match (self.http.take(), route) {
+            (Some(mut paths), route) => {
+                paths.set(&place.path, route);
+                Some(paths).filter(|paths| !paths.is_empty())
+            }
+            (None, Some(route)) => Paths::new(matcher, route),
+            (None, None) => None,
+        };
     }
 
     fn is_empty(&self) -> bool {

@@ -170,7 +170,7 @@ impl Groups {
 
     /// Notes every head that the part may be behind.
     fn touch(&mut self, part: &Part) -> Option<(Box<str>, Port)> {
-        let port = port(part.named.as_ref()?);
+        let port = port(part.said.named.as_ref()?);
         let name: Box<str> = part.service.to_lowercase().into();
         let heads = [name.clone(), derived(&port), port.0.clone()];
         self.changed.extend(heads);
@@ -212,7 +212,10 @@ impl Groups {
                 .derived_from(head)
                 .or_else(|| self.by_port.get(&(head.into(), HTTP_PORT)));
         };
-        let mut ports = named.values().filter_map(|part| part.named.as_ref()).map(port);
+        let mut ports = named
+            .values()
+            .filter_map(|part| part.said.named.as_ref())
+            .map(port);
         // Only one base and port behind the name, and the name says no more than they do.
         let first = ports.next()?;
         let same_elsewhere =

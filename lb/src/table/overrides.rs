@@ -1,8 +1,7 @@
 //! What people command on top of what tags ask for, found by the source that it is about: a change of one instance
 //! makes its own routes anew, however many commands there are. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::Skipped;
@@ -15,10 +14,11 @@ use crate::config::Config;
 #[derive(Debug, Default)]
 pub(super) struct Overrides {
     commands: Vec<Command>,
-    /// Numbers of the commands about a source, ascending.
-    by_source: BTreeMap<Source, Vec<usize>>,
+    /// Each command about a source, as its number and which of its sources that is: by source, then number. A map would
+    /// cost a hundred bytes for each.
+    by_source: Box<[(u32, u32)]>,
     /// Numbers of those about whatever source, by service; `None`: whatever service.
-    everywhere: HashMap<Option<Arc<str>>, Vec<usize>>,
+    everywhere: HashMap<Option<Arc<str>>, Vec<u32>>,
     /// Lines that are no command.
     pub skipped: Arc<[Skipped]>,
     /// Lines with options that have no effect.
@@ -45,24 +45,38 @@ impl Overrides {
             notes: notes.into(),
             ..Self::default()
         };
-        for (number, command) in commands.iter().enumerate() {
+        let mut by_source = Vec::with_capacity(commands.len());
+        // No text of fewer than four gigabytes has more commands than that.
+        for (number, command) in (0_u32..).zip(&commands) {
             let sources = sources(command);
-            for source in sources {
-                let numbers = overrides.by_source.entry(source.clone()).or_default();
-                numbers.push(number);
-            }
+            by_source.extend((0_u32..).zip(sources).map(|(which, _)| (number, which)));
             if let (Command::Del(filter) | Command::Weight(filter, ..), []) = (command, sources) {
                 let service = filter.service().cloned();
                 overrides.everywhere.entry(service).or_default().push(number);
             }
         }
         overrides.commands = commands;
+        by_source.sort_unstable_by_key(|at| (overrides.source(*at), *at));
+        overrides.by_source = by_source.into();
         overrides
     }
 
-    /// Every source that a command is about.
+    /// Every source that a command is about, as often as one is.
     pub(super) fn sources(&self) -> impl Iterator<Item = &Source> {
-        self.by_source.keys()
+        self.by_source.iter().map(|at| self.source(*at))
+    }
+
+    fn source(&self, (number, which): (u32, u32)) -> &Source {
+        &sources(&self.commands[number as usize])[which as usize]
+    }
+
+    /// Numbers of the commands about a source, ascending.
+    fn numbers(&self, source: &Source) -> impl Iterator<Item = u32> {
+        let from = self.by_source.partition_point(|at| self.source(*at) < source);
+        let about = self.by_source[from..].iter();
+        about
+            .take_while(move |at| self.source(**at) == source)
+            .map(|(number, _)| *number)
     }
 
     /// Addresses of the targets that are added.
@@ -100,9 +114,8 @@ impl Overrides {
     /// Lines of weights that name nothing among what tags ask for, `tagged`, and what is added.
     pub(super) fn idle<'a>(&self, tagged: impl Fn(&Source) -> Vec<&'a Candidate>) -> Vec<&str> {
         let added = |source: &Source, filter: &Filter| {
-            let about = self.by_source.get(source).into_iter().flatten();
-            about
-                .map(|number| &self.commands[*number])
+            self.numbers(source)
+                .map(|number| &self.commands[number as usize])
                 .any(|command| match command {
                     Command::Add(_, candidate) => filter.takes(candidate),
                     Command::Del(_) | Command::Weight(..) => false,
@@ -139,12 +152,14 @@ impl Overrides {
 
     /// In their order, the commands about a source or one of these services.
     fn about(&self, source: &Source, candidates: &[Candidate]) -> Vec<&Command> {
-        let mut numbers = self.by_source.get(source).cloned().unwrap_or_default();
+        let mut numbers: Vec<u32> = self.numbers(source).collect();
         if !self.everywhere.is_empty() {
-            let added = numbers.iter().filter_map(|number| match &self.commands[*number] {
-                Command::Add(_, candidate) => Some(candidate),
-                Command::Del(_) | Command::Weight(..) => None,
-            });
+            let added = numbers
+                .iter()
+                .filter_map(|number| match &self.commands[*number as usize] {
+                    Command::Add(_, candidate) => Some(candidate),
+                    Command::Del(_) | Command::Weight(..) => None,
+                });
             let services: HashSet<Option<Arc<str>>> = candidates
                 .iter()
                 .chain(added)
@@ -152,11 +167,12 @@ impl Overrides {
                 .chain([None])
                 .collect();
             let everywhere = services.iter().filter_map(|service| self.everywhere.get(service));
-            let everywhere: Vec<usize> = everywhere.flatten().copied().collect();
+            let everywhere: Vec<u32> = everywhere.flatten().copied().collect();
             numbers.extend(everywhere);
             numbers.sort_unstable();
         }
-        numbers.into_iter().map(|number| &self.commands[number]).collect()
+        let command = |number: u32| &self.commands[number as usize];
+        numbers.into_iter().map(command).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one instance brings to the table: its routes, its bad tags, its built-in names and whether it
 //! gets traffic. A table is made of parts; only the part of a changed instance is made anew.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use catalog::Instance;
 use catalog::service::{META_BASE, META_PORT};
@@ -33,6 +33,13 @@ pub struct Part {
     pub addr: Arc<str>,
     /// Whether it gets traffic.
     pub verdict: Verdict,
+    /// What it says of itself. Apart, since the many targets that commands name say nothing.
+    pub said: Arc<Said>,
+}
+
+/// What an instance says of itself.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Said {
     /// What its tags ask for.
     pub definitions: Vec<Definition>,
     /// Tags that ask for nothing that can be had.
@@ -57,29 +64,64 @@ impl Part {
     #[must_use]
     pub fn of(config: &Config, instance: &Instance) -> Self {
         let spec = &instance.service.spec;
-        let mut part = Self {
+        let verdict = health::verdict(config, instance);
+        let said = match spec.kind == SIDECAR {
+            true => Said::nothing(),
+            false => Arc::new(Said::by(config, instance, verdict)),
+        };
+        Self {
             service: spec.name.clone(),
             instance: spec.id.clone(),
             node: instance.node.spec.name.clone(),
             addr: authority(instance.address(), spec.port).into(),
-            verdict: health::verdict(config, instance),
-            definitions: Vec::new(),
-            skipped: Arc::default(),
-            notes: Arc::default(),
-            named: None,
-        };
-        if spec.kind == SIDECAR {
-            return part;
+            verdict,
+            said,
         }
+    }
+
+    /// A target that a command names. Nobody checks it, so it is fit.
+    pub(super) fn of_command(service: &str, addr: Arc<str>) -> Self {
+        Self {
+            service: service.into(),
+            instance: Arc::default(),
+            node: Arc::default(),
+            addr,
+            verdict: Verdict::Fit,
+            said: Said::nothing(),
+        }
+    }
+
+    /// Whether any route leads to it.
+    #[must_use]
+    pub fn is_target(&self) -> bool {
+        self.verdict.is_fit() && !(self.said.definitions.is_empty() && self.said.named.is_none())
+    }
+
+    /// Whether it changes anything in a table.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let said = &*self.said;
+        said.definitions.is_empty() && said.skipped.is_empty() && said.named.is_none()
+    }
+}
+
+impl Said {
+    /// One for all that say nothing.
+    fn nothing() -> Arc<Self> {
+        static NOTHING: LazyLock<Arc<Said>> = LazyLock::new(Arc::default);
+        NOTHING.clone()
+    }
+
+    fn by(config: &Config, instance: &Instance, verdict: Verdict) -> Self {
+        let (spec, mut said) = (&instance.service.spec, Self::default());
         // Nobody connects to an instance that is not fit, so its address may be anything: a stopped
         // container has no port, and yet its routes are known.
-        let unreachable = part
-            .verdict
+        let unreachable = verdict
             .is_fit()
             .then(|| unreachable(instance.address(), spec.port))
             .flatten();
         if unreachable.is_none() {
-            part.named = named(config, instance);
+            said.named = named(config, instance);
         }
         let is_ours = |tag: &&str| tag.trim().starts_with(&*config.tag_prefix);
         let tags = || spec.tags.iter().map(|tag| &**tag);
@@ -97,42 +139,15 @@ impl Part {
                 (Some(Err(bad)), _) => skipped.push(remark(tag, bad.to_string())),
                 (Some(Ok(_)), Some(reason)) => skipped.push(remark(tag, reason.clone())),
                 (Some(Ok((definition, words))), None) => {
-                    part.definitions.push(definition);
+                    said.definitions.push(definition);
                     notes.extend(words.into_iter().map(|words| remark(tag, words)));
                 }
             }
         }
         skipped.sort();
-        part.skipped = skipped.into();
-        part.notes = notes.into();
-        part
-    }
-
-    /// A target that a command names. Nobody checks it, so it is fit.
-    pub(super) fn of_command(service: &str, addr: &str) -> Self {
-        Self {
-            service: service.into(),
-            instance: Arc::default(),
-            node: Arc::default(),
-            addr: addr.into(),
-            verdict: Verdict::Fit,
-            definitions: Vec::new(),
-            skipped: Arc::default(),
-            notes: Arc::default(),
-            named: None,
-        }
-    }
-
-    /// Whether any route leads to it.
-    #[must_use]
-    pub fn is_target(&self) -> bool {
-        self.verdict.is_fit() && !(self.definitions.is_empty() && self.named.is_none())
-    }
-
-    /// Whether it changes anything in a table.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.definitions.is_empty() && self.skipped.is_empty() && self.named.is_none()
+        said.skipped = skipped.into();
+        said.notes = notes.into();
+        said
     }
 }
 

@@ -5,11 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Spot;
 use super::asker::{Asker, Choice, hash};
 use super::balance;
-use super::load::Load;
-use super::options::{Options, Scheme};
+use super::options::{Limits, Options, Scheme};
 use super::part::Part;
 use super::pick::{self, Shares};
 use super::probed::{Probed, Probes, Question};
@@ -37,13 +35,14 @@ pub struct Route {
     /// What is asked of requests for which there is no target: what the first instance asks for.
     pub(crate) guard: Arc<Options>,
     /// `strategy=` of the first target that has one; else `proxy.strategy` holds.
-    pub strategy: Option<Strategy>,
+    pub strategy: Option<Box<Strategy>>,
     /// Some are counted under one name.
     has_twins: bool,
     pub(super) shares: Shares,
-    pub(super) turns: Arc<Turns>,
-    /// What was taken of its limits; the same in every table that has this route.
-    pub(crate) limits: Arc<Spent>,
+    /// `None`: there was never more than one to take turns.
+    turns: Option<Arc<Turns>>,
+    /// What was taken of its limits; the same in every table that has this route. `None`: nobody here asked for any.
+    pub(crate) limits: Option<Arc<Spent>>,
 }
 
 /// What a route takes.
@@ -95,10 +94,8 @@ pub struct Target {
     pub weight: f64,
     /// Effective share of the route's traffic, 0 to 1.
     pub share: f64,
-    /// Its counters; the same in every table that has this target.
+    /// Its counters, and what it has under way; the same in every table that has this target.
     pub stats: Arc<TargetStats>,
-    /// What it has under way; the same in every table that has this target.
-    pub load: Arc<Load>,
     /// What probes say of it; `None`: nobody asks.
     pub(crate) probed: Option<Arc<Probed>>,
     /// As a command wrote it.
@@ -128,14 +125,6 @@ impl Place {
             }
         };
         Self { host, path, kind }
-    }
-
-    /// What distinguishes it among those of its host.
-    pub(super) fn spot(&self) -> Spot {
-        Spot {
-            path: self.path.clone(),
-            sni: self.kind == Kind::Sni,
-        }
     }
 }
 
@@ -244,19 +233,18 @@ impl Route {
         let chosen: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.is_fit()).collect();
         let weights: Vec<f64> = chosen.iter().map(|candidate| candidate.weight).collect();
         let shares = pick::effective(&weights);
-        let mut counted: HashMap<(&str, &str), Counted> = before
+        let mut counted: HashMap<(&str, &str), Arc<TargetStats>> = before
             .iter()
             .flat_map(|route| &route.targets)
-            .map(|target| ((&*target.service, &*target.addr), Counted::of(target)))
+            .map(|target| ((&*target.service, &*target.addr), target.stats.clone()))
             .collect();
         for candidate in &chosen {
             let known = counted.entry(candidate.destination());
-            known.or_insert_with(|| Counted::new(layout));
+            known.or_insert_with(|| Arc::new(TargetStats::new(layout)));
         }
         let target = |(candidate, share): (&&Candidate, &f64)| {
             let part = &candidate.part;
             let question = Question::of(&part.addr, &candidate.options);
-            let Counted { stats, load } = counted[&candidate.destination()].clone();
             Arc::new(Target {
                 service: part.service.clone(),
                 instance: part.instance.clone(),
@@ -265,8 +253,7 @@ impl Route {
                 options: candidate.options.clone(),
                 weight: candidate.weight,
                 share: *share,
-                stats,
-                load,
+                stats: counted[&candidate.destination()].clone(),
                 probed: question.map(|question| probes.enter(&question)),
                 to: candidate.to.clone(),
                 seed: hash(part.addr.as_bytes()),
@@ -275,6 +262,9 @@ impl Route {
         let targets: Box<[Arc<Target>]> = chosen.iter().zip(&shares).map(target).collect();
         let names: HashSet<(&str, &str)> = chosen.iter().map(|each| each.destination()).collect();
         let service = candidates.iter().map(|each| &each.part.service).min();
+        let has_limits = candidates
+            .iter()
+            .any(|each| each.options.limits != Limits::default());
         Self {
             has_twins: names.len() < targets.len(),
             targets,
@@ -286,14 +276,20 @@ impl Route {
                 .iter()
                 .filter_map(|candidate| unfit(&candidate.part))
                 .collect(),
-            strategy: chosen.iter().find_map(|each| each.options.strategy.clone()),
+            strategy: chosen
+                .iter()
+                .find_map(|each| each.options.strategy.clone().map(Box::new)),
             guard: candidates
                 .first()
                 .map(|each| each.options.clone())
                 .unwrap_or_default(),
             shares: Shares::new(&shares),
-            limits: before.map_or_else(Arc::default, |route| route.limits.clone()),
-            turns: before.map_or_else(|| Arc::new(Turns::new(layout)), |route| route.turns.clone()),
+            limits: before
+                .and_then(|route| route.limits.clone())
+                .or_else(|| has_limits.then(Arc::default)),
+            turns: before
+                .and_then(|route| route.turns.clone())
+                .or_else(|| (chosen.len() > 1).then(|| Arc::new(Turns::new(layout)))),
         }
     }
 
@@ -325,8 +321,9 @@ impl Route {
     /// How the next request of this worker chooses; `otherwise` where the route has no strategy of its own.
     #[must_use]
     pub fn choice(&self, otherwise: &Strategy, asker: &Asker<'_>) -> Choice {
-        let strategy = self.strategy.as_ref().unwrap_or(otherwise);
-        asker.choice(strategy, || self.turns.next(asker.worker))
+        let strategy = self.strategy.as_deref().unwrap_or(otherwise);
+        let turn = || self.turns.as_ref().map_or(0, |turns| turns.next(asker.worker));
+        asker.choice(strategy, turn)
     }
 
     /// The chosen target, leaving out those in `tried`; `None`: the route is known but nothing
@@ -358,29 +355,6 @@ impl Route {
             host: self.host.clone(),
             path: self.path.clone(),
             target: target.addr.clone(),
-        }
-    }
-}
-
-/// What outlives tables.
-#[derive(Clone)]
-struct Counted {
-    stats: Arc<TargetStats>,
-    load: Arc<Load>,
-}
-
-impl Counted {
-    fn of(target: &Target) -> Self {
-        Self {
-            stats: target.stats.clone(),
-            load: target.load.clone(),
-        }
-    }
-
-    fn new(layout: &Layout) -> Self {
-        Self {
-            stats: Arc::new(TargetStats::new(layout)),
-            load: Arc::new(Load::new(layout.workers)),
         }
     }
 }

@@ -42,7 +42,9 @@ pub struct TargetStats {
 /// The counters of one worker.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Shard {
+pub(super) struct Shard {
+    /// Requests and connections now.
+    pub(super) under_way: AtomicU64,
     /// By first digit of the status; `[0]` takes what has none (TCP, broken off).
     classes: [AtomicU64; 6],
     times: Histogram,
@@ -79,6 +81,7 @@ pub struct Snapshot {
 impl Shard {
     fn new(bounds: &Bounds) -> Self {
         Self {
+            under_way: AtomicU64::default(),
             classes: Default::default(),
             times: Histogram::new(bounds),
             rx: AtomicU64::default(),
@@ -107,8 +110,7 @@ impl TargetStats {
 
     /// Counts one request or TCP connection. Only worker `worker` may pass its own number.
     pub fn record(&self, worker: usize, served: Served) {
-        let shard =
-            self.shards[worker % self.shards.len()].get_or_init(|| Box::new(Shard::new(&self.bounds)));
+        let shard = self.shard(worker);
         let class = served.status.map_or(0, |status| usize::from(status / 100));
         bump(shard.classes.get(class).unwrap_or(&shard.classes[0]), 1);
         shard.times.observe(served.took);
@@ -125,7 +127,7 @@ impl TargetStats {
             rx: 0,
             tx: 0,
         };
-        for shard in self.shards.iter().filter_map(OnceLock::get) {
+        for shard in self.shards() {
             for (total, part) in sum.classes.iter_mut().zip(&shard.classes) {
                 *total += part.load(Relaxed);
             }
@@ -134,6 +136,16 @@ impl TargetStats {
             sum.tx += shard.tx.load(Relaxed);
         }
         sum
+    }
+
+    /// The counters of one worker.
+    pub(super) fn shard(&self, worker: usize) -> &Shard {
+        self.shards[worker % self.shards.len()].get_or_init(|| Box::new(Shard::new(&self.bounds)))
+    }
+
+    /// Those of all workers that have counted.
+    pub(super) fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.shards.iter().filter_map(|shard| Some(&**shard.get()?))
     }
 }
 

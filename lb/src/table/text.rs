@@ -154,7 +154,7 @@ impl Part {
     /// Under which built-in names it is reached; none while it is not fit.
     #[must_use]
     pub fn built_in_line(&self) -> Option<String> {
-        let named = self.named.as_ref().filter(|_| self.verdict.is_fit())?;
+        let named = self.said.named.as_ref().filter(|_| self.verdict.is_fit())?;
         let mut src = format!("{}.*", self.service);
         let derived = format!("{}-{}.*", named.base, named.port);
         if derived != src {

@@ -88,7 +88,7 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
         random: &|| 0,
     };
     assert_eq!(route.choice(&Strategy::Rr, &asker), Choice::Turn(0));
-    let under_way = route.targets[0].load.enter(0);
+    let under_way = route.targets[0].stats.enter(0);
 
     router.update(picture("web 10.0.0.1:80\n  urlprefix-/"));
     let second = router.live().load_full();
@@ -100,9 +100,9 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
     );
     assert_eq!(snapshot.times.at_most(&[0.01, 0.025]), [0, 1]);
     assert_eq!(route.choice(&Strategy::Rr, &asker), Choice::Turn(1));
-    assert_eq!(route.targets[0].load.now(), 1);
+    assert_eq!(route.targets[0].stats.under_way(), 1);
     drop(under_way);
-    assert_eq!(route.targets[0].load.now(), 0);
+    assert_eq!(route.targets[0].stats.under_way(), 0);
 
     let stats = Arc::downgrade(&first.http("", "/", false).unwrap().targets[1].stats);
     drop((first, second));

@@ -3,7 +3,6 @@
 use super::*;
 use crate::config::Config;
 use crate::table::asker::hash;
-use crate::table::load::Load;
 use crate::table::pick::effective;
 use crate::table::stats::{Layout, TargetStats};
 
@@ -21,7 +20,6 @@ fn route(weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
             share: *share,
             to: None,
             stats: Arc::new(TargetStats::new(&Layout::of(&Config::default()))),
-            load: Arc::new(Load::new(1)),
             probed: None,
             seed: hash(addr.as_bytes()),
             addr: addr.into(),
@@ -92,7 +90,7 @@ fn the_less_loaded_of_two_gets_the_request() {
     about(&counts(&[0.0; 4], bits, |_| true), &[2500; 4]);
     about(&counts(&[1.0, 0.0], bits, |_| true), &[10_000, 0]);
     let (targets, shares) = route(&[0.0; 3]);
-    let _busy = targets[1].load.enter(0);
+    let _busy = targets[1].stats.enter(0);
     for number in 0..1000 {
         // With three, a busy one is always met by an idle one.
         assert_ne!(select(&targets, &shares, bits(number), |_| true), Some(1));
@@ -109,16 +107,16 @@ fn the_least_loaded_for_its_weight_gets_the_request() {
     let mut open = Vec::new();
     for number in 0..1000 {
         let at = select(&targets, &shares, bits(number), |_| true).unwrap();
-        open.push(targets[at].load.enter(0));
+        open.push(targets[at].stats.enter(0));
     }
-    let under_way: Vec<u64> = targets.iter().map(|target| target.load.now()).collect();
+    let under_way: Vec<u64> = targets.iter().map(|target| target.stats.under_way()).collect();
     assert!(under_way[0].abs_diff(800) < 5, "{under_way:?}");
 }
 
 #[test]
 fn a_standby_is_chosen_by_load_only_when_nothing_else_can_be() {
     let (targets, shares) = route(&[1.0, 0.0]);
-    let _busy = targets[0].load.enter(0);
+    let _busy = targets[0].stats.enter(0);
     for choice in [Choice::LeastOfTwo(7), Choice::Least(7), key(7)] {
         assert_eq!(select(&targets, &shares, choice, |_| true), Some(0));
         assert_eq!(select(&targets, &shares, choice, |at| at == 1), Some(1));

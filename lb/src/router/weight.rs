@@ -1,0 +1,59 @@
+//! What a large table weighs: bytes that are held for each route, from its command to the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use peak_alloc::PeakAlloc;
+use prometheus::Registry;
+use tokio::sync::watch;
+
+use super::Router;
+use crate::Config;
+use crate::metrics::Metrics;
+use crate::table::Served;
+
+/// Routes of each table.
+const ROUTES: usize = 20_000;
+
+/// What is held for each route, at once and after each was met by a request; and at most while the table was made.
+fn weigh(line: impl Fn(usize) -> String) -> [usize; 3] {
+    let (ready, _) = watch::channel(false);
+    let config = Arc::new(Config {
+        workers: 1,
+        ..Config::default()
+    });
+    let mut router = Router::new(config.clone(), ready, &Registry::new()).unwrap();
+    let metrics = Metrics::new(&config, router.live(), None);
+    let text: Arc<str> = (0..ROUTES).map(line).collect::<String>().into();
+    let before = PeakAlloc.current_usage();
+    PeakAlloc.reset_peak_usage();
+    router.command(text);
+    let (idle, peak) = (PeakAlloc.current_usage(), PeakAlloc.peak_usage());
+    let table = router.live().load_full();
+    assert_eq!(table.size(), ROUTES);
+    for target in table.routes().flat_map(|route| &route.targets) {
+        let took = Duration::from_millis(7);
+        let served = Served {
+            status: Some(200),
+            took,
+            rx: 1,
+            tx: 1,
+        };
+        drop(target.stats.enter(0));
+        target.stats.record(0, served);
+        metrics.services.of(&target.service).count(0, 200, took);
+    }
+    let met = PeakAlloc.current_usage();
+    [idle, met, peak].map(|bytes| (bytes - before) / ROUTES)
+}
+
+#[test]
+fn a_route_of_a_command_weighs_little_and_little_more_once_it_was_met() {
+    let by_host = weigh(|n| format!("route add s{n} h{n}.example.com/ http://127.0.0.1:8080/\n"));
+    let by_path = weigh(|n| format!("route add s{n} /p{n}/ http://127.0.0.1:8080/\n"));
+    for weights in [by_host, by_path] {
+        let [idle, met, peak] = weights;
+        println!("{idle} bytes, {met} once met, {peak} while it is made");
+        assert!(idle < 800 && met < 1340 && peak < 830, "{weights:?}");
+    }
+}
