@@ -13,8 +13,8 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// With those of routes as they were and as they are. A line for each of a hundred thousand routes takes as much
-    /// memory as the routes, so there is none where nobody reads it.
+    /// With those of routes as they were and as they are. A line for each of a hundred thousand routes is much
+    /// memory for a moment, so there is none where nobody reads it.
     pub(super) fn with(mut self, differences: &[Difference]) -> Self {
         if !tracing::enabled!(tracing::Level::INFO) {
             return self;
