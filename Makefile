@@ -7,21 +7,20 @@ COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose
 STATIC = $(shell rustc -vV | sed -n 's/^host: //p')
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DENY_VERSION := 0.20.2
+# Each test has a process of its own: some count what their process holds or how it keeps up.
+NEXTEST_VERSION := 0.9.143
 
 .PHONY: help test verify fix docs bench bench-answer bench-peers bench-instructions image demo demo-down tools
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
 
-test: tools ## all tests, on the real Docker Engine; installs the Debian packages they need
+test: tools ## all tests, on the real Docker Engine; installs the Debian packages and the runner they need
 	tests/docker/build.sh
 	$(CARGO) test --workspace --doc --quiet
-	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
-		echo "$(CARGO) nextest run --workspace"; $(CARGO) nextest run --workspace; \
-	else \
-		echo "$(CARGO) test --workspace (cargo-nextest is not installed)"; \
-		$(CARGO) test --workspace --lib --bins --tests --no-fail-fast; \
-	fi
+	@$(CARGO) nextest --version >/dev/null 2>&1 || \
+		$(CARGO) install --locked cargo-nextest --version $(NEXTEST_VERSION)
+	$(CARGO) nextest run --workspace
 
 tools: ## the programs that tests call
 	@tests/tools.sh
