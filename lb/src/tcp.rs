@@ -234,16 +234,18 @@ impl Passage<'_> {
         }
         match client {
             Client::Plain(socket) => {
-                let (client, seen) = socket.into_parts();
+                let (mut client, seen) = socket.into_parts();
                 let (up, down) = (FromClient(meter), ToClient(meter));
                 let spares = &self.worker.spares;
+                let (from_client, to_client) = client.split();
+                let (from_server, to_server) = server.split();
                 let sent = async {
                     up.0.came(seen.len());
-                    pump::write_all(&server, &seen, &up).await?;
+                    pump::write_all(to_server.as_ref(), &seen, &up).await?;
                     drop(seen);
-                    pump::pump(&client, &server, spares, &up).await
+                    pump::pump(from_client, to_server.as_ref(), spares, &up).await
                 };
-                let answered = pump::pump(&server, &client, spares, &down);
+                let answered = pump::pump(from_server, to_client.as_ref(), spares, &down);
                 tokio::try_join!(sent, answered)?;
             }
             Client::Tls(stream) => {

@@ -1,33 +1,38 @@
 //! One direction of a plain TCP connection: bytes from one socket to the other, then its end.
 //!
-//! A short stream is copied. A long one is moved by splice(2): its bytes go from socket to socket through a pipe inside
-//! the kernel and never pass through this process. Buffers and pipes are borrowed while bytes move and given back before
-//! waiting for more, so a connection that rests holds neither, and ten thousand of them cost their sockets.
+//! Small pieces are copied, each with one read and one write. More than a buffer holds is moved by splice(2): bytes go from
+//! socket to socket through a pipe inside the kernel and never pass through this process. The buffer is one for all
+//! connections of a worker and pipes are borrowed while bytes move, so a connection that rests holds neither, and ten
+//! thousand of them cost their sockets.
 
 use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use socket2::SockRef;
-use tokio::io::Interest;
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::task::coop::consume_budget;
 
-/// Bytes that a direction carries before it is a long stream.
-const LONG: u64 = 64 << 10;
-/// Size of a buffer.
+/// Size of the buffer. Three calls of the system move what two copy, which pays for more than this.
 const BUFFER: usize = 32 << 10;
 /// Size asked for a pipe, and most that is moved at once. Where it is refused, the pipe is as large as it is.
 const PIPE: usize = 256 << 10;
-/// Buffers, and pipes, that a worker keeps for later.
+/// Pipes that a worker keeps for later.
 const SPARE: usize = 32;
 
-/// Buffers and pipes of one worker that nobody uses now.
-#[derive(Debug, Default)]
+/// What the directions of one worker share.
+#[derive(Debug)]
 pub(crate) struct Spares {
-    buffers: RefCell<Vec<Box<[u8]>>>,
+    /// Empty whenever nobody runs: what cannot be written at once is taken out of it.
+    buffer: RefCell<Box<[u8]>>,
+    /// Pipes that nobody uses now.
     pipes: RefCell<Vec<Pipe>>,
 }
 
@@ -38,12 +43,16 @@ struct Pipe {
     into: OwnedFd,
 }
 
-impl Spares {
-    fn buffer(&self) -> Box<[u8]> {
-        let spare = self.buffers.borrow_mut().pop();
-        spare.unwrap_or_else(|| vec![0; BUFFER].into())
+impl Default for Spares {
+    fn default() -> Self {
+        Self {
+            buffer: RefCell::new(vec![0; BUFFER].into()),
+            pipes: RefCell::default(),
+        }
     }
+}
 
+impl Spares {
     fn pipe(&self) -> io::Result<Pipe> {
         if let Some(pipe) = self.pipes.borrow_mut().pop() {
             return Ok(pipe);
@@ -54,10 +63,10 @@ impl Spares {
         Ok(Pipe { out, into })
     }
 
-    fn take_back<T>(spares: &RefCell<Vec<T>>, spare: T) {
-        let mut spares = spares.borrow_mut();
-        if spares.len() < SPARE {
-            spares.push(spare);
+    fn take_back(&self, pipe: Pipe) {
+        let mut pipes = self.pipes.borrow_mut();
+        if pipes.len() < SPARE {
+            pipes.push(pipe);
         }
     }
 }
@@ -74,10 +83,20 @@ pub(super) trait Progress {
     fn stalls(&self);
 }
 
-/// What became of a burst.
+/// Why copying stops.
+enum Copied {
+    /// There was as much as the buffer holds, so there may be more.
+    Much,
+    /// This could not be written.
+    Stuck(Vec<u8>),
+    /// `from` has closed its half.
+    Ended,
+}
+
+/// What became of a burst that was moved.
 enum Burst {
-    /// There is nothing to read now.
-    Over,
+    /// So many bytes; there is nothing more to read now.
+    Over(usize),
     /// `from` has closed its half.
     Ended,
     /// The kernel cannot splice these.
@@ -86,73 +105,77 @@ enum Burst {
 
 /// Carries bytes until `from` closes its half, then closes that half of `to`.
 pub(super) async fn pump(
-    from: &TcpStream,
+    mut from: ReadHalf<'_>,
     to: &TcpStream,
     spares: &Spares,
     progress: &impl Progress,
 ) -> io::Result<()> {
-    let mut carried = 0;
     let mut splices = true;
     loop {
-        progress.waits();
-        from.readable().await?;
-        let burst = if splices && carried >= LONG {
-            moved(from, to, spares, progress).await?
-        } else {
-            copied(from, to, spares, progress, &mut carried).await?
-        };
-        match burst {
-            Burst::Over => {}
-            Burst::Cannot => splices = false,
-            Burst::Ended => {
-                progress.read(0);
-                return close(to);
+        match poll_fn(|cx| copied(cx, &mut from, to, spares, progress)).await? {
+            Copied::Ended => break,
+            Copied::Much => {}
+            Copied::Stuck(left) => write_all(to, &left, progress).await?,
+        }
+        // Bursts are moved for as long as there is more in them than it takes to begin.
+        while splices {
+            match moved(from.as_ref(), to, spares, progress).await? {
+                Burst::Over(bytes) if bytes < BUFFER => break,
+                Burst::Over(_) => {
+                    progress.waits();
+                    from.readable().await?;
+                }
+                Burst::Ended => return ended(to, progress),
+                Burst::Cannot => splices = false,
             }
         }
     }
+    ended(to, progress)
 }
 
-/// Closes our half towards `to`. One that is gone has nothing left to be told.
-fn close(to: &TcpStream) -> io::Result<()> {
+/// No more will come: closes our half towards `to`. One that is gone has nothing left to be told.
+fn ended(to: &TcpStream, progress: &impl Progress) -> io::Result<()> {
+    progress.read(0);
     match SockRef::from(to).shutdown(Shutdown::Write) {
         Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
         ended => ended,
     }
 }
 
-/// Copies what there is to read, but not for longer than a stream is short.
-async fn copied(
-    from: &TcpStream,
+/// Copies pieces as they come. A read that leaves room in the buffer has emptied the socket, which the runtime knows as well:
+/// no other read has to find that out.
+fn copied(
+    cx: &mut Context<'_>,
+    from: &mut ReadHalf<'_>,
     to: &TcpStream,
     spares: &Spares,
     progress: &impl Progress,
-    carried: &mut u64,
-) -> io::Result<Burst> {
-    let mut buffer = spares.buffer();
-    let limit = *carried + LONG;
-    let burst = loop {
-        match from.try_read(&mut buffer) {
-            Ok(0) => break Burst::Ended,
-            Ok(length) => {
-                progress.read(length);
-                write_all(to, &buffer[..length], progress).await?;
-                *carried += length as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Burst::Over,
-            Err(error) => return Err(error),
+) -> Poll<io::Result<Copied>> {
+    let mut buffer = spares.buffer.borrow_mut();
+    loop {
+        let mut piece = ReadBuf::new(&mut buffer);
+        let Poll::Ready(read) = Pin::new(&mut *from).poll_read(cx, &mut piece) else {
+            progress.waits();
+            return Poll::Pending;
+        };
+        read?;
+        let piece = piece.filled();
+        if piece.is_empty() {
+            return Poll::Ready(Ok(Copied::Ended));
         }
-        if *carried >= limit {
-            break Burst::Over;
+        progress.read(piece.len());
+        let left = write(to, piece, progress)?;
+        if !left.is_empty() {
+            return Poll::Ready(Ok(Copied::Stuck(left.to_vec())));
         }
-        // Others have their turn between two reads of somebody fast.
-        consume_budget().await;
-    };
-    Spares::take_back(&spares.buffers, buffer);
-    Ok(burst)
+        if piece.len() == BUFFER {
+            return Poll::Ready(Ok(Copied::Much));
+        }
+    }
 }
 
-/// Writes all of `bytes`.
-pub(super) async fn write_all(to: &TcpStream, mut bytes: &[u8], progress: &impl Progress) -> io::Result<()> {
+/// Writes as much as `to` takes now, and returns the rest.
+fn write<'b>(to: &TcpStream, mut bytes: &'b [u8], progress: &impl Progress) -> io::Result<&'b [u8]> {
     while !bytes.is_empty() {
         match to.try_write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -162,12 +185,23 @@ pub(super) async fn write_all(to: &TcpStream, mut bytes: &[u8], progress: &impl 
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 progress.stalls();
-                to.writable().await?;
+                break;
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(bytes)
+}
+
+/// Writes all of `bytes`.
+pub(super) async fn write_all(to: &TcpStream, mut bytes: &[u8], progress: &impl Progress) -> io::Result<()> {
+    loop {
+        bytes = write(to, bytes, progress)?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        to.writable().await?;
+    }
 }
 
 /// Moves what there is to read. A pipe in which something is left, since one side broke off, is dropped.
@@ -183,6 +217,7 @@ async fn moved(
     };
     let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
     let fill = || Ok(splice(from, None, &pipe.into, None, PIPE, flags)?);
+    let mut bytes = 0;
     let burst = loop {
         // The pipe is empty, so it is the socket that would block.
         match from.try_io(Interest::READABLE, fill) {
@@ -190,8 +225,9 @@ async fn moved(
             Ok(length) => {
                 progress.read(length);
                 drain(&pipe, length, to, progress).await?;
+                bytes += length;
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Burst::Over,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Burst::Over(bytes),
             Err(error)
                 if matches!(
                     error.kind(),
@@ -204,7 +240,7 @@ async fn moved(
         }
         consume_budget().await;
     };
-    Spares::take_back(&spares.pipes, pipe);
+    spares.take_back(pipe);
     Ok(burst)
 }
 
