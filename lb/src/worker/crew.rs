@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use futures_util::future::OptionFuture;
 use socket2::Socket;
+use tokio::runtime::LocalOptions;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::door::Door;
@@ -111,10 +112,11 @@ fn thread(
     orders: mpsc::Receiver<Order>,
     stop: CancellationToken,
 ) -> io::Result<()> {
+    // Of the kind that runs what stays on its thread by itself: a `LocalSet` would be a second queue behind the first.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    LocalSet::new().block_on(&runtime, async move {
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
         let worker = Rc::new(Worker::new(number, shared, stop.child_token()));
         // One asks for all.
         let probes = probes.map(|swapped| probe::run(worker.clone(), swapped));
@@ -201,6 +203,8 @@ fn carry_out(
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::LocalSet;
+
     use super::*;
 
     #[tokio::test]
