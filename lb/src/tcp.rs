@@ -100,6 +100,7 @@ impl Passage<'_> {
         };
         let target = &tally.target;
         tokio::select! {
+            biased;
             ended = self.carry(client, server, &tally.target, &tally.meter) => {
                 if let Err(error) = ended {
                     tracing::debug!(target = %target.addr, %error, "TCP connection broke off");

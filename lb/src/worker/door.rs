@@ -116,16 +116,23 @@ impl Door {
         let mut socket = Socket::new(stream);
         let served = async {
             match visitor.introduced(&mut socket).await {
-                Ok(true) => visitor.serve(socket).await,
+                Ok(true) => return visitor.serve(socket).await,
                 Ok(false) => {}
                 Err(refused) => visitor.refuse(&refused),
             }
+            None
         };
-        tokio::select! {
+        let cargo = tokio::select! {
             // In this order, so that whoever is given up may still say goodbye.
             biased;
-            () = served => {}
-            () = place.given_up() => tracing::debug!(%peer, "an idle connection makes room"),
+            cargo = served => cargo,
+            () = place.given_up() => {
+                tracing::debug!(%peer, "an idle connection makes room");
+                None
+            }
+        };
+        if let Some(cargo) = cargo {
+            cargo.carry().await;
         }
     }
 }
@@ -187,7 +194,8 @@ impl Visitor {
         Ok(true)
     }
 
-    async fn serve(self, socket: Socket) {
+    /// Serves it, as far as it is not just bytes.
+    async fn serve(self, socket: Socket) -> Option<Box<Cargo>> {
         match self.offer.listener.proto {
             Proto::TcpSni | Proto::HttpsTcpSni => Box::pin(self.by_name(socket)).await,
             _ => self.unwrapped(socket).await,
@@ -195,7 +203,7 @@ impl Visitor {
     }
 
     /// Passes a connection on by the name in its ClientHello, or ends its TLS here.
-    async fn by_name(self, mut socket: Socket) {
+    async fn by_name(self, mut socket: Socket) -> Option<Box<Cargo>> {
         let limit = self.worker.config().edge.header_timeout;
         let listener = &self.offer.listener;
         let ends_here = listener.proto == Proto::HttpsTcpSni;
@@ -205,19 +213,20 @@ impl Visitor {
                 if ends_here && self.worker.table().pass_through(&name, port).is_none() {
                     return self.unwrapped(socket).await;
                 }
-                self.carry(Client::Plain(socket), Key::Name(name)).await;
+                return self.cargo(Client::Plain(socket), Key::Name(name));
             }
-            Ok(None) if ends_here => self.unwrapped(socket).await,
+            Ok(None) if ends_here => return self.unwrapped(socket).await,
             Ok(None) => self.refuse(&Refused::Nameless),
             Err(refused) => self.refuse(&refused),
         }
+        None
     }
 
     /// Serves what is inside the TLS, where there is one.
-    async fn unwrapped(mut self, socket: Socket) {
+    async fn unwrapped(mut self, socket: Socket) -> Option<Box<Cargo>> {
         let Some(acceptor) = &self.offer.acceptor else {
             return match self.offer.listener.proto {
-                Proto::Tcp | Proto::TcpDynamic => self.carry(Client::Plain(socket), Key::Port).await,
+                Proto::Tcp | Proto::TcpDynamic => self.cargo(Client::Plain(socket), Key::Port),
                 _ => self.spoken(socket).await,
             };
         };
@@ -226,24 +235,23 @@ impl Visitor {
             Ok((stream, facts)) => {
                 self.arrival.tls = Some(Arc::new(facts));
                 match self.offer.listener.proto {
-                    Proto::Tcp | Proto::TcpDynamic => {
-                        self.carry(Client::Tls(Box::new(stream)), Key::Port).await;
-                    }
+                    Proto::Tcp | Proto::TcpDynamic => self.cargo(Client::Tls(Box::new(stream)), Key::Port),
                     // What serves it would be as large as the state of TLS, several times over.
                     _ => self.spoken(Box::new(stream)).await,
                 }
             }
             // No fault: that was all there was to say.
-            Err(tls::Refused::Challenge) => {}
+            Err(tls::Refused::Challenge) => None,
             Err(refused) => {
                 self.worker.counters.doors.tls_failed.add(1);
                 let (peer, addr) = (self.arrival.peer, self.arrival.local);
                 tracing::debug!(%peer, %addr, %refused, "TLS connection refused");
+                None
             }
         }
     }
 
-    async fn spoken(self, stream: impl Stream) {
+    async fn spoken(self, stream: impl Stream) -> Option<Box<Cargo>> {
         match self.offer.listener.proto {
             Proto::Prometheus => scrape::serve(&self.worker, stream, &self.arrival).await,
             proto => {
@@ -254,17 +262,15 @@ impl Visitor {
                 http::serve(self.worker, listener, stream, self.arrival).await;
             }
         }
+        None
     }
 
-    async fn carry(&self, client: Client, key: Key) {
-        let passage = Passage {
-            worker: &self.worker,
-            listener: &self.offer.listener,
-            arrival: &self.arrival,
+    fn cargo(self, client: Client, key: Key) -> Option<Box<Cargo>> {
+        Some(Box::new(Cargo {
+            visitor: self,
+            client,
             key,
-        };
-        let _busy = self.arrival.seat.asks();
-        Box::pin(passage.serve(client)).await;
+        }))
     }
 
     fn refuse(&self, refused: &Refused) {
@@ -275,6 +281,28 @@ impl Visitor {
             Refused::Hello(_) | Refused::Nameless | Refused::LateHello => doors.hello_refused.add(1),
         }
         tracing::debug!(peer = %self.arrival.peer, addr = %self.arrival.local, why = %refused, "connection refused");
+    }
+}
+
+/// A connection whose bytes are all there is to carry. That takes as long as it lives, and it asks for something all the
+/// time: it makes room for nobody, so nothing has to be asked about that whenever a few bytes come.
+struct Cargo {
+    visitor: Visitor,
+    client: Client,
+    key: Key,
+}
+
+impl Cargo {
+    async fn carry(self: Box<Self>) {
+        let Self { visitor, client, key } = *self;
+        let passage = Passage {
+            worker: &visitor.worker,
+            listener: &visitor.offer.listener,
+            arrival: &visitor.arrival,
+            key,
+        };
+        let _busy = visitor.arrival.seat.asks();
+        Box::pin(passage.serve(client)).await;
     }
 }
 
