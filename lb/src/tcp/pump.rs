@@ -1,9 +1,9 @@
 //! One direction of a plain TCP connection: bytes from one socket to the other, then its end.
 //!
-//! Small pieces are copied, each with one read and one write. More than a buffer holds is moved by splice(2): bytes go from
-//! socket to socket through a pipe inside the kernel and never pass through this process. The buffer is one for all
-//! connections of a worker and pipes are borrowed while bytes move, so a connection that rests holds neither, and ten
-//! thousand of them cost their sockets.
+//! Small pieces are copied, each with one read and one write. More than a buffer holds is moved by splice(2): its bytes
+//! go from socket to socket through a pipe inside the kernel and never pass through this process. The buffer is one for
+//! all connections of a worker and pipes are borrowed while bytes move, so a connection that rests holds neither, and
+//! ten thousand of them cost their sockets.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -142,8 +142,8 @@ fn ended(to: &TcpStream, progress: &impl Progress) -> io::Result<()> {
     }
 }
 
-/// Copies pieces as they come. A read that leaves room in the buffer has emptied the socket, which the runtime knows as well:
-/// no other read has to find that out.
+/// Copies pieces as they come. A read that leaves room in the buffer has emptied the socket, which the runtime knows as
+/// well: no other read has to find that out.
 fn copied(
     cx: &mut Context<'_>,
     from: &mut ReadHalf<'_>,

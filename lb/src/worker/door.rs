@@ -284,8 +284,8 @@ impl Visitor {
     }
 }
 
-/// A connection whose bytes are all there is to carry. That takes as long as it lives, and it asks for something all the
-/// time: it makes room for nobody, so nothing has to be asked about that whenever a few bytes come.
+/// A connection whose bytes are all there is to carry. That takes as long as it lives, and it asks for something all
+/// the time: it makes room for nobody, so nothing has to be asked about that whenever a few bytes come.
 struct Cargo {
     visitor: Visitor,
     client: Client,
