@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use hyper::ext::ReasonPhrase;
 use hyper::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use hyper::{Request, Response};
@@ -50,17 +50,49 @@ pub(super) fn read(
     method: &Method,
     places: &mut Vec<Place>,
 ) -> Result<Option<Head>, Fault> {
-    while let Some((response, keeps)) = parse(bytes, places)? {
+    while let Some((response, said)) = parse(bytes, places)? {
         let status = response.status();
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-            return framed(response, keeps, method).map(Some);
+            return framed(response, said, method).map(Some);
         }
     }
     Ok(None)
 }
 
-/// The next head, and whether the connection is kept after it.
-fn parse(bytes: &mut BytesMut, places: &mut Vec<Place>) -> Result<Option<(Response<()>, bool)>, Fault> {
+/// What a head says about its connection and its body, seen in passing: asking for each header costs a search.
+#[derive(Default)]
+struct Said {
+    close: bool,
+    keep_alive: bool,
+    coding: bool,
+    length: bool,
+}
+
+impl Said {
+    fn hear(&mut self, name: &HeaderName, value: &HeaderValue) {
+        if *name == header::CONNECTION {
+            self.connection(value);
+        }
+        self.coding |= *name == header::TRANSFER_ENCODING;
+        self.length |= *name == header::CONTENT_LENGTH;
+    }
+
+    fn connection(&mut self, list: &HeaderValue) {
+        let mut hear = |said: &[u8]| {
+            self.close |= said.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= said.eq_ignore_ascii_case(b"keep-alive");
+        };
+        // Mostly there is only one.
+        if !list.as_bytes().contains(&b',') {
+            return hear(list.as_bytes().trim_ascii());
+        }
+        let list = list.to_str().unwrap_or_default();
+        list.split(',').for_each(|said| hear(said.trim().as_bytes()));
+    }
+}
+
+/// The next head, and what it says.
+fn parse(bytes: &mut BytesMut, places: &mut Vec<Place>) -> Result<Option<(Response<()>, Said)>, Fault> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -99,41 +131,65 @@ fn parse(bytes: &mut BytesMut, places: &mut Vec<Place>) -> Result<Option<(Respon
             value.len(),
         ]
     }));
+    let said = take(bytes.split_to(length).freeze(), places, response.headers_mut())?;
+    Ok(Some((response, said)))
+}
 
-    let head = bytes.split_to(length).freeze();
-    let mut keeps = response.version() == Version::HTTP_11;
-    let mut closes = false;
-    let headers = response.headers_mut();
+/// Puts what is at `places` of `head` among `headers`, where nothing is yet. Values share the memory of the head.
+fn take(head: Bytes, places: &[Place], headers: &mut HeaderMap) -> Result<Said, Fault> {
+    let mut said = Said::default();
     headers.reserve(places.len());
     for [name, name_length, value, value_length] in places.iter().copied() {
-        let name = HeaderName::from_bytes(&head[name..name + name_length]);
+        let name = &head[name..name + name_length];
+        let name = usual(name).map_or_else(|| HeaderName::from_bytes(name), Ok);
         let value = HeaderValue::from_maybe_shared(head.slice(value..value + value_length));
         let (Ok(name), Ok(value)) = (name, value) else {
             return Err(Fault::Malformed("one of its headers is none"));
         };
-        if name == header::CONNECTION {
-            closes |= has_token(&value, "close");
-            keeps |= has_token(&value, "keep-alive");
-        }
+        said.hear(&name, &value);
         headers.append(name, value);
     }
-    Ok(Some((response, keeps && !closes)))
+    Ok(said)
+}
+
+/// What most answers say, as most servers write it: known at sight, without being made lower case and looked up.
+fn usual(name: &[u8]) -> Option<HeaderName> {
+    Some(match name {
+        b"Date" => header::DATE,
+        b"ETag" => header::ETAG,
+        b"Vary" => header::VARY,
+        b"Server" => header::SERVER,
+        b"Location" => header::LOCATION,
+        b"Connection" => header::CONNECTION,
+        b"Set-Cookie" => header::SET_COOKIE,
+        b"Content-Type" => header::CONTENT_TYPE,
+        b"Accept-Ranges" => header::ACCEPT_RANGES,
+        b"Cache-Control" => header::CACHE_CONTROL,
+        b"Last-Modified" => header::LAST_MODIFIED,
+        b"Content-Length" => header::CONTENT_LENGTH,
+        b"Content-Encoding" => header::CONTENT_ENCODING,
+        b"Transfer-Encoding" => header::TRANSFER_ENCODING,
+        b"date" => header::DATE,
+        b"content-type" => header::CONTENT_TYPE,
+        b"content-length" => header::CONTENT_LENGTH,
+        _ => return None,
+    })
 }
 
 /// How the body of an answer ends (RFC 9112, 6.3).
-fn framed(mut response: Response<()>, keeps: bool, method: &Method) -> Result<Head, Fault> {
+fn framed(mut response: Response<()>, said: Said, method: &Method) -> Result<Head, Fault> {
     let status = response.status();
+    let is_old = response.version() == Version::HTTP_10;
     let is_bare = *method == Method::HEAD
         || status.is_informational()
         || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let headers = response.headers_mut();
     let body = if is_bare {
         Framing::Ended
-    } else if headers.contains_key(header::TRANSFER_ENCODING) {
-        if response.version() == Version::HTTP_10 {
+    } else if said.coding {
+        if is_old {
             return Err(Fault::Malformed("HTTP/1.0 has no Transfer-Encoding"));
         }
-        let headers = response.headers_mut();
         // Whoever goes by it would end it elsewhere.
         headers.remove(header::CONTENT_LENGTH);
         if is_chunked(headers) {
@@ -141,7 +197,7 @@ fn framed(mut response: Response<()>, keeps: bool, method: &Method) -> Result<He
         } else {
             Framing::UntilClose
         }
-    } else if headers.contains_key(header::CONTENT_LENGTH) {
+    } else if said.length {
         match length(headers).ok_or(Fault::Malformed("its Content-Length is none"))? {
             0 => Framing::Ended,
             length => Framing::Length(length),
@@ -149,6 +205,7 @@ fn framed(mut response: Response<()>, keeps: bool, method: &Method) -> Result<He
     } else {
         Framing::UntilClose
     };
+    let keeps = (!is_old || said.keep_alive) && !said.close;
     let is_last = !keeps || matches!(body, Framing::UntilClose) || status == StatusCode::SWITCHING_PROTOCOLS;
     Ok(Head {
         response,
@@ -183,17 +240,4 @@ fn is_chunked(headers: &HeaderMap) -> bool {
     let last = headers.get_all(header::TRANSFER_ENCODING).iter().next_back();
     let coding = last.and_then(|last| last.to_str().ok()?.rsplit(',').next());
     coding.is_some_and(|coding| coding.trim().eq_ignore_ascii_case("chunked"))
-}
-
-fn has_token(value: &HeaderValue, token: &str) -> bool {
-    // Mostly there is only one.
-    if !value.as_bytes().contains(&b',') {
-        return value
-            .as_bytes()
-            .trim_ascii()
-            .eq_ignore_ascii_case(token.as_bytes());
-    }
-    let said = value.to_str().unwrap_or_default();
-    said.split(',')
-        .any(|said| said.trim().eq_ignore_ascii_case(token))
 }
