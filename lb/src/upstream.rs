@@ -36,7 +36,7 @@ mod way;
 pub(crate) use answer::{Broken, ServerBody};
 use direct::Direct;
 pub(crate) use fault::{Fault, Unanswered};
-use pool::{Hyper, Link, Pool};
+use pool::{Hyper, Link, Pool, Shelf};
 use streams::{Stream, Streams};
 pub(crate) use way::Way;
 
@@ -102,37 +102,39 @@ pub(crate) struct Lease(Held);
 enum Held {
     Hyper {
         hyper: Hyper,
-        way: Way,
-        upstream: Rc<Upstream>,
+        home: Home,
     },
     /// The body has it.
-    Direct {
-        way: Way,
-        upstream: Rc<Upstream>,
-    },
+    Direct(Home),
     Stream {
         _stream: Stream,
     },
 }
 
+/// Where a connection goes when it is not needed any more.
+struct Home {
+    shelf: Rc<Shelf>,
+    upstream: Rc<Upstream>,
+}
+
 impl Lease {
     /// The answer's `body` has been read to its end.
     pub(crate) fn give_back(self, body: &mut ServerBody) {
-        let (link, way, upstream) = match (self.0, body) {
-            (Held::Hyper { hyper, way, upstream }, _) => (Link::Hyper(hyper), way, upstream),
-            (Held::Direct { way, upstream }, ServerBody::Direct(body)) => match body.connection() {
-                Some(direct) => (Link::Direct(direct), way, upstream),
+        let (link, home) = match (self.0, body) {
+            (Held::Hyper { hyper, home }, _) => (Link::Hyper(hyper), home),
+            (Held::Direct(home), ServerBody::Direct(body)) => match body.connection() {
+                Some(direct) => (Link::Direct(direct), home),
                 None => return,
             },
-            (Held::Direct { .. } | Held::Stream { .. }, _) => return,
+            (Held::Direct(_) | Held::Stream { .. }, _) => return,
         };
-        upstream.pool.put(way, link, upstream.limits.get().max_idle);
+        home.shelf.put(link, home.upstream.limits.get().max_idle);
     }
 }
 
 /// See the module.
 pub(crate) struct Upstream {
-    pool: Rc<Pool>,
+    pool: Pool,
     streams: Rc<Streams>,
     limits: Cell<Limits>,
     stores: Stores,
@@ -150,7 +152,7 @@ impl Upstream {
         let mut http = http1::Builder::new();
         http.max_headers(MAX_HEADERS).max_buf_size(UPSTREAM_BUFFER);
         Self {
-            pool: Rc::default(),
+            pool: Pool::default(),
             streams: Rc::default(),
             limits: Cell::new(limits),
             stores,
@@ -200,9 +202,13 @@ impl Upstream {
     ) -> Sent {
         let direct = way.tls.is_none() && Direct::suits(&request);
         let age = self.limits.get().idle;
+        let home = Home {
+            shelf: self.pool.shelf(way),
+            upstream: self.clone(),
+        };
         let idle = match reuse {
-            Reuse::Any => self.pool.take(way, age, direct),
-            Reuse::Young => self.pool.take_quiet(way, YOUNG.min(age), direct),
+            Reuse::Any => home.shelf.take(age, direct),
+            Reuse::Young => home.shelf.take_quiet(YOUNG.min(age), direct),
             Reuse::No => None,
         };
         let reused = idle.is_some();
@@ -214,18 +220,18 @@ impl Upstream {
         let fault = match link {
             Ok(Link::Direct(link)) if direct => {
                 return self
-                    .send_direct((way, link), request, upload, (reused, times))
+                    .send_direct((home, link), request, upload, (reused, times))
                     .await;
             }
             Ok(Link::Hyper(hyper)) => {
-                let sending = self.send_hyper((way, hyper), request, upload, (reused, times));
+                let sending = self.send_hyper((way, home, hyper), request, upload, (reused, times));
                 return Box::pin(sending).await;
             }
             Ok(Link::Direct(link)) => {
                 let connected = dial::Connected::plain(link.into_stream());
                 match Box::pin(self.speak(connected)).await {
                     Ok(hyper) => {
-                        let sending = self.send_hyper((way, hyper), request, upload, (reused, times));
+                        let sending = self.send_hyper((way, home, hyper), request, upload, (reused, times));
                         return Box::pin(sending).await;
                     }
                     Err(fault) => fault,
@@ -237,8 +243,8 @@ impl Upstream {
     }
 
     async fn send_direct(
-        self: &Rc<Self>,
-        (way, link): (&Way, Direct),
+        &self,
+        (home, link): (Home, Box<Direct>),
         request: Outgoing,
         upload: &Upload,
         (reused, times): (bool, Times),
@@ -249,11 +255,7 @@ impl Upstream {
         };
         let (fault, is_sent) = match answered {
             Some(Ok(answer)) => {
-                let held = Held::Direct {
-                    way: way.clone(),
-                    upstream: self.clone(),
-                };
-                return Ok((answer.map(ServerBody::Direct), Lease(held)));
+                return Ok((answer, Lease(Held::Direct(home))));
             }
             Some(Err(failed)) => failed,
             None => (Fault::HeaderTimeout, true),
@@ -267,8 +269,8 @@ impl Upstream {
     }
 
     async fn send_hyper(
-        self: &Rc<Self>,
-        (way, mut hyper): (&Way, Hyper),
+        &self,
+        (way, home, mut hyper): (&Way, Home, Hyper),
         request: Outgoing,
         upload: &Upload,
         (reused, times): (bool, Times),
@@ -276,12 +278,7 @@ impl Upstream {
         let copy = (request.body().is_empty() && way.hands_back()).then(|| without_body(&request));
         let answer = pin!(hyper.sender.try_send_request(*request));
         let answered = self.in_time(answer, upload, times).await;
-        let held = Held::Hyper {
-            hyper,
-            way: way.clone(),
-            upstream: self.clone(),
-        };
-        outcome(answered, Lease(held), reused).map_err(|mut failed| {
+        outcome(answered, Lease(Held::Hyper { hyper, home }), reused).map_err(|mut failed| {
             failed.request = failed.request.take().or(copy);
             failed
         })
@@ -358,11 +355,12 @@ impl Upstream {
         Ok(Hyper { sender, socket })
     }
 
-    async fn dial_plain(&self, way: &Way, times: Times) -> Result<Direct, Fault> {
+    async fn dial_plain(&self, way: &Way, times: Times) -> Result<Box<Direct>, Fault> {
         let limit = times.dial.unwrap_or(self.limits.get().dial);
         let dialled = timeout(limit, dial::plain(way, limit, self.limits.get().probes)).await;
         let dialled = dialled.unwrap_or(Err(Fault::DialTimeout));
-        self.learn(&way.authority, dialled).map(Direct::new)
+        self.learn(&way.authority, dialled)
+            .map(|stream| Box::new(Direct::new(stream)))
     }
 
     async fn dial_way(&self, way: &Way, times: Times) -> Result<dial::Connected, Fault> {
@@ -421,7 +419,7 @@ fn as_of_http_2(way: &Way, mut request: Request<RequestBody>) -> Option<Request<
 }
 
 /// A copy of a request that has no body.
-fn without_body(request: &Request<RequestBody>) -> Outgoing {
+pub(crate) fn without_body(request: &Request<RequestBody>) -> Outgoing {
     let mut copy = Box::new(Request::new(RequestBody::Empty));
     request.method().clone_into(copy.method_mut());
     request.uri().clone_into(copy.uri_mut());

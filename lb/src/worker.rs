@@ -26,7 +26,6 @@ mod ports;
 mod scrape;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -40,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, Lines};
 use crate::config::Config;
 use crate::current::Current;
+use crate::fnv;
 use crate::http::budget::Budget;
 use crate::metrics::{Counters, Metrics, ServiceCounters};
 use crate::outlier::{Outliers, Watch};
@@ -111,7 +111,7 @@ pub(crate) struct Worker {
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
     metrics: Arc<Metrics>,
     /// Counters of services that it has met since it last let go of all.
-    services: RefCell<HashMap<Arc<str>, Arc<ServiceCounters>>>,
+    services: RefCell<fnv::Map<Arc<str>, Arc<ServiceCounters>>>,
     gate: RefCell<Rc<Gate>>,
     no_route: watch::Receiver<Arc<str>>,
 }
@@ -181,15 +181,16 @@ impl Worker {
         self.table.borrow_mut().load().clone()
     }
 
-    /// What this worker counts of a service.
-    pub(crate) fn service(&self, name: &Arc<str>) -> Arc<ServiceCounters> {
+    /// Counts a request to a service, answered with this status after that time.
+    pub(crate) fn count(&self, service: &Arc<str>, status: u16, took: Duration) {
         let mut services = self.services.borrow_mut();
-        match services.get(name) {
-            Some(known) => known.clone(),
-            None => services
-                .entry(name.clone())
-                .or_insert(self.metrics.services.of(name))
-                .clone(),
+        match services.get(service) {
+            Some(known) => known.count(self.number, status, took),
+            None => {
+                let new = self.metrics.services.of(service);
+                new.count(self.number, status, took);
+                services.insert(service.clone(), new);
+            }
         }
     }
 

@@ -305,8 +305,7 @@ impl Drop for Exchange {
                 tx: uploaded,
             };
             target.stats.record(self.worker.number, served);
-            let service = self.worker.service(&target.service);
-            service.count(self.worker.number, self.status, took);
+            self.worker.count(&target.service, self.status, took);
         }
         let grpc = self
             .call

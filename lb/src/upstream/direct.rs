@@ -27,7 +27,7 @@ use tokio_util::io::poll_read_buf;
 
 pub(super) use self::body::DirectBody;
 use crate::http::body::RequestBody;
-use crate::upstream::{Fault, UPSTREAM_BUFFER};
+use crate::upstream::{Fault, ServerBody, UPSTREAM_BUFFER};
 
 /// Most that is read at once. One piece is read ahead of the client for each answer, so this is what one costs whose
 /// client does not read.
@@ -99,9 +99,9 @@ impl Direct {
 
     /// Sends `request`, which it suits, and reads the head of the answer.
     pub(super) async fn send(
-        mut self,
+        mut self: Box<Self>,
         request: &Request<RequestBody>,
-    ) -> Result<Response<DirectBody>, Failed> {
+    ) -> Result<Response<ServerBody>, Failed> {
         self.written.clear();
         head::write(request, &mut self.written);
         let mut sent = 0;
@@ -114,9 +114,8 @@ impl Direct {
         loop {
             let head = head::read(&mut self.read, request.method(), &mut self.places);
             if let Some(head) = head.map_err(|fault| (fault, true))? {
-                return Ok(head
-                    .response
-                    .map(|()| DirectBody::new(self, head.body, head.is_last)));
+                let body = DirectBody::new(self, head.body, head.is_last);
+                return Ok(head.response.map(|()| ServerBody::Direct(body)));
             }
             if self.read.len() >= UPSTREAM_BUFFER {
                 return Err((Fault::Malformed("its head is too large"), true));

@@ -5,7 +5,6 @@
 //! never after an upgrade.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::rc::Rc;
@@ -16,13 +15,18 @@ use hyper::client::conn::http1::SendRequest;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
+use crate::fnv;
 use crate::http::body::RequestBody;
 use crate::upstream::direct::Direct;
 use crate::upstream::way::Way;
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Pool(RefCell<HashMap<Way, Vec<Idle>>>);
+pub(crate) struct Pool(RefCell<fnv::Map<Way, Rc<Shelf>>>);
+
+/// The idle connections of one way. Who has taken one puts it back without looking for the place again.
+#[derive(Default)]
+pub(crate) struct Shelf(RefCell<Vec<Idle>>);
 
 struct Idle {
     link: Link,
@@ -31,7 +35,8 @@ struct Idle {
 
 /// A connection, as whoever uses it holds it.
 pub(crate) enum Link {
-    Direct(Direct),
+    /// On the heap: it is handed on often.
+    Direct(Box<Direct>),
     Hyper(Hyper),
 }
 
@@ -72,11 +77,41 @@ pub(super) fn is_quiet(socket: &TcpStream) -> bool {
 }
 
 impl Pool {
+    /// Where connections of this way are.
+    pub(crate) fn shelf(&self, way: &Way) -> Rc<Shelf> {
+        let mut shelves = self.0.borrow_mut();
+        match shelves.get(way) {
+            Some(shelf) => shelf.clone(),
+            None => shelves.entry(way.clone()).or_default().clone(),
+        }
+    }
+
+    /// Closes what has aged, what the other side closed, and every connection to an authority not `wanted`.
+    pub(crate) fn sweep(&self, wanted: impl Fn(&str) -> bool, idle_timeout: Duration) {
+        self.0.borrow_mut().retain(|way, shelf| {
+            let mut idle = shelf.0.borrow_mut();
+            if wanted(&way.authority) {
+                idle.retain(|idle| idle.link.is_ready() && idle.since.elapsed() < idle_timeout);
+            } else {
+                idle.clear();
+            }
+            // Whoever still has one of its connections will put it there, where it must be found.
+            !idle.is_empty() || Rc::strong_count(shelf) > 1
+        });
+    }
+
+    /// Idle connections now.
+    pub(crate) fn len(&self) -> usize {
+        let shelves = self.0.borrow();
+        shelves.values().map(|shelf| shelf.0.borrow().len()).sum()
+    }
+}
+
+impl Shelf {
     /// A connection that is open and free as far as we have been told, and was used less than `age` ago: the youngest
     /// of the kind that is wanted, else of all.
-    pub(crate) fn take(&self, way: &Way, age: Duration, direct: bool) -> Option<Link> {
-        let mut idle = self.0.borrow_mut();
-        let connections = idle.get_mut(way)?;
+    pub(crate) fn take(&self, age: Duration, direct: bool) -> Option<Link> {
+        let mut connections = self.0.borrow_mut();
         loop {
             let is_young = |at: &usize| connections[*at].since.elapsed() < age;
             let fitting = connections
@@ -93,9 +128,9 @@ impl Pool {
     }
 
     /// The same, and open as far as the system knows.
-    pub(crate) fn take_quiet(&self, way: &Way, age: Duration, direct: bool) -> Option<Link> {
+    pub(crate) fn take_quiet(&self, age: Duration, direct: bool) -> Option<Link> {
         loop {
-            let link = self.take(way, age, direct)?;
+            let link = self.take(age, direct)?;
             if link.is_quiet() {
                 return Some(link);
             }
@@ -103,43 +138,28 @@ impl Pool {
     }
 
     /// Takes back a connection whose exchange is over, or will be as soon as its task has run, unless there are `most`.
-    pub(crate) fn put(self: &Rc<Self>, way: Way, link: Link, most: usize) {
+    pub(crate) fn put(self: Rc<Self>, link: Link, most: usize) {
         let mut hyper = match link {
             Link::Hyper(hyper) if !hyper.sender.is_ready() => hyper,
-            ready => return self.keep(way, ready, most),
+            ready => return self.keep(ready, most),
         };
         if !hyper.sender.is_closed() {
-            let pool = self.clone();
             tokio::task::spawn_local(async move {
                 if hyper.sender.ready().await.is_ok() {
-                    pool.keep(way, Link::Hyper(hyper), most);
+                    self.keep(Link::Hyper(hyper), most);
                 }
             });
         }
     }
 
-    fn keep(&self, way: Way, link: Link, most: usize) {
-        let mut idle = self.0.borrow_mut();
-        let connections = idle.entry(way).or_default();
+    fn keep(&self, link: Link, most: usize) {
+        let mut connections = self.0.borrow_mut();
         if connections.len() < most {
             connections.push(Idle {
                 link,
                 since: Instant::now(),
             });
         }
-    }
-
-    /// Closes what has aged, what the other side closed, and every connection to an authority not `wanted`.
-    pub(crate) fn sweep(&self, wanted: impl Fn(&str) -> bool, idle_timeout: Duration) {
-        self.0.borrow_mut().retain(|way, connections| {
-            connections.retain(|idle| idle.link.is_ready() && idle.since.elapsed() < idle_timeout);
-            !connections.is_empty() && wanted(&way.authority)
-        });
-    }
-
-    /// Idle connections now.
-    pub(crate) fn len(&self) -> usize {
-        self.0.borrow().values().map(Vec::len).sum()
     }
 }
 
@@ -184,7 +204,8 @@ mod tests {
             let socket = socket.unwrap();
             drop(accepted);
             socket.readable().await.unwrap();
-            pool.put(way.clone(), Link::Direct(Direct::new(socket)), 1000);
+            pool.shelf(&way)
+                .put(Link::Direct(Box::new(Direct::new(socket))), 1000);
         }
         let day = Duration::from_secs(86_400);
         assert_eq!(pool.len(), 300);

@@ -26,14 +26,14 @@ pub(super) enum Framing {
 #[derive(Debug)]
 pub(crate) struct DirectBody {
     /// `None`: given back, or broken.
-    connection: Option<Direct>,
+    connection: Option<Box<Direct>>,
     framing: Framing,
     /// Nothing may follow it on its connection.
     is_last: bool,
 }
 
 impl DirectBody {
-    pub(super) fn new(connection: Direct, framing: Framing, is_last: bool) -> Self {
+    pub(super) fn new(connection: Box<Direct>, framing: Framing, is_last: bool) -> Self {
         Self {
             connection: Some(connection),
             framing,
@@ -42,7 +42,7 @@ impl DirectBody {
     }
 
     /// Its connection, once it has been read to its end, if that can be used again.
-    pub(in crate::upstream) fn connection(&mut self) -> Option<Direct> {
+    pub(in crate::upstream) fn connection(&mut self) -> Option<Box<Direct>> {
         let may = self.is_ended() && !self.is_last;
         let connection = self.connection.take();
         let mut connection = connection.filter(|connection| may && connection.read.is_empty())?;
