@@ -10,12 +10,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Response;
 use hyper::body::Incoming;
 use hyper::ext::Protocol;
 use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
+use hyper::{Request, Response};
 use socket2::SockRef;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
@@ -57,7 +57,7 @@ use body::{AnswerBody, Clock, RequestBody};
 use error::Refusal;
 use exchange::Exchange;
 use headers::trailers::Settled;
-use headers::{Hop, Peer, Stamp, hops};
+use headers::{Hop, Peer, Sight, Stamp, hops};
 use path::Path;
 use patience::{Each, Patience};
 use sniff::Replayed;
@@ -217,7 +217,7 @@ impl Client {
         &self,
         busy: Busy,
         admitted: Result<(), Refusal>,
-        parts: Parts,
+        mut parts: Parts,
         body: Incoming,
     ) -> Answered {
         let mut exchange = Exchange::begin(self.worker.clone(), self.addr, &parts, self.tally.clone());
@@ -229,7 +229,7 @@ impl Client {
         let outcome = match admitted {
             Ok(()) => match self.proof(&parts).await {
                 Some(text) => Ok(Outcome::Proof(text)),
-                None => self.forward(parts, body, &mut exchange).await,
+                None => self.forward(&mut parts, body, &mut exchange).await,
             },
             Err(refusal) => Err(refusal),
         };
@@ -262,13 +262,14 @@ impl Client {
     /// The life of a request: wanted, looked up, prepared, sent.
     async fn forward(
         &self,
-        mut request: Parts,
+        request: &mut Parts,
         body: Incoming,
         exchange: &mut Exchange,
     ) -> Result<Outcome, Refusal> {
-        let host = host_of(&request)?;
+        let host = host_of(request)?;
         exchange.host(&host);
-        if hops::are_spent(&request.headers) {
+        let sight = Sight::of(&request.headers);
+        if sight.hops && hops::are_spent(&request.headers) {
             return Err(Refusal::Loop);
         }
         let uri = std::mem::take(&mut request.uri);
@@ -286,7 +287,12 @@ impl Client {
         // Here the request is known to be wanted, and by whom; nothing of it was changed or sent yet.
         let is_connect = request.extensions.get::<Protocol>().is_some();
         let gate = self.worker.gate();
-        let client = prepare(&mut request, (&peer, &gate.policy.stamp), origin, &wanted.host);
+        let upgrade = prepare(
+            (request, sight),
+            (&peer, &gate.policy.stamp),
+            origin,
+            &wanted.host,
+        );
         exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
         let wish = Wish::of(&request.method, &request.headers);
@@ -313,14 +319,18 @@ impl Client {
             policy: gate.policy.clone(),
             options: target.options.clone(),
         };
-        let clock = self.clock(&request, &config.edge);
+        let clock = self.clock(request, &config.edge);
         let (body, upload) = RequestBody::new(body, admitted.body, clock, settled);
+        let mut outgoing = Box::new(Request::new(body));
+        *outgoing.method_mut() = std::mem::take(&mut request.method);
+        *outgoing.headers_mut() = std::mem::take(&mut request.headers);
         let call = Call {
-            method: request.method,
-            path: wanted.path.encoded.into_owned(),
-            uri,
-            headers: request.headers,
-            body,
+            path: &wanted.path.encoded,
+            uri: &uri,
+            request: outgoing,
+            is_upgrade: upgrade.is_some(),
+            // Of older ones it may be in the request target alone, or nowhere.
+            has_host: request.version > Version::HTTP_10,
             upload: upload.clone(),
         };
         let (answer, lease) = attempt::send(&self.worker, (route, choice, target), call, exchange).await?;
@@ -328,7 +338,7 @@ impl Client {
         upload.answered();
         match answer.status() {
             StatusCode::SWITCHING_PROTOCOLS => {
-                let client = client.ok_or(Refusal::Upstream(Fault::Switched))?;
+                let client = upgrade.flatten().ok_or(Refusal::Upstream(Fault::Switched))?;
                 // The lease ends here: this connection never goes back to the pool.
                 Ok(Outcome::Switch(answer, client))
             }
@@ -369,25 +379,28 @@ impl Client {
     }
 }
 
-/// Makes the headers those of a request of ours, but for what depends on the target. Returns the client's side of
-/// the upgrade that it asks for.
+/// Makes the headers those of a request of ours, but for what depends on the target. Of a request that asks for an upgrade
+/// returns the client's side of that.
 fn prepare(
-    request: &mut Parts,
+    (request, sight): (&mut Parts, Sight),
     (peer, stamp): (&Peer, &Stamp),
     origin: Origin,
     host: &str,
-) -> Option<OnUpgrade> {
+) -> Option<Option<OnUpgrade>> {
     let headers = &mut request.headers;
-    let upgrade = headers::drop_hop_by_hop(headers, stamp.names());
+    let upgrade = headers::drop_hop_by_hop(headers, sight, stamp.names());
     // RFC 9110, 7.8: HTTP/1.0 has no upgrades.
     let upgrade = upgrade.filter(|_| request.version > Version::HTTP_10);
-    headers::drop_lookalikes(headers, stamp.names());
+    if sight.underscores {
+        headers::drop_lookalikes(headers, stamp.names());
+    }
     let client = origin.or(peer.addr.ip());
     let hop = Hop {
         peer,
         version: request.version,
         websocket: headers::is_websocket(upgrade.as_ref()),
         client,
+        sight,
     };
     headers::forward(headers, hop, host);
     hops::count(headers);
@@ -395,7 +408,7 @@ fn prepare(
     let client = request.extensions.remove::<OnUpgrade>();
     let protocol = upgrade?;
     headers::set_upgrade(headers, protocol);
-    client
+    Some(client)
 }
 
 /// The canonical host that a request is routed by.
@@ -422,7 +435,8 @@ fn switch(
     exchange.answered(answer.status());
     let server = hyper::upgrade::on(&mut answer);
     let (mut parts, _) = answer.into_parts();
-    let protocol = headers::drop_hop_by_hop(&mut parts.headers, &[]);
+    let sight = Sight::of(&parts.headers);
+    let protocol = headers::drop_hop_by_hop(&mut parts.headers, sight, &[]);
     if version == Version::HTTP_2 {
         // RFC 8441, 5: the stream is agreed to like any other request.
         parts.status = StatusCode::OK;

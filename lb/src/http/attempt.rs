@@ -8,38 +8,40 @@ use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use hyper::Response;
 use hyper::http::uri::PathAndQuery;
-use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use hyper::{Request, Response};
+use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use tokio::time::{Instant, timeout_at};
 
-use crate::http::body::{RequestBody, Upload, Uploaded};
+use crate::http::body::{Upload, Uploaded};
 use crate::http::error::Refusal;
 use crate::http::exchange::Exchange;
 use crate::http::path::{BadPath, Path};
 use crate::http::{headers, path};
 use crate::policy::{Denial, gzip, rewrite, same_gate};
 use crate::table::{Choice, HostHeader, Options, Route, Target};
-use crate::upstream::{Fault, Lease, Outgoing, Reuse, ServerBody, Times, Unanswered, Way};
+use crate::upstream::{Fault, Lease, Outgoing, Reuse, ServerBody, Times, Unanswered, Way, without_body};
 use crate::worker::Worker;
 
 /// A request ready for any target of its route.
-pub(crate) struct Call {
-    pub method: Method,
+pub(crate) struct Call<'a> {
     /// As the client sent it.
-    pub uri: Uri,
+    pub uri: &'a Uri,
     /// Clean path, encoded.
-    pub path: String,
-    /// For the server, but for what depends on the target.
-    pub headers: HeaderMap,
-    pub body: RequestBody,
+    pub path: &'a str,
+    /// For the server, but for what depends on the target. Boxed: it is handed down a few times.
+    pub request: Outgoing,
+    /// It asks for another protocol.
+    pub is_upgrade: bool,
+    /// The client said which host it means.
+    pub has_host: bool,
     pub upload: Upload,
 }
 
-impl Call {
+impl Call<'_> {
     fn is_repeatable(&self) -> bool {
-        let method = &self.method;
-        self.body.is_empty() && (method.is_idempotent() || *method == Method::TRACE)
+        let method = self.request.method();
+        self.request.body().is_empty() && (method.is_idempotent() || *method == Method::TRACE)
     }
 }
 
@@ -48,7 +50,7 @@ impl Call {
 pub(crate) async fn send(
     worker: &Worker,
     (route, choice, mut target): (&Arc<Route>, Choice, Arc<Target>),
-    call: Call,
+    call: Call<'_>,
     exchange: &mut Exchange,
 ) -> Result<(Response<ServerBody>, Lease), Refusal> {
     let deadline = target.options.timeouts.total.map(|total| Instant::now() + total);
@@ -119,17 +121,17 @@ async fn in_time<T>(
 }
 
 /// What is left of a call that may not have been answered yet.
-struct Left {
-    method: Method,
-    uri: Uri,
-    path: String,
+struct Left<'a> {
+    uri: &'a Uri,
+    path: &'a str,
     upload: Upload,
-    /// What the client itself said.
-    client: AsSent,
+    /// What the client itself said, once a target has wanted something else.
+    client: Option<AsSent>,
+    has_host: bool,
     is_upgrade: bool,
     repeatable: bool,
     /// For the next attempt; `None`: it is gone.
-    next: Option<(HeaderMap, RequestBody)>,
+    next: Option<Outgoing>,
     /// The headers before the rules of a target: those are not for the next.
     pristine: Option<HeaderMap>,
     tried: Vec<Arc<Target>>,
@@ -138,21 +140,22 @@ struct Left {
     reuse: Reuse,
 }
 
-impl Left {
-    fn of(call: Call, retries: Option<u8>, worker: &Worker) -> Self {
+impl<'a> Left<'a> {
+    fn of(call: Call<'a>, retries: Option<u8>, worker: &Worker) -> Self {
         let repeatable = call.is_repeatable();
-        let most = retries.map_or(worker.config().retries.attempts.into(), |retries| {
-            usize::from(retries) + 1
-        });
+        let most = retries.map_or_else(
+            || worker.config().retries.attempts.into(),
+            |retries| usize::from(retries) + 1,
+        );
         Self {
-            client: AsSent::of(&call.headers),
-            is_upgrade: call.headers.contains_key(header::UPGRADE),
+            client: None,
+            has_host: call.has_host,
+            is_upgrade: call.is_upgrade,
             repeatable,
-            method: call.method,
             uri: call.uri,
             path: call.path,
             upload: call.upload,
-            next: Some((call.headers, call.body)),
+            next: Some(call.request),
             pristine: None,
             tried: Vec::new(),
             attempts: (0, most),
@@ -162,21 +165,36 @@ impl Left {
 
     /// The request as `target` gets it; `None`: it is gone.
     fn request_to(&mut self, target: &Target) -> Result<Option<(Way, Outgoing)>, Refusal> {
-        let Some((mut headers, mut body)) = self.next.take() else {
+        let Some(mut request) = self.next.take() else {
             return Ok(None);
         };
         let way = Way::to(target, self.is_upgrade);
         if self.repeatable && (!way.hands_back() || self.is_upgrade) {
-            self.next = Some((headers.clone(), RequestBody::Empty));
+            self.next = Some(without_body(&request));
         }
-        self.pristine = (!target.options.request_headers.is_empty()).then(|| headers.clone());
-        address(&mut headers, target, &self.client);
-        body.is_for(&target.options, &mut headers);
-        let mut request = Box::new(Request::new(body));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = rewritten(&self.uri, &self.path, target)?;
-        *request.headers_mut() = headers;
+        self.pristine = (!target.options.request_headers.is_empty()).then(|| request.headers().clone());
+        *request.uri_mut() = rewritten(self.uri, self.path, target)?;
+        *request.version_mut() = Version::HTTP_11;
+        self.address(request.headers_mut(), target, way.h2);
+        if !request.body().is_empty() {
+            let mut headers = std::mem::take(request.headers_mut());
+            request.body_mut().is_for(&target.options, &mut headers);
+            *request.headers_mut() = headers;
+        }
         Ok(Some((way, request)))
+    }
+
+    /// Sets what depends on the target, whatever an earlier target has left. What comes back from HTTP/2 has lost its
+    /// host.
+    fn address(&mut self, headers: &mut HeaderMap, target: &Target, is_h2: bool) {
+        let options = &*target.options;
+        let is_as_sent =
+            self.has_host && !is_h2 && options.host == HostHeader::Client && options.strip.is_none();
+        if !is_as_sent || self.client.is_some() {
+            let client = self.client.get_or_insert_with(|| AsSent::of(headers));
+            client.address(headers, target);
+        }
+        rewrite::apply(headers, &options.request_headers);
     }
 
     /// Where to try next; `None`: nowhere.
@@ -211,9 +229,11 @@ impl Left {
     }
 
     fn take_back(&mut self, request: Option<Outgoing>) {
-        if let Some(request) = request {
-            let (parts, body) = request.into_parts();
-            self.next = Some((self.pristine.take().unwrap_or(parts.headers), body));
+        if let Some(mut request) = request {
+            if let Some(pristine) = self.pristine.take() {
+                *request.headers_mut() = pristine;
+            }
+            self.next = Some(request);
         }
     }
 }
@@ -287,25 +307,24 @@ impl AsSent {
             prefix: headers.get(headers::FORWARDED_PREFIX).cloned(),
         }
     }
-}
 
-/// Sets what depends on the target, whatever an earlier target has left.
-fn address(headers: &mut HeaderMap, target: &Target, client: &AsSent) {
-    let text = |text: &str| HeaderValue::from_str(text).ok();
-    let host = match &target.options.host {
-        HostHeader::Client => client.host.clone(),
-        HostHeader::Target => None,
-        HostHeader::Name(name) => text(name),
-    };
-    if let Some(host) = host.or_else(|| text(&target.addr)) {
-        headers.insert(header::HOST, host);
+    /// Sets it as `target` wants it.
+    fn address(&self, headers: &mut HeaderMap, target: &Target) {
+        let text = |text: &str| HeaderValue::from_str(text).ok();
+        let host = match &target.options.host {
+            HostHeader::Client => self.host.clone(),
+            HostHeader::Target => None,
+            HostHeader::Name(name) => text(name),
+        };
+        if let Some(host) = host.or_else(|| text(&target.addr)) {
+            headers.insert(header::HOST, host);
+        }
+        let strip = target.options.strip.as_deref().and_then(text);
+        match strip.or_else(|| self.prefix.clone()) {
+            Some(prefix) => headers.insert(headers::FORWARDED_PREFIX, prefix),
+            None => headers.remove(headers::FORWARDED_PREFIX),
+        };
     }
-    let strip = target.options.strip.as_deref().and_then(text);
-    match strip.or_else(|| client.prefix.clone()) {
-        Some(prefix) => headers.insert(headers::FORWARDED_PREFIX, prefix),
-        None => headers.remove(headers::FORWARDED_PREFIX),
-    };
-    rewrite::apply(headers, &target.options.request_headers);
 }
 
 /// The path for the target: `strip`, `prepend`, `rewrite`.

@@ -9,6 +9,7 @@
 //! | `headers/client_cert.rs` | what a client certificate says, for `proxy.header.clientcert` |
 //! | `headers/hops.rs` | how often a request has been forwarded: `CDN-Loop` |
 //! | `headers/stamp.rs` | what the operator wants on every request and answer: `proxy.header.*` |
+//! | `headers/sight.rs` | which of all these a head has |
 //! | `headers/trailers.rs` | what may follow a body |
 
 use hyper::http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
@@ -16,10 +17,12 @@ use hyper::http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 mod client_cert;
 mod forward;
 pub(crate) mod hops;
+mod sight;
 mod stamp;
 pub(crate) mod trailers;
 
 pub(crate) use forward::{FORWARDED_PREFIX, Hop, Peer, forward, scheme};
+pub(crate) use sight::Sight;
 pub(crate) use stamp::{BadStamp, Stamp};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -29,13 +32,16 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 
-/// Drops what concerns only the connection a message came on; `ours` are the names that its `Connection` list may not
+/// Drops what concerns only the connection a message came on, of what there is at `sight`; `ours` are the names that its `Connection` list may not
 /// remove beside those of [`forward::VOUCHED`]. Returns the protocol it asks to upgrade to, but for
 /// `h2c`: that would be HTTP again, on a connection on which nobody routes and checks it any more.
-pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap, ours: &[HeaderName]) -> Option<HeaderValue> {
-    let Concerned { list, others } = concerned(headers);
-    let upgrade = list && drop_listed(headers, ours);
-    if !others {
+pub(crate) fn drop_hop_by_hop(
+    headers: &mut HeaderMap,
+    sight: Sight,
+    ours: &[HeaderName],
+) -> Option<HeaderValue> {
+    let upgrade = sight.list && drop_listed(headers, ours);
+    if !sight.others {
         return None;
     }
     headers.remove(KEEP_ALIVE);
@@ -57,36 +63,14 @@ pub(crate) fn drop_hop_by_hop(headers: &mut HeaderMap, ours: &[HeaderName]) -> O
     (upgrade && !lists(&protocol, "h2c")).then_some(protocol)
 }
 
-/// What there is of headers that concern one connection.
-#[derive(Default)]
-struct Concerned {
-    list: bool,
-    others: bool,
-}
-
-/// Most messages have none of them, or the list alone, and looking at those that there are is less work than looking for
-/// each that there could be.
-fn concerned(headers: &HeaderMap) -> Concerned {
-    let mut concerned = Concerned::default();
-    for name in headers.keys() {
-        match name.as_str() {
-            "connection" => concerned.list = true,
-            "keep-alive"
-            | "proxy"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "transfer-encoding"
-            | "te"
-            | "upgrade" => concerned.others = true,
-            _ => {}
-        }
-    }
-    concerned
-}
-
 /// Drops what `Connection` lists, and that itself. Does it list an upgrade?
 fn drop_listed(headers: &mut HeaderMap, ours: &[HeaderName]) -> bool {
+    // Most lists say only that, and that header is dropped in any case.
+    let is_plain = |list: &HeaderValue| list.as_bytes().eq_ignore_ascii_case(b"keep-alive");
+    if headers.get_all(header::CONNECTION).iter().all(is_plain) {
+        headers.remove(header::CONNECTION);
+        return false;
+    }
     let mut upgrade = false;
     let listed: Vec<HeaderValue> = match headers.entry(header::CONNECTION) {
         Entry::Occupied(lines) => lines.remove_entry_mult().1.collect(),
@@ -99,7 +83,6 @@ fn drop_listed(headers: &mut HeaderMap, ours: &[HeaderName]) -> bool {
     {
         let name = name.trim();
         upgrade |= name.eq_ignore_ascii_case("upgrade");
-        // Most lists say only that. That header is dropped in any case.
         if name.eq_ignore_ascii_case("keep-alive") {
             continue;
         }

@@ -7,7 +7,8 @@ use hyper::http::{HeaderMap, HeaderValue, StatusCode, header};
 use super::body::AnswerBody;
 use super::error::Refusal;
 use super::exchange::{End, Exchange};
-use super::{Client, grpc, headers};
+use super::headers::{self, Sight};
+use super::{Client, grpc};
 use crate::policy::gzip::{self, Wish};
 use crate::policy::{page, rewrite};
 use crate::upstream::{Lease, ServerBody};
@@ -28,8 +29,11 @@ impl Client {
         exchange.answered(answer.status());
         let (mut parts, body) = answer.into_parts();
         exchange.said(&parts.headers);
-        headers::drop_hop_by_hop(&mut parts.headers, &[]);
-        headers::trailers::announce_answer(&mut parts.headers);
+        let sight = Sight::of(&parts.headers);
+        headers::drop_hop_by_hop(&mut parts.headers, sight, &[]);
+        if sight.trailer {
+            headers::trailers::announce_answer(&mut parts.headers);
+        }
         self.stamp(&mut parts.headers);
         if let Some(options) = exchange.options() {
             rewrite::apply(&mut parts.headers, &options.response_headers);

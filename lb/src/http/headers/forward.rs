@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::http::Version;
 use hyper::http::header::{self, Entry, HeaderMap, HeaderName, HeaderValue};
 
-use super::Stamp;
+use super::{Sight, Stamp};
 use crate::arrival::{Arrival, TlsFacts};
 use crate::authority;
 use crate::policy::origin::forwarded;
@@ -67,6 +67,8 @@ pub(crate) struct Hop<'a> {
     pub websocket: bool,
     /// Who sent it, behind trusted peers.
     pub client: IpAddr,
+    /// What its head has.
+    pub sight: Sight,
 }
 
 impl Peer {
@@ -143,7 +145,9 @@ pub(crate) fn forward(headers: &mut HeaderMap, hop: Hop<'_>, host: &str) {
         _ => peer.element(hop.version, hop.websocket),
     };
     if !peer.trusted {
-        headers.remove(FORWARDED_PREFIX);
+        if hop.sight.prefix {
+            headers.remove(FORWARDED_PREFIX);
+        }
         headers.insert(FORWARDED_FOR, peer.ip.clone());
         headers.insert(REAL_IP, peer.ip.clone());
         headers.insert(FORWARDED_PORT, port(host, peer.is_tls));
@@ -208,9 +212,15 @@ pub(crate) fn scheme(headers: &HeaderMap, peer: &Peer) -> HeaderValue {
 
 /// Appends to what was said before, in one line, so that no server reads only half of it.
 pub(super) fn fold(headers: &mut HeaderMap, name: HeaderName, last: &HeaderValue) {
+    let mut said = match headers.entry(name) {
+        Entry::Vacant(none) => {
+            none.insert(last.clone());
+            return;
+        }
+        Entry::Occupied(said) => said,
+    };
     let mut folded = String::new();
-    let earlier = headers.get_all(&name).iter();
-    for earlier in earlier.filter_map(|value| value.to_str().ok()) {
+    for earlier in said.iter().filter_map(|value| value.to_str().ok()) {
         if !earlier.trim().is_empty() {
             write!(folded, "{}, ", earlier.trim()).expect("writing to a String never fails");
         }
@@ -221,5 +231,5 @@ pub(super) fn fold(headers: &mut HeaderMap, name: HeaderName, last: &HeaderValue
         folded.push_str(last.to_str().expect("made of visible ASCII"));
         value(folded)
     };
-    headers.insert(name, folded);
+    said.insert(folded);
 }

@@ -105,7 +105,8 @@ impl Scene {
             .iter()
             .any(|network| network.contains(arrival.client.ip()));
         let peer = Peer::new(&arrival, is_trusted, &stamp);
-        let upgrade = drop_hop_by_hop(&mut headers, stamp.names());
+        let sight = Sight::of(&headers);
+        let upgrade = drop_hop_by_hop(&mut headers, sight, stamp.names());
         drop_lookalikes(&mut headers, stamp.names());
         let client = Origin::of(arrival.client.ip(), &trusted, &headers).or(peer.addr.ip());
         let hop = Hop {
@@ -113,6 +114,7 @@ impl Scene {
             version: self.version.unwrap_or(Version::HTTP_11),
             websocket: is_websocket(upgrade.as_ref()),
             client,
+            sight,
         };
         let host = headers
             .get("host")
@@ -128,7 +130,8 @@ impl Scene {
 
     fn answer(&self, lines: &str) -> String {
         let mut headers = map(lines);
-        drop_hop_by_hop(&mut headers, &[]);
+        let sight = Sight::of(&headers);
+        drop_hop_by_hop(&mut headers, sight, &[]);
         self.stamp().answer(&mut headers, self.tls.is_some());
         shown(&headers)
     }

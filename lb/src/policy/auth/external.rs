@@ -18,7 +18,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::BadScheme;
 use crate::config::{AuthKind, AuthScheme};
-use crate::http::headers::{self, drop_lookalikes, is_untouchable};
+use crate::http::headers::{self, Sight, drop_lookalikes, is_untouchable};
 
 /// Longest body of an answer that is passed on.
 const LARGEST: usize = 256 * 1024;
@@ -137,7 +137,8 @@ impl External {
         let answer = async {
             let answer = asking.request(question).await?;
             let (mut parts, body) = answer.into_parts();
-            headers::drop_hop_by_hop(&mut parts.headers, &[]);
+            let sight = Sight::of(&parts.headers);
+            headers::drop_hop_by_hop(&mut parts.headers, sight, &[]);
             if parts.status.is_informational() {
                 return Err(Fault::Switched);
             }
