@@ -6,7 +6,6 @@
 //! other workers.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,6 +15,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
+
+mod line;
+
+use line::Line;
 
 /// Most descriptors that are kept for everything but clients and their targets; a quarter, where there are few.
 const KEPT: u64 = 1024;
@@ -35,15 +38,52 @@ pub(crate) struct Crowd {
     inside: Cell<usize>,
     /// Those of them who were sent away, and have asked for nothing since.
     leaving: Cell<usize>,
-    /// Who asks for nothing, in the order in which they leave.
-    idle: RefCell<BTreeMap<Turn, Rc<Seat>>>,
-    next: Cell<u64>,
+    idle: RefCell<Idle>,
     /// Told when somebody could come in again.
     room: Notify,
 }
 
-/// Who has never asked leaves before who has, and of each kind the one that has been idle longest.
-type Turn = (bool, u64);
+/// Who asks for nothing. Who has never asked leaves before who has, and of each kind the one that has been idle longest.
+#[derive(Debug, Default)]
+struct Idle {
+    never_asked: Line<Rc<Seat>>,
+    asked: Line<Rc<Seat>>,
+}
+
+/// Where a seat is among the idle.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    asked: bool,
+    at: usize,
+}
+
+impl Idle {
+    fn len(&self) -> usize {
+        self.never_asked.len() + self.asked.len()
+    }
+
+    fn push(&mut self, asked: bool, seat: Rc<Seat>) -> Turn {
+        let line = if asked {
+            &mut self.asked
+        } else {
+            &mut self.never_asked
+        };
+        let at = line.push(seat);
+        Turn { asked, at }
+    }
+
+    fn pop_first(&mut self) -> Option<Rc<Seat>> {
+        self.never_asked.pop_first().or_else(|| self.asked.pop_first())
+    }
+
+    fn remove(&mut self, turn: Turn) {
+        if turn.asked {
+            self.asked.remove(turn.at);
+        } else {
+            self.never_asked.remove(turn.at);
+        }
+    }
+}
 
 /// What a connection and its requests know of it.
 #[derive(Debug, Default)]
@@ -116,7 +156,7 @@ impl Crowd {
         let mut gone = 0;
         while self.staying() >= self.most.get() {
             let first = self.idle.borrow_mut().pop_first();
-            let Some((_, seat)) = first else { break };
+            let Some(seat) = first else { break };
             seat.turn.take();
             seat.left.set(true);
             seat.leaving.set(true);
@@ -183,7 +223,7 @@ impl Seat {
     fn stirs(&self) {
         let crowd = &self.crowd;
         if let Some(turn) = self.turn.take() {
-            crowd.idle.borrow_mut().remove(&turn);
+            crowd.idle.borrow_mut().remove(turn);
         }
         if self.leaving.take() {
             crowd.leaving.set(crowd.leaving.get() - 1);
@@ -192,9 +232,8 @@ impl Seat {
 
     fn rests(self: &Rc<Self>) {
         let crowd = &self.crowd;
-        let turn = (self.asked.get(), crowd.next.replace(crowd.next.get() + 1));
+        let turn = crowd.idle.borrow_mut().push(self.asked.get(), self.clone());
         self.turn.set(Some(turn));
-        crowd.idle.borrow_mut().insert(turn, self.clone());
         crowd.room.notify_waiters();
     }
 }
