@@ -3,10 +3,15 @@
 /// The host, brackets of an IPv6 address kept, and what follows the colon behind it. An IPv6 address without brackets has
 /// no port.
 pub(crate) fn split(authority: &str) -> (&str, Option<&str>) {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
+    // Asked for every request, and few name a port: a search for a character takes longer than this.
+    let Some(colon) = authority.bytes().rposition(|byte| byte == b':') else {
+        return (authority, None);
+    };
+    let (host, port) = (&authority[..colon], &authority[colon + 1..]);
+    if host.contains(':') && !host.ends_with(']') {
+        return (authority, None);
     }
+    (host, Some(port))
 }
 
 /// The host without port and brackets.

@@ -295,7 +295,11 @@ impl Client {
         );
         exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
-        let wish = Wish::of(&request.method, &request.headers);
+        // Nobody asks for it where nothing is compressed.
+        let wish = match config.gzip.types {
+            Some(_) => Wish::of(&request.method, &request.headers),
+            None => Wish::default(),
+        };
         let applicant = Applicant {
             route,
             options,

@@ -71,6 +71,9 @@ fn text(value: &HeaderValue) -> Result<&str, BadHost> {
 
 /// `host` (with or without port) in its canonical form.
 pub(crate) fn checked(host: &str) -> Result<Cow<'_, str>, BadHost> {
+    if is_plain(host) {
+        return Ok(Cow::Borrowed(host));
+    }
     let (name, port) = authority::split(host);
     if let Some(port) = port {
         let valid = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -102,6 +105,12 @@ pub(crate) fn checked(host: &str) -> Result<Cow<'_, str>, BadHost> {
         canonical.push_str(port);
     }
     Ok(Cow::Owned(canonical))
+}
+
+/// Most are names of small letters without a port, which one look at each byte tells.
+fn is_plain(host: &str) -> bool {
+    let plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
+    host.len() <= MAX_NAME && !host.ends_with('.') && host.bytes().all(plain)
 }
 
 #[cfg(test)]

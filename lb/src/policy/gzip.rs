@@ -20,8 +20,8 @@ const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("Accept-Encoding")
 /// The type of answers that tell of events.
 const EVENTS: &str = "text/event-stream";
 
-/// What a request says about compressing its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a request says about compressing its answer. By default nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Wish {
     /// The client takes gzip, and no stream of events is asked for.
     takes: bool,
@@ -139,21 +139,21 @@ fn weaken(headers: &mut HeaderMap) {
     }
 }
 
-/// A body while it is compressed.
+/// A body while it is compressed. Boxes, or every answer that is not would be moved around with room for it.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     /// `None`: its end was given out.
-    gzip: Option<GzEncoder<Vec<u8>>>,
+    gzip: Option<Box<GzEncoder<Vec<u8>>>>,
     /// There is something in the encoder that was not given out.
     holds: bool,
     /// Trailers, for after the last byte.
-    trailers: Option<Frame<Bytes>>,
+    trailers: Option<Box<Frame<Bytes>>>,
 }
 
 impl Encoder {
     pub(crate) fn new() -> Self {
         Self {
-            gzip: Some(GzEncoder::new(Vec::new(), Compression::default())),
+            gzip: Some(Box::new(GzEncoder::new(Vec::new(), Compression::default()))),
             holds: false,
             trailers: None,
         }
@@ -172,7 +172,7 @@ impl Encoder {
     ) -> Poll<Option<Result<Frame<Bytes>, E>>> {
         loop {
             if self.gzip.is_none() {
-                return Poll::Ready(self.trailers.take().map(Ok));
+                return Poll::Ready(self.trailers.take().map(|trailers| Ok(*trailers)));
             }
             let made = match next(cx) {
                 Poll::Pending if self.holds => self.flush(),
@@ -182,7 +182,7 @@ impl Encoder {
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(data) => self.write(&data),
                     Err(trailers) => {
-                        self.trailers = Some(trailers);
+                        self.trailers = Some(Box::new(trailers));
                         self.finish()
                     }
                 },
