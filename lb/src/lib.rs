@@ -18,7 +18,7 @@
 //! | `worker.rs` `listen.rs` `arrival.rs` | one thread, runtime and set of sockets per core; who arrives there |
 //! | `http.rs` `http/*` `tcp.rs` | the life of a request, of a connection |
 //! | `authority.rs` | `host:port`, taken apart |
-//! | `fnv.rs` | maps that every request asks |
+//! | `hash.rs` | maps that every request asks |
 //! | `fetch.rs` | the few requests of our own: certificates, secrets, authorities, configurations |
 //! | `tls.rs` `tls/*` | certificates: sources, which one is shown, TLS with clients and with targets |
 //! | `policy.rs` `policy/*` | what a route asks of its requests: who may come in, how often, changed how |
@@ -36,7 +36,7 @@ pub mod config;
 mod current;
 mod facade;
 pub mod fetch;
-mod fnv;
+mod hash;
 pub mod health;
 mod histogram;
 mod http;

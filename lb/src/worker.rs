@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, Lines};
 use crate::config::Config;
 use crate::current::Current;
-use crate::fnv;
+use crate::hash;
 use crate::http::budget::Budget;
 use crate::metrics::{Counters, Metrics, ServiceCounters};
 use crate::outlier::{Outliers, Watch};
@@ -109,9 +109,11 @@ pub(crate) struct Worker {
     /// This worker's own copy, so that no core waits for another's reference count.
     config: RefCell<Rc<Config>>,
     table: RefCell<Cache<Arc<ArcSwap<Table>>, Arc<Table>>>,
+    /// The last of them, and this worker's own copy.
+    own_table: RefCell<(Arc<Table>, Rc<Table>)>,
     metrics: Arc<Metrics>,
     /// Counters of services that it has met since it last let go of all.
-    services: RefCell<fnv::Map<Arc<str>, Arc<ServiceCounters>>>,
+    services: RefCell<hash::Map<Arc<str>, Arc<ServiceCounters>>>,
     gate: RefCell<Rc<Gate>>,
     no_route: watch::Receiver<Arc<str>>,
 }
@@ -124,6 +126,7 @@ impl Worker {
         let crowd = Rc::new(Crowd::default());
         crowd.set_most(crowd::share(config));
         let budget = Budget::new(config.retries.budget, Instant::now());
+        let table = shared.table.load_full();
         Self {
             number,
             services: RefCell::default(),
@@ -144,6 +147,7 @@ impl Worker {
             loops: Loops::new(shared.hops),
             turned: Notify::new(),
             registry: shared.registry,
+            own_table: RefCell::new((table.clone(), Rc::new((*table).clone()))),
             table: RefCell::new(Cache::new(shared.table)),
             config: RefCell::new(Rc::new((*shared.config).clone())),
             gate: RefCell::new(Rc::new(Gate::new(shared.policy))),
@@ -177,8 +181,13 @@ impl Worker {
     }
 
     /// The table of this moment.
-    pub(crate) fn table(&self) -> Arc<Table> {
-        self.table.borrow_mut().load().clone()
+    pub(crate) fn table(&self) -> Rc<Table> {
+        let mut table = self.table.borrow_mut();
+        let (current, mut own) = (table.load(), self.own_table.borrow_mut());
+        if !Arc::ptr_eq(current, &own.0) {
+            *own = (current.clone(), Rc::new((**current).clone()));
+        }
+        own.1.clone()
     }
 
     /// Counts a request to a service, answered with this status after that time.
@@ -217,7 +226,7 @@ impl Worker {
     async fn chores(self: Rc<Self>) {
         let mut tick = interval(CHORES);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last: Option<Arc<Table>> = None;
+        let mut last: Option<Rc<Table>> = None;
         let mut let_go = Instant::now();
         loop {
             tick.tick().await;
@@ -229,7 +238,7 @@ impl Worker {
             }
             self.failures.tend(Instant::now());
             let table = self.table();
-            if !last.as_ref().is_some_and(|last| Arc::ptr_eq(last, &table)) {
+            if !last.as_ref().is_some_and(|last| Rc::ptr_eq(last, &table)) {
                 last = Some(table.clone());
                 self.turned.notify_waiters();
             }

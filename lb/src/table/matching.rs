@@ -12,7 +12,8 @@ use std::borrow::{Borrow, Cow};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use imbl::HashMap;
+use imbl::shared_ptr::DefaultSharedPtr;
+use imbl::{GenericHashMap, HashMap};
 
 use super::alter;
 use super::explain::Candidate;
@@ -21,6 +22,7 @@ use super::paths::Paths;
 use super::route::{Kind, Place, Route};
 use crate::authority;
 use crate::config::{Config, Matcher};
+use crate::hash::Quick;
 
 /// Longest host name that DNS knows; a longer one is nobody's.
 pub(super) const MAX_HOST: usize = 253;
@@ -60,7 +62,7 @@ impl<'a> Wanted<'a> {
 /// All routes that tags ask for, by host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts {
-    exact: HashMap<Exact, ()>,
+    exact: GenericHashMap<Exact, (), Quick, DefaultSharedPtr>,
     /// By the whole labels that end them, without a sign; the first to be tried first.
     patterns: HashMap<Arc<str>, Vec<Pattern>>,
     /// The host `*`.
@@ -158,8 +160,10 @@ impl Hosts {
 
     /// All hosts that name something and fit, in the order in which they are tried.
     fn sites<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Site> {
-        let ends = name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
-        let ends = ends.chain([""]).filter(|_| !self.patterns.is_empty());
+        let ends = || name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
+        // Where there are none, the name is not even searched for its dots.
+        let ends = (!self.patterns.is_empty()).then(|| ends().chain([""]));
+        let ends = ends.into_iter().flatten();
         let patterns = ends.filter_map(|end| self.patterns.get(end)).flatten();
         let fits = |pattern: &&Pattern| pattern.glob.as_ref().is_none_or(|glob| glob.matches(name));
         let patterns = patterns.filter(fits).map(|pattern| &pattern.site);

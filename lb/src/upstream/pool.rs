@@ -15,14 +15,14 @@ use hyper::client::conn::http1::SendRequest;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
-use crate::fnv;
+use crate::hash;
 use crate::http::body::RequestBody;
 use crate::upstream::direct::Direct;
 use crate::upstream::way::Way;
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Pool(RefCell<fnv::Map<Way, Rc<Shelf>>>);
+pub(crate) struct Pool(RefCell<hash::Map<Way, Rc<Shelf>>>);
 
 /// The idle connections of one way. Who has taken one puts it back without looking for the place again.
 #[derive(Default)]

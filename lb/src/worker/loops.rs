@@ -113,7 +113,7 @@ pub(crate) fn socket(to: SocketAddr) -> std::io::Result<TcpSocket> {
 #[derive(Default)]
 pub(crate) struct Loops {
     /// For these it holds.
-    looked: RefCell<Option<(Arc<Table>, Rc<Config>)>>,
+    looked: RefCell<Option<(Rc<Table>, Rc<Config>)>>,
     said: RefCell<BTreeSet<String>>,
     hops: Hops,
     here: Here,
@@ -185,10 +185,10 @@ impl Loops {
 
     /// Says of each target in the table that is a listener of the configuration, when it comes. Returns how many there are;
     /// `None`: nothing has changed.
-    pub(super) fn look(&self, table: &Arc<Table>, config: &Rc<Config>) -> Option<usize> {
+    pub(super) fn look(&self, table: &Rc<Table>, config: &Rc<Config>) -> Option<usize> {
         let mut looked = self.looked.borrow_mut();
         let is_known =
-            |(before, by): &(Arc<Table>, Rc<Config>)| Arc::ptr_eq(before, table) && Rc::ptr_eq(by, config);
+            |(before, by): &(Rc<Table>, Rc<Config>)| Rc::ptr_eq(before, table) && Rc::ptr_eq(by, config);
         if looked.as_ref().is_some_and(is_known) {
             return None;
         }
