@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::ext::Protocol;
 use hyper::http::request::Parts;
 use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
@@ -27,7 +27,7 @@ use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
 use crate::table::{Asker, Redirect, Route, Table};
 use crate::tls::ACME_PATH;
-use crate::upstream::{Fault, Lease, ServerBody};
+use crate::upstream::{Fault, Lease, Outgoing, ServerBody};
 use crate::worker::Worker;
 use crate::worker::crowd::Busy;
 
@@ -287,19 +287,11 @@ impl Client {
         // Here the request is known to be wanted, and by whom; nothing of it was changed or sent yet.
         let is_connect = request.extensions.get::<Protocol>().is_some();
         let gate = self.worker.gate();
-        let upgrade = prepare(
-            (request, sight),
-            (&peer, &gate.policy.stamp),
-            origin,
-            &wanted.host,
-        );
+        let ours = (&*peer, &gate.policy.stamp);
+        let upgrade = prepare((request, sight), ours, origin, &wanted.host);
         exchange.propagate(&mut request.headers);
         exchange.headers(&request.headers);
-        // Nobody asks for it where nothing is compressed.
-        let wish = match config.gzip.types {
-            Some(_) => Wish::of(&request.method, &request.headers),
-            None => Wish::default(),
-        };
+        let wish = wish(request, &config);
         let applicant = Applicant {
             route,
             options,
@@ -323,15 +315,12 @@ impl Client {
             policy: gate.policy.clone(),
             options: target.options.clone(),
         };
-        let clock = self.clock(request, &config.edge);
+        let clock = self.clock(request, &body, &config.edge);
         let (body, upload) = RequestBody::new(body, admitted.body, clock, settled);
-        let mut outgoing = Box::new(Request::new(body));
-        *outgoing.method_mut() = std::mem::take(&mut request.method);
-        *outgoing.headers_mut() = std::mem::take(&mut request.headers);
         let call = Call {
             path: &wanted.path.encoded,
             uri: &uri,
-            request: outgoing,
+            request: outgoing(request, body),
             is_upgrade: upgrade.is_some(),
             // Of older ones it may be in the request target alone, or nowhere.
             has_host: request.version > Version::HTTP_10,
@@ -360,9 +349,9 @@ impl Client {
         }
     }
 
-    /// For its body. A call may be silent as long as it likes.
-    fn clock(&self, request: &Parts, edge: &Edge) -> Option<Clock> {
-        if grpc::is_call(request.version, &request.headers) {
+    /// For its body, where it has one. A call may be silent as long as it likes.
+    fn clock(&self, request: &Parts, body: &Incoming, edge: &Edge) -> Option<Clock> {
+        if body.is_end_stream() || grpc::is_call(request.version, &request.headers) {
             return None;
         }
         self.each.clock(edge, Instant::now())
@@ -413,6 +402,22 @@ fn prepare(
     let protocol = upgrade?;
     headers::set_upgrade(headers, protocol);
     Some(client)
+}
+
+/// What it says about compressing its answer, where any are compressed.
+fn wish(request: &Parts, config: &Config) -> Wish {
+    match config.gzip.types {
+        Some(_) => Wish::of(&request.method, &request.headers),
+        None => Wish::default(),
+    }
+}
+
+/// The request as a server gets it, but for what depends on the target.
+fn outgoing(request: &mut Parts, body: RequestBody) -> Outgoing {
+    let mut outgoing = Box::new(Request::new(body));
+    *outgoing.method_mut() = std::mem::take(&mut request.method);
+    *outgoing.headers_mut() = std::mem::take(&mut request.headers);
+    outgoing
 }
 
 /// The canonical host that a request is routed by.

@@ -36,6 +36,8 @@ pub(super) const VOUCHED: [HeaderName; 7] = [
 
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
+const HTTP_PORT: HeaderValue = HeaderValue::from_static("80");
+const HTTPS_PORT: HeaderValue = HeaderValue::from_static("443");
 
 /// Who is at the other end of a client connection. Made once per connection, so header values are too.
 #[derive(Clone, Debug)]
@@ -184,7 +186,7 @@ fn set_forwarded_host(headers: &mut HeaderMap) {
 fn port(host: &str, is_tls: bool) -> HeaderValue {
     let (_, named) = authority::split(host);
     let named = named.and_then(|port| HeaderValue::from_str(port).ok());
-    named.unwrap_or(HeaderValue::from_static(if is_tls { "443" } else { "80" }))
+    named.unwrap_or(if is_tls { HTTPS_PORT } else { HTTP_PORT })
 }
 
 fn own_scheme(peer: &Peer) -> HeaderValue {

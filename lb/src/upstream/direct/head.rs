@@ -53,7 +53,7 @@ pub(super) fn read(
     while let Some((response, said)) = parse(bytes, places)? {
         let status = response.status();
         if !status.is_informational() || status == StatusCode::SWITCHING_PROTOCOLS {
-            return framed(response, said, method).map(Some);
+            return framed(response, &said, method).map(Some);
         }
     }
     Ok(None)
@@ -65,16 +65,23 @@ struct Said {
     close: bool,
     keep_alive: bool,
     coding: bool,
-    length: bool,
+    /// Lines with a length, and the number in the last.
+    lengths: (usize, Option<u64>),
 }
 
 impl Said {
-    fn hear(&mut self, name: &HeaderName, value: &HeaderValue) {
+    /// False: that was all there is to it.
+    fn hear(&mut self, name: &HeaderName, value: &HeaderValue) -> bool {
         if *name == header::CONNECTION {
             self.connection(value);
+            // It concerns this connection alone and names no other header.
+            return !value.as_bytes().eq_ignore_ascii_case(b"keep-alive");
+        }
+        if *name == header::CONTENT_LENGTH {
+            self.lengths = (self.lengths.0 + 1, number(value.as_bytes()));
         }
         self.coding |= *name == header::TRANSFER_ENCODING;
-        self.length |= *name == header::CONTENT_LENGTH;
+        true
     }
 
     fn connection(&mut self, list: &HeaderValue) {
@@ -131,12 +138,13 @@ fn parse(bytes: &mut BytesMut, places: &mut Vec<Place>) -> Result<Option<(Respon
             value.len(),
         ]
     }));
-    let said = take(bytes.split_to(length).freeze(), places, response.headers_mut())?;
+    let head = bytes.split_to(length).freeze();
+    let said = take(&head, places, response.headers_mut())?;
     Ok(Some((response, said)))
 }
 
 /// Puts what is at `places` of `head` among `headers`, where nothing is yet. Values share the memory of the head.
-fn take(head: Bytes, places: &[Place], headers: &mut HeaderMap) -> Result<Said, Fault> {
+fn take(head: &Bytes, places: &[Place], headers: &mut HeaderMap) -> Result<Said, Fault> {
     let mut said = Said::default();
     headers.reserve(places.len());
     for [name, name_length, value, value_length] in places.iter().copied() {
@@ -146,8 +154,9 @@ fn take(head: Bytes, places: &[Place], headers: &mut HeaderMap) -> Result<Said, 
         let (Ok(name), Ok(value)) = (name, value) else {
             return Err(Fault::Malformed("one of its headers is none"));
         };
-        said.hear(&name, &value);
-        headers.append(name, value);
+        if said.hear(&name, &value) {
+            headers.append(name, value);
+        }
     }
     Ok(said)
 }
@@ -177,7 +186,7 @@ fn usual(name: &[u8]) -> Option<HeaderName> {
 }
 
 /// How the body of an answer ends (RFC 9112, 6.3).
-fn framed(mut response: Response<()>, said: Said, method: &Method) -> Result<Head, Fault> {
+fn framed(mut response: Response<()>, said: &Said, method: &Method) -> Result<Head, Fault> {
     let status = response.status();
     let is_old = response.version() == Version::HTTP_10;
     let is_bare = *method == Method::HEAD
@@ -197,8 +206,12 @@ fn framed(mut response: Response<()>, said: Said, method: &Method) -> Result<Hea
         } else {
             Framing::UntilClose
         }
-    } else if said.length {
-        match length(headers).ok_or(Fault::Malformed("its Content-Length is none"))? {
+    } else if said.lengths.0 > 0 {
+        let length = match said.lengths {
+            (1, Some(length)) => Some(length),
+            _ => length(headers),
+        };
+        match length.ok_or(Fault::Malformed("its Content-Length is none"))? {
             0 => Framing::Ended,
             length => Framing::Length(length),
         }
@@ -216,6 +229,15 @@ fn framed(mut response: Response<()>, said: Said, method: &Method) -> Result<Hea
 
 /// Lengths beyond are no lengths to hyper, which uses them for other things.
 const LONGEST: u64 = u64::MAX - 2;
+
+/// What most lengths are. `None`: another reading may still find one.
+fn number(said: &[u8]) -> Option<u64> {
+    let is_one = (1..=18).contains(&said.len()) && said.iter().all(u8::is_ascii_digit);
+    is_one.then(|| {
+        said.iter()
+            .fold(0, |number, digit| number * 10 + u64::from(digit - b'0'))
+    })
+}
 
 /// All lengths that it says must be the same.
 fn length(headers: &HeaderMap) -> Option<u64> {
