@@ -171,8 +171,8 @@ impl Exchange {
     }
 
     /// The options of the target that it was sent to last.
-    pub(crate) fn options(&self) -> Option<Arc<Options>> {
-        self.target.as_ref().map(|target| target.options.clone())
+    pub(crate) fn options(&self) -> Option<&Options> {
+        self.target.as_ref().map(|target| &*target.options)
     }
 
     /// It has this place until it is over.

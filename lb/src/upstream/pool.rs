@@ -190,6 +190,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_put_back_after_a_sweep_is_found_and_an_empty_shelf_goes_once_nobody_will_put_anything_there()
+     {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let way = Way {
+            authority: "a".into(),
+            h2: false,
+            tls: None,
+        };
+        let (pool, day) = (Pool::default(), Duration::from_secs(86_400));
+        let shelf = pool.shelf(&way);
+        pool.sweep(|_| true, day);
+        let (socket, _accepted) = tokio::join!(
+            TcpStream::connect(listener.local_addr().unwrap()),
+            listener.accept()
+        );
+        shelf.put(Link::Direct(Box::new(Direct::new(socket.unwrap()))), 1);
+        assert!(pool.shelf(&way).take(day, true).is_some());
+        pool.sweep(|_| true, day);
+        assert_eq!(pool.0.borrow().len(), 0);
+    }
+
+    #[tokio::test]
     async fn however_many_connections_a_server_closes_at_once_none_of_them_is_kept() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let way = Way {
