@@ -22,12 +22,12 @@ use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
 use crate::config::{Config, Edge, IpNet, Listener};
-use crate::policy::Applicant;
 use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
+use crate::policy::{Applicant, Gate};
 use crate::table::{Asker, Redirect, Route, Table};
 use crate::tls::ACME_PATH;
-use crate::upstream::{Fault, Lease, Outgoing, ServerBody};
+use crate::upstream::{Answer, Fault, Lease, Outgoing, Plain, ServerBody};
 use crate::worker::Worker;
 use crate::worker::crowd::Busy;
 
@@ -91,11 +91,13 @@ struct Client {
     first: Notify,
     /// Limits of a request, where those of the connection do not hold.
     each: Each,
+    /// Its connection can write heads of answers as they come from servers.
+    plain: Cell<bool>,
 }
 
 /// What became of a request that was not refused.
 enum Outcome {
-    Answer(Response<ServerBody>, Lease, Wish),
+    Answer(Answer, Lease, Wish),
     Redirect(StatusCode, HeaderValue),
     /// What an ACME authority looks for.
     Proof(Arc<str>),
@@ -105,6 +107,8 @@ enum Outcome {
 /// The answer to a request, and what its connection must know of it.
 struct Answered {
     response: Response<AnswerBody>,
+    /// Its head, where the connection takes plain ones. Else there are none.
+    plain: Option<Box<Plain>>,
     /// What the connection, or stream, becomes after it.
     tunnel: Option<Tunnel>,
     /// What follows on a connection of HTTP/1.1 cannot be trusted to be requests.
@@ -115,6 +119,7 @@ impl Answered {
     fn of(response: Response<AnswerBody>) -> Self {
         Self {
             response,
+            plain: None,
             tunnel: None,
             is_last: false,
         }
@@ -147,6 +152,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: im
         asked: Cell::default(),
         first: Notify::new(),
         each: patience.each(is_h2),
+        plain: Cell::new(false),
         arrival,
         worker,
     });
@@ -212,13 +218,13 @@ impl Client {
         known.1.clone()
     }
 
-    /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`.
+    /// Answers a request that looks like one of HTTP/1.1, unless it was not even `admitted`. No `body`: it has none.
     async fn answer(
         &self,
         busy: Busy,
         admitted: Result<(), Refusal>,
-        mut parts: Parts,
-        body: Incoming,
+        mut parts: Box<Parts>,
+        body: Option<Incoming>,
     ) -> Answered {
         let mut exchange = Exchange::begin(self.worker.clone(), self.addr, &parts, self.tally.clone());
         exchange.occupies(busy);
@@ -234,9 +240,7 @@ impl Client {
             Err(refusal) => Err(refusal),
         };
         match outcome {
-            Ok(Outcome::Answer(answer, lease, wish)) => {
-                Answered::of(self.relay(answer, lease, wish, exchange))
-            }
+            Ok(Outcome::Answer(answer, lease, wish)) => self.relay(answer, lease, wish, exchange),
             Ok(Outcome::Redirect(status, location)) => {
                 Answered::of(self.redirect(status, location, exchange))
             }
@@ -263,7 +267,7 @@ impl Client {
     async fn forward(
         &self,
         request: &mut Parts,
-        body: Incoming,
+        body: Option<Incoming>,
         exchange: &mut Exchange,
     ) -> Result<Outcome, Refusal> {
         let host = host_of(request)?;
@@ -315,7 +319,7 @@ impl Client {
             policy: gate.policy.clone(),
             options: target.options.clone(),
         };
-        let clock = self.clock(request, &body, &config.edge);
+        let clock = self.clock(request, body.as_ref(), &config.edge);
         let (body, upload) = RequestBody::new(body, admitted.body, clock, settled);
         let call = Call {
             path: &wanted.path.encoded,
@@ -325,19 +329,26 @@ impl Client {
             // Of older ones it may be in the request target alone, or nowhere.
             has_host: request.version > Version::HTTP_10,
             upload: upload.clone(),
+            plain: self.takes_plain(&config, &gate) && !exchange.is_call(),
         };
         let (answer, lease) = attempt::send(&self.worker, (route, choice, target), call, exchange).await?;
         // Here the server has begun to answer, and the client knows nothing of it yet.
         upload.answered();
-        match answer.status() {
-            StatusCode::SWITCHING_PROTOCOLS => {
-                let client = upgrade.flatten().ok_or(Refusal::Upstream(Fault::Switched))?;
+        match answer {
+            Answer::Read(answer) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 // The lease ends here: this connection never goes back to the pool.
+                let client = upgrade.flatten().ok_or(Refusal::Upstream(Fault::Switched))?;
                 Ok(Outcome::Switch(answer, client))
             }
-            status if is_connect && status.is_success() => Err(Refusal::Upstream(Fault::Declined)),
-            _ => Ok(Outcome::Answer(answer, lease, wish)),
+            answer if is_connect && answer.status().is_success() => Err(Refusal::Upstream(Fault::Declined)),
+            answer => Ok(Outcome::Answer(answer, lease, wish)),
         }
+    }
+
+    /// May heads of answers go on as they come? Not where one may have to be changed by what it says.
+    fn takes_plain(&self, config: &Config, gate: &Gate) -> bool {
+        let is_tls = self.arrival.tls.is_some();
+        self.plain.get() && config.gzip.types.is_none() && !gate.policy.stamp.changes_answers(is_tls)
     }
 
     fn asker<'a>(&self, origin: Origin, headers: &'a HeaderMap) -> Asker<'a> {
@@ -350,8 +361,8 @@ impl Client {
     }
 
     /// For its body, where it has one. A call may be silent as long as it likes.
-    fn clock(&self, request: &Parts, body: &Incoming, edge: &Edge) -> Option<Clock> {
-        if body.is_end_stream() || grpc::is_call(request.version, &request.headers) {
+    fn clock(&self, request: &Parts, body: Option<&Incoming>, edge: &Edge) -> Option<Clock> {
+        if body.is_none_or(Incoming::is_end_stream) || grpc::is_call(request.version, &request.headers) {
             return None;
         }
         self.each.clock(edge, Instant::now())

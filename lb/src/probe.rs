@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::http::body::{RequestBody, Upload};
 use crate::table::options::HostHeader;
 use crate::table::{Probed, Question, Turn};
-use crate::upstream::{Reuse, Times, Way};
+use crate::upstream::{Manner, Reuse, Times, Way};
 use crate::worker::{Worker, bury, loops};
 
 /// What targets see in their logs.
@@ -92,7 +92,12 @@ async fn ask(worker: &Worker, question: &Question) -> Result<(), Box<str>> {
             header: Some(limit),
         };
         let (request, upload) = (request(path, question)?, Upload::default());
-        let sending = upstream.send(&way, Box::new(request), &upload, (Reuse::No, times));
+        let manner = Manner {
+            reuse: Reuse::No,
+            times,
+            plain: true,
+        };
+        let sending = upstream.send(&way, Box::new(request), &upload, manner);
         match sending.await {
             // Dropping the connection spares us the body.
             Ok((answer, _lease)) => judge(answer.status()),

@@ -33,8 +33,9 @@ mod pool;
 mod streams;
 mod way;
 
-pub(crate) use answer::{Broken, ServerBody};
+pub(crate) use answer::{Answer, Broken, ServerBody};
 use direct::Direct;
+pub(crate) use direct::Plain;
 pub(crate) use fault::{Fault, Unanswered};
 use pool::{Hyper, Link, Pool, Shelf};
 use streams::{Stream, Streams};
@@ -96,6 +97,15 @@ pub(crate) struct Times {
     pub header: Option<Duration>,
 }
 
+/// How a request is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub reuse: Reuse,
+    pub times: Times,
+    /// The head of its answer may come as it is.
+    pub plain: bool,
+}
+
 /// A connection, or a stream of one, in use. Dropping it closes the connection, or resets the stream.
 pub(crate) struct Lease(Held);
 
@@ -145,7 +155,7 @@ pub(crate) struct Upstream {
 /// A request on its way: boxed, since it is handed down a few times.
 pub(crate) type Outgoing = Box<Request<RequestBody>>;
 
-type Sent = Result<(Response<ServerBody>, Lease), Box<Unanswered>>;
+type Sent = Result<(Answer, Lease), Box<Unanswered>>;
 
 impl Upstream {
     pub(crate) fn new(limits: Limits, stores: Stores, watch: Rc<Watch>) -> Self {
@@ -182,14 +192,14 @@ impl Upstream {
         way: &Way,
         request: Outgoing,
         upload: &Upload,
-        (reuse, times): (Reuse, Times),
+        manner: Manner,
     ) -> Sent {
         // What is rare is boxed, here and below: a future is as large as the largest that it waits for, and is copied
         // whole into whatever waits for it.
         if way.h2 {
-            Box::pin(self.send_stream(way, request, upload, times)).await
+            Box::pin(self.send_stream(way, request, upload, manner.times)).await
         } else {
-            self.send_whole(way, request, upload, (reuse, times)).await
+            self.send_whole(way, request, upload, manner).await
         }
     }
 
@@ -198,7 +208,7 @@ impl Upstream {
         way: &Way,
         request: Outgoing,
         upload: &Upload,
-        (reuse, times): (Reuse, Times),
+        Manner { reuse, times, plain }: Manner,
     ) -> Sent {
         let direct = way.tls.is_none() && Direct::suits(&request);
         let age = self.limits.get().idle;
@@ -220,7 +230,7 @@ impl Upstream {
         let fault = match link {
             Ok(Link::Direct(link)) if direct => {
                 return self
-                    .send_direct((home, link), request, upload, (reused, times))
+                    .send_direct((home, link), request, upload, (reused, times, plain))
                     .await;
             }
             Ok(Link::Hyper(hyper)) => {
@@ -247,10 +257,10 @@ impl Upstream {
         (home, link): (Home, Box<Direct>),
         request: Outgoing,
         upload: &Upload,
-        (reused, times): (bool, Times),
+        (reused, times, plain): (bool, Times, bool),
     ) -> Sent {
         let answered = {
-            let answer = pin!(link.send(&request));
+            let answer = pin!(link.send(&request, plain));
             self.in_time(answer, upload, times).await
         };
         let (fault, is_sent) = match answered {
@@ -442,7 +452,7 @@ fn outcome(
     reused: bool,
 ) -> Sent {
     match answered {
-        Some(Ok(answer)) => Ok((answer.map(ServerBody::Hyper), lease)),
+        Some(Ok(answer)) => Ok((Answer::Read(answer.map(ServerBody::Hyper)), lease)),
         Some(Err(mut error)) => {
             let request = error.take_message().map(Box::new);
             Err(Box::new(Unanswered {

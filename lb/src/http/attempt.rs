@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 
-use hyper::Response;
 use hyper::http::uri::PathAndQuery;
 use hyper::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, Version, header};
 use tokio::time::{Instant, timeout_at};
@@ -18,9 +17,9 @@ use crate::http::error::Refusal;
 use crate::http::exchange::Exchange;
 use crate::http::path::{BadPath, Path};
 use crate::http::{headers, path};
-use crate::policy::{Denial, gzip, rewrite, same_gate};
+use crate::policy::{Denial, rewrite, same_gate};
 use crate::table::{Choice, HostHeader, Options, Route, Target};
-use crate::upstream::{Fault, Lease, Outgoing, Reuse, ServerBody, Times, Unanswered, Way, without_body};
+use crate::upstream::{Answer, Fault, Lease, Manner, Outgoing, Reuse, Times, Unanswered, Way, without_body};
 use crate::worker::Worker;
 
 /// A request ready for any target of its route.
@@ -36,6 +35,8 @@ pub(crate) struct Call<'a> {
     /// The client said which host it means.
     pub has_host: bool,
     pub upload: Upload,
+    /// The head of its answer may be plain.
+    pub plain: bool,
 }
 
 impl Call<'_> {
@@ -52,7 +53,7 @@ pub(crate) async fn send(
     (route, choice, mut target): (&Arc<Route>, Choice, Arc<Target>),
     call: Call<'_>,
     exchange: &mut Exchange,
-) -> Result<(Response<ServerBody>, Lease), Refusal> {
+) -> Result<(Answer, Lease), Refusal> {
     let deadline = target.options.timeouts.total.map(|total| Instant::now() + total);
     let mut left = Left::of(call, target.options.retries, worker);
     worker.budget.borrow_mut().request();
@@ -65,9 +66,13 @@ pub(crate) async fn send(
             dial: target.options.timeouts.dial,
             header: target.options.timeouts.header,
         };
-        let sending = worker
-            .upstream
-            .send(&way, request, &left.upload, (left.reuse, times));
+        let manner = Manner {
+            reuse: left.reuse,
+            times,
+            // Unless it is to be changed.
+            plain: left.plain && target.options.response_headers.is_empty(),
+        };
+        let sending = worker.upstream.send(&way, request, &left.upload, manner);
         let failed = match in_time(pin!(sending), deadline).await {
             Ok(answer) => {
                 match Verdict::of(&answer.0) {
@@ -138,6 +143,7 @@ struct Left<'a> {
     /// Attempts but those that were refused at once, and most of them.
     attempts: (usize, usize),
     reuse: Reuse,
+    plain: bool,
 }
 
 impl<'a> Left<'a> {
@@ -159,6 +165,7 @@ impl<'a> Left<'a> {
             pristine: None,
             tried: Vec::new(),
             attempts: (0, most),
+            plain: call.plain,
             reuse: if repeatable { Reuse::Any } else { Reuse::Young },
         }
     }
@@ -265,13 +272,13 @@ enum Verdict {
 impl Verdict {
     /// A gateway's statuses say that there is nobody behind it; 500 is an answer like any other. Events and tunnels
     /// have no end that they must reach.
-    fn of(answer: &Response<ServerBody>) -> Self {
+    fn of(answer: &Answer) -> Self {
         match answer.status() {
             StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
                 Self::Failed
             }
             StatusCode::SWITCHING_PROTOCOLS => Self::Served,
-            _ if gzip::is_events(answer.headers()) => Self::Served,
+            _ if answer.is_events() => Self::Served,
             _ => Self::Open,
         }
     }

@@ -16,8 +16,11 @@ mod upload;
 
 pub(crate) use upload::{Clock, RequestBody, Upload, Uploaded};
 
-/// A body on its way to the client. When it ends, or is dropped, the exchange is over.
-pub(crate) struct AnswerBody {
+/// A body on its way to the client. When it ends, or is dropped, the exchange is over. Boxed, for all the hands that an
+/// answer goes through.
+pub(crate) struct AnswerBody(Box<Relayed>);
+
+struct Relayed {
     source: Source,
     /// It goes out compressed.
     encoder: Option<Encoder>,
@@ -104,12 +107,12 @@ impl AnswerBody {
 
     /// The same, compressed.
     pub(crate) fn compressed(mut self) -> Self {
-        self.encoder = Some(Encoder::new());
+        self.0.encoder = Some(Encoder::new());
         self
     }
 
     fn new(source: Source, exchange: Option<Exchange>) -> Self {
-        Self {
+        Self(Box::new(Relayed {
             share: exchange.as_ref().map(Exchange::share),
             source,
             encoder: None,
@@ -117,24 +120,24 @@ impl AnswerBody {
             broken: false,
             why: None,
             exchange,
-        }
+        }))
     }
 
     /// How far the client is with it. `None`: there is none of it.
     pub(crate) fn taking(&self) -> Option<Taking> {
-        self.share.as_ref().map(Share::taking)
+        self.0.share.as_ref().map(Share::taking)
     }
 
     fn finish(&mut self) {
         // A client of HTTP/1.1 has all of a body whose length it knows, even if trailers would follow.
         let is_whole = self.is_end_stream() || self.size_hint().exact() == Some(0);
-        let end = match (self.broken, is_whole) {
+        let end = match (self.0.broken, is_whole) {
             (true, _) => End::ServerGone,
             (false, true) => End::Complete,
             (false, false) => End::ClientGone,
         };
-        if let Some(exchange) = self.exchange.take() {
-            exchange.finish(self.bytes, end);
+        if let Some(exchange) = self.0.exchange.take() {
+            exchange.finish(self.0.bytes, end);
         }
     }
 }
@@ -144,7 +147,7 @@ impl Body for AnswerBody {
     type Error = Broken;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, Broken>>> {
-        let this = self.get_mut();
+        let this = &mut *self.get_mut().0;
         let Some(share) = &this.share else {
             return Poll::Ready(None);
         };
@@ -177,15 +180,15 @@ impl Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.encoder {
-            None => self.source.is_ended(),
+        match &self.0.encoder {
+            None => self.0.source.is_ended(),
             Some(encoder) => encoder.is_done(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            _ if self.encoder.is_some() => SizeHint::default(),
+        match &self.0.source {
+            _ if self.0.encoder.is_some() => SizeHint::default(),
             Source::Text(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Source::Server(inner, _) => inner.size_hint(),
         }

@@ -25,8 +25,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::arrival::{Stream, is_half_closed};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy, sink};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// Of a line longer than this only the beginning is kept: more than any header that frames a body can need, and one
 /// that is longer is refused, since its end was not seen.
@@ -35,6 +35,11 @@ const LINE_KEPT: usize = 1024;
 const NONE: u64 = u64::MAX;
 /// How long the rest of a request that was answered before its end is read and thrown away.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Reads and throws away what a client still sends, for a moment.
+pub(crate) async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
+    let _ = timeout(LINGER, copy(stream, &mut sink())).await;
+}
 
 /// What the connection's service may ask. Atomics because hyper wants `Send` streams; both sides are
 /// always on one thread.
@@ -124,10 +129,14 @@ pub(crate) struct Watched<S> {
 }
 
 impl<S: Stream> Watched<S> {
-    pub(crate) fn new(stream: S) -> Self {
+    /// One on which `heads` have been read and answered in `written` bytes, by whoever served it before.
+    pub(crate) fn after(stream: S, heads: u64, written: u64) -> Self {
+        let scanner = Scanner::new();
+        scanner.shared.heads.store(heads, Relaxed);
+        scanner.shared.written.store(written, Relaxed);
         Self {
             stream,
-            scanner: Scanner::new(),
+            scanner,
             broken: false,
             lingering: None,
         }

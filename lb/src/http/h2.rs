@@ -235,7 +235,7 @@ impl Connection {
         self.begun.set(self.begun.get() + 1);
         let (mut parts, body) = request.into_parts();
         let admitted = as_of_http_1(&mut parts);
-        let answered = self.client.answer(busy, admitted, parts, body).await;
+        let answered = self.client.answer(busy, admitted, parts.into(), Some(body)).await;
         if let Some(tunnel) = answered.tunnel {
             let client = self.client.clone();
             self.tasks.execute(async move {

@@ -29,6 +29,8 @@ const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// `HTTP_PROXY` to CGI and its heirs, where it is what they send their own requests through (CVE-2016-5385).
 const PROXY: HeaderName = HeaderName::from_static("proxy");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+/// This message is the last on its connection.
+pub(crate) const CLOSE: HeaderValue = HeaderValue::from_static("close");
 const UPGRADE: HeaderValue = HeaderValue::from_static("upgrade");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 

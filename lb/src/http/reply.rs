@@ -8,10 +8,10 @@ use super::body::AnswerBody;
 use super::error::Refusal;
 use super::exchange::{End, Exchange};
 use super::headers::{self, Sight};
-use super::{Client, grpc};
+use super::{Answered, Client, grpc};
 use crate::policy::gzip::{self, Wish};
 use crate::policy::{page, rewrite};
-use crate::upstream::{Lease, ServerBody};
+use crate::upstream::{Answer, Lease};
 
 /// For clients that meet a service without a healthy instance, or a want of ours.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
@@ -19,14 +19,17 @@ const PLAIN: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8")
 
 impl Client {
     /// A server's answer, as it goes to the client.
-    pub(super) fn relay(
-        &self,
-        answer: Response<ServerBody>,
-        lease: Lease,
-        wish: Wish,
-        mut exchange: Exchange,
-    ) -> Response<AnswerBody> {
+    pub(super) fn relay(&self, answer: Answer, lease: Lease, wish: Wish, mut exchange: Exchange) -> Answered {
         exchange.answered(answer.status());
+        let answer = match answer {
+            Answer::Read(answer) => answer,
+            Answer::Plain(plain, body) => {
+                return Answered {
+                    plain: Some(plain),
+                    ..Answered::of(Response::new(AnswerBody::relay(body, lease, exchange)))
+                };
+            }
+        };
         let (mut parts, body) = answer.into_parts();
         exchange.said(&parts.headers);
         let sight = Sight::of(&parts.headers);
@@ -43,7 +46,8 @@ impl Client {
         let compress =
             types.is_some_and(|types| gzip::prepare(types, wish, parts.status, &mut parts.headers));
         let body = AnswerBody::relay(body, lease, exchange);
-        Response::from_parts(parts, if compress { body.compressed() } else { body })
+        let body = if compress { body.compressed() } else { body };
+        Answered::of(Response::from_parts(parts, body))
     }
 
     /// Shown to an ACME authority, which then vouches for the host (RFC 8555, 8.3).

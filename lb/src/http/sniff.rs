@@ -54,6 +54,21 @@ impl<S> Replayed<S> {
             stream,
         }
     }
+
+    /// Nothing of it waits to be read again.
+    pub(crate) fn is_drained(&self) -> bool {
+        self.head.is_empty()
+    }
+
+    /// Once it is drained: `head` is to be read again.
+    pub(crate) fn again(self, head: Vec<u8>) -> Self {
+        debug_assert!(self.is_drained(), "what was read before would be lost");
+        Self {
+            head,
+            read: 0,
+            ..self
+        }
+    }
 }
 
 impl<S: Stream> Stream for Replayed<S> {

@@ -119,7 +119,13 @@ fn is_compressible(types: &regex::Regex, status: StatusCode, headers: &HeaderMap
 /// Messages without a last one.
 pub(crate) fn is_events(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.to_str().is_ok_and(|kind| starts_with(kind, EVENTS)))
+    kind.is_some_and(|kind| is_of_events(kind.as_bytes()))
+}
+
+/// The same, of a value of `Content-Type`.
+pub(crate) fn is_of_events(kind: &[u8]) -> bool {
+    kind.get(..EVENTS.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(EVENTS.as_bytes()))
 }
 
 /// Messages that follow one another, and compress themselves where they like.

@@ -1,4 +1,4 @@
-//! The body of a server's answer, by whichever client it was asked for.
+//! A server's answer, by whichever client it was asked for.
 
 use std::io;
 use std::pin::Pin;
@@ -6,10 +6,37 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::{Response, StatusCode};
 
-use super::direct::DirectBody;
+use super::direct::{DirectBody, Plain};
+use crate::policy::gzip;
 
 /// See the module.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Read(Response<ServerBody>),
+    /// Only where whoever asked can do with that.
+    Plain(Box<Plain>, ServerBody),
+}
+
+impl Answer {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Read(answer) => answer.status(),
+            Self::Plain(plain, _) => plain.status,
+        }
+    }
+
+    /// Does it tell of events? Those have no end that they must reach.
+    pub(crate) fn is_events(&self) -> bool {
+        match self {
+            Self::Read(answer) => gzip::is_events(answer.headers()),
+            Self::Plain(plain, _) => plain.is_events,
+        }
+    }
+}
+
+/// Its body.
 #[derive(Debug)]
 pub(crate) enum ServerBody {
     Hyper(Incoming),

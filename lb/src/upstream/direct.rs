@@ -9,6 +9,7 @@
 mod body;
 mod chunked;
 mod head;
+mod plain;
 
 use std::future::poll_fn;
 use std::io;
@@ -18,16 +19,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{BufMut as _, BytesMut};
+use hyper::Request;
 use hyper::http::{Method, header};
-use hyper::{Request, Response};
 use socket2::SockRef;
 use tokio::io::{AsyncWrite as _, Interest};
 use tokio::net::TcpStream;
 use tokio_util::io::poll_read_buf;
 
 pub(super) use self::body::DirectBody;
+pub(crate) use self::plain::Plain;
 use crate::http::body::RequestBody;
-use crate::upstream::{Fault, ServerBody, UPSTREAM_BUFFER};
+use crate::upstream::{Answer, Fault, ServerBody, UPSTREAM_BUFFER};
 
 /// Most that is read at once. One piece is read ahead of the client for each answer, so this is what one costs whose
 /// client does not read.
@@ -97,11 +99,12 @@ impl Direct {
         self.written.shrink_to(FIRST);
     }
 
-    /// Sends `request`, which it suits, and reads the head of the answer.
+    /// Sends `request`, which it suits, and reads the head of the answer, which may be `plain`.
     pub(super) async fn send(
         mut self: Box<Self>,
         request: &Request<RequestBody>,
-    ) -> Result<Response<ServerBody>, Failed> {
+        plain: bool,
+    ) -> Result<Answer, Failed> {
         self.written.clear();
         head::write(request, &mut self.written);
         let mut sent = 0;
@@ -111,11 +114,16 @@ impl Direct {
                 .await
                 .map_err(|error| (broken(error), sent > 0))?;
         }
+        let plain = plain && request.method() != Method::HEAD;
         loop {
+            if plain && let Some((plain, body, is_last)) = plain::read(&mut self.read) {
+                let body = ServerBody::Direct(DirectBody::new(self, body, is_last));
+                return Ok(Answer::Plain(Box::new(plain), body));
+            }
             let head = head::read(&mut self.read, request.method(), &mut self.places);
             if let Some(head) = head.map_err(|fault| (fault, true))? {
                 let body = DirectBody::new(self, head.body, head.is_last);
-                return Ok(head.response.map(|()| ServerBody::Direct(body)));
+                return Ok(Answer::Read(head.response.map(|()| ServerBody::Direct(body))));
             }
             if self.read.len() >= UPSTREAM_BUFFER {
                 return Err((Fault::Malformed("its head is too large"), true));

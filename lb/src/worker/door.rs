@@ -10,6 +10,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
@@ -122,11 +124,13 @@ impl Door {
             }
             None
         };
+        // Looked at when it is its turn, and not at every word on the connection.
+        let mut given_up = FuturesUnordered::from_iter([place.given_up()]);
         let cargo = tokio::select! {
             // In this order, so that whoever is given up may still say goodbye.
             biased;
             cargo = served => cargo,
-            () = place.given_up() => {
+            _ = given_up.next() => {
                 tracing::debug!(%peer, "an idle connection makes room");
                 None
             }

@@ -37,6 +37,7 @@ mod slow;
 mod smuggling;
 mod tcp;
 mod trailers;
+mod turns;
 mod upgrading;
 mod upstreams;
 

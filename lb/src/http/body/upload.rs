@@ -143,16 +143,16 @@ impl Upload {
 impl RequestBody {
     /// `most`: bytes that it may have; what is beyond them is not sent on. `clock`: how long it may take.
     pub(crate) fn new(
-        inner: Incoming,
+        inner: Option<Incoming>,
         most: Option<u64>,
         clock: Option<Clock>,
         settled: Settled,
     ) -> (Self, Upload) {
         let upload = Upload::default();
-        if inner.is_end_stream() {
+        let Some(inner) = inner.filter(|inner| !inner.is_end_stream()) else {
             upload.set(Uploaded::Done);
             return (Self::Empty, upload);
-        }
+        };
         (
             Self::Streaming {
                 inner,

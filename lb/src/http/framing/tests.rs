@@ -146,7 +146,7 @@ async fn what_was_sent_before_a_half_was_closed_is_read_before_the_connection_en
         .unwrap();
     client.write_all(&[b'x'; 100_000]).unwrap();
     client.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut server = Watched::new(listener.accept().await.unwrap().0);
+    let mut server = Watched::after(listener.accept().await.unwrap().0, 0, 0);
     server.read_exact(&mut [0; 1000]).await.unwrap();
     while !server.framing().is_half_closed() {
         // It looks ahead with every flush.

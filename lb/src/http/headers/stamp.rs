@@ -120,6 +120,11 @@ impl Stamp {
         }
     }
 
+    /// Is there anything that it sets of answers?
+    pub(crate) fn changes_answers(&self, is_tls: bool) -> bool {
+        self.sts.is_some() && is_tls
+    }
+
     /// Sets what is wanted of an answer.
     pub(crate) fn answer(&self, headers: &mut HeaderMap, is_tls: bool) {
         if let Some(sts) = self.sts.as_ref().filter(|_| is_tls) {
