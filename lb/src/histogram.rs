@@ -31,7 +31,8 @@ impl Bounds {
         Self(bounds.into())
     }
 
-    fn bucket(&self, took: Duration) -> usize {
+    /// The number of the bucket for such a time.
+    pub(crate) fn bucket(&self, took: Duration) -> usize {
         let seconds = took.as_secs_f64();
         self.0.partition_point(|bound| *bound < seconds)
     }
@@ -43,10 +44,9 @@ impl Default for Bounds {
     }
 }
 
-/// Counts by bucket. One writer; others may read at any time.
+/// Counts by bucket. One writer; others may read at any time. Its bounds are passed to it: they are the same for all.
 #[derive(Debug)]
 pub(crate) struct Histogram {
-    bounds: Bounds,
     /// The last one is for everything beyond the bounds.
     buckets: Box<[AtomicU64]>,
     nanos: AtomicU64,
@@ -55,16 +55,15 @@ pub(crate) struct Histogram {
 impl Histogram {
     pub(crate) fn new(bounds: &Bounds) -> Self {
         Self {
-            bounds: bounds.clone(),
             buckets: (0..=bounds.0.len()).map(|_| AtomicU64::new(0)).collect(),
             nanos: AtomicU64::new(0),
         }
     }
 
     /// Only its one writer may call it: no locked instruction is spent.
-    pub(crate) fn observe(&self, took: Duration) {
-        bump(&self.buckets[self.bounds.bucket(took)], 1);
-        bump(&self.nanos, u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
+    pub(crate) fn observe(&self, took: Duration, bounds: &Bounds) {
+        bump(&self.buckets[bounds.bucket(took)], 1);
+        bump(&self.nanos, nanos(took));
     }
 
     /// Adds what was observed to `sum`, which has the same bounds.
@@ -74,6 +73,11 @@ impl Histogram {
         }
         sum.nanos = sum.nanos.wrapping_add(self.nanos.load(Relaxed));
     }
+}
+
+/// As times are summed up.
+pub(crate) fn nanos(took: Duration) -> u64 {
+    u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Adds to a counter that only the caller writes.
@@ -142,6 +146,14 @@ impl Observed {
         since
     }
 
+    /// Adds `count` observations of one bucket.
+    pub(crate) fn add_bucket(&mut self, bucket: usize, count: u64, nanos: u64) {
+        if let Some(sum) = self.buckets.get_mut(bucket) {
+            *sum += count;
+        }
+        self.nanos = self.nanos.wrapping_add(nanos);
+    }
+
     /// Adds another of the same bounds.
     pub fn add(&mut self, other: &Self) {
         for (sum, more) in self.buckets.iter_mut().zip(&other.buckets) {
@@ -189,7 +201,7 @@ mod tests {
         let bounds = Bounds::of(metrics);
         let histogram = Histogram::new(&bounds);
         for millis in millis {
-            histogram.observe(Duration::from_millis(*millis));
+            histogram.observe(Duration::from_millis(*millis), &bounds);
         }
         let mut sum = Observed::new(&bounds);
         histogram.add_to(&mut sum);
@@ -228,10 +240,10 @@ mod tests {
     fn what_came_since_is_the_difference() {
         let bounds = Bounds::default();
         let histogram = Histogram::new(&bounds);
-        histogram.observe(Duration::from_millis(7));
+        histogram.observe(Duration::from_millis(7), &bounds);
         let mut before = Observed::new(&bounds);
         histogram.add_to(&mut before);
-        histogram.observe(Duration::from_millis(70));
+        histogram.observe(Duration::from_millis(70), &bounds);
         let mut now = Observed::new(&bounds);
         histogram.add_to(&mut now);
         let since = now.since(Some(&before));

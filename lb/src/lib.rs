@@ -24,7 +24,7 @@
 //! | `policy.rs` `policy/*` | what a route asks of its requests: who may come in, how often, changed how |
 //! | `upstream.rs` `upstream/*` | connections to targets, owned by a worker |
 //! | `outlier.rs` | what traffic teaches about targets: failures, ejection, slow return |
-//! | `told.rs` `access_log.rs` `metrics.rs` `trace.rs` `histogram.rs` `meter.rs` | what is written down and counted |
+//! | `told.rs` `access_log.rs` `metrics.rs` `trace.rs` `histogram.rs` `codes.rs` `meter.rs` | what is written down and counted |
 //! | `pace.rs` | whether a client keeps up; pure |
 
 mod access_log;
@@ -32,6 +32,7 @@ pub mod admin;
 mod arrival;
 mod authority;
 pub mod check;
+mod codes;
 pub mod config;
 mod current;
 mod facade;

@@ -34,7 +34,7 @@ pub use fabio::{FABIO, FabioRow, Group};
 pub(crate) use naming::Naming;
 pub use rows::{Kind, METRICS, Row};
 pub(crate) use scrape::Scrape;
-pub(crate) use services::{ServiceCounters, Services};
+pub(crate) use services::Services;
 pub(crate) use template::{NAME_FIELDS, PREFIX_FIELDS, Template};
 
 /// The counts of all workers, and of the table's targets.
@@ -67,7 +67,7 @@ impl Metrics {
         buckets.dedup();
         Self {
             workers: Mutex::default(),
-            services: Services::new(config.workers, &config.metrics),
+            services: Services::new(&config.metrics),
             table,
             access_log,
             bounds: Bounds::of(&config.metrics),

@@ -46,6 +46,7 @@ pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
 pub use redirect::Redirect;
 pub use route::{Route, Target, Unfit};
+pub(crate) use stats::{BROKEN, INVENTED, Outcomes, Shard};
 pub use stats::{Layout, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};
 

@@ -301,6 +301,6 @@ impl Drop for Tally<'_> {
             rx: self.meter.written(),
             tx: self.meter.read(),
         };
-        self.target.stats.record(self.worker.number, served);
+        self.worker.count(&self.target, served);
     }
 }

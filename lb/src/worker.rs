@@ -41,10 +41,10 @@ use crate::config::Config;
 use crate::current::Current;
 use crate::hash;
 use crate::http::budget::Budget;
-use crate::metrics::{Counters, Metrics, ServiceCounters};
+use crate::metrics::{Counters, Metrics};
 use crate::outlier::{Outliers, Watch};
 use crate::policy::{Gate, Policy};
-use crate::table::{Choice, Route, Table, Target};
+use crate::table::{Choice, Route, Served, Table, Target};
 use crate::tcp::Spares;
 use crate::tls::Stores;
 use crate::trace::{Tracer, Traces};
@@ -60,7 +60,7 @@ pub use ports::{ListenError, ReloadError, Reloader, Unclaimable};
 
 /// How often a worker hands over log lines and closes idle connections to servers.
 const CHORES: Duration = Duration::from_millis(250);
-/// How often a worker lets go of the counters of services, so that those of services that are gone can go.
+/// How often what is counted of services that are gone is let go.
 const LET_GO: Duration = Duration::from_secs(60);
 
 /// What all workers read.
@@ -112,8 +112,6 @@ pub(crate) struct Worker {
     /// The last of them, and this worker's own copy.
     own_table: RefCell<(Arc<Table>, Rc<Table>)>,
     metrics: Arc<Metrics>,
-    /// Counters of services that it has met since it last let go of all.
-    services: RefCell<hash::Map<Arc<str>, Arc<ServiceCounters>>>,
     gate: RefCell<Rc<Gate>>,
     no_route: watch::Receiver<Arc<str>>,
 }
@@ -129,7 +127,6 @@ impl Worker {
         let table = shared.table.load_full();
         Self {
             number,
-            services: RefCell::default(),
             counters: shared.metrics.of_a_worker(),
             metrics: shared.metrics,
             upstream: Rc::new(upstream),
@@ -190,16 +187,11 @@ impl Worker {
         own.1.clone()
     }
 
-    /// Counts a request to a service, answered with this status after that time.
-    pub(crate) fn count(&self, service: &Arc<str>, status: u16, took: Duration) {
-        let mut services = self.services.borrow_mut();
-        match services.get(service) {
-            Some(known) => known.count(self.number, status, took),
-            None => {
-                let new = self.metrics.services.of(service);
-                new.count(self.number, status, took);
-                services.insert(service.clone(), new);
-            }
+    /// What it has seen a target do.
+    pub(crate) fn count(&self, target: &Target, served: Served) {
+        let bounds = &self.counters.bounds;
+        if let Some(shard) = target.stats.count(self.number, served, bounds) {
+            self.metrics.services.list(&target.service, shard);
         }
     }
 
@@ -252,7 +244,8 @@ impl Worker {
                 self.counters.own_targets.set(count as u64);
             }
             self.counters.upstream_idle.set(self.upstream.idle() as u64);
-            if let_go.elapsed() >= LET_GO {
+            // One speaks for all.
+            if self.number == 0 && let_go.elapsed() >= LET_GO {
                 let_go = Instant::now();
                 self.tend_services(&table, let_go);
             }
@@ -262,13 +255,9 @@ impl Worker {
 
 impl Worker {
     fn tend_services(&self, table: &Table, now: Instant) {
-        self.services.borrow_mut().clear();
-        // One speaks for all.
-        if self.number == 0 {
-            let targets = table.routes().flat_map(|route| &route.targets);
-            let services = targets.map(|target| &*target.service).collect();
-            self.metrics.services.tend(&services, now);
-        }
+        let targets = || table.routes().flat_map(|route| &route.targets);
+        let in_table = || targets().map(|target| &*target.service).collect();
+        self.metrics.services.tend(in_table, now);
     }
 
     fn tend_outliers(&self, wanted: impl Fn(&str) -> bool) {

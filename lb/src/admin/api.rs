@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use super::View;
 use super::answer::{Answer, json, plain};
 use super::guard::Who;
+use crate::histogram::Bounds;
 use crate::http::path::Path;
 use crate::http::{host, lookup};
 use crate::outlier::{Cause, Seen, Standing};
@@ -46,7 +47,7 @@ pub(super) struct Figures {
 
 impl Figures {
     pub(super) fn of(route: &Route, target: &Target, standings: &Standings) -> Self {
-        let counted = target.stats.snapshot();
+        let counted = target.stats.snapshot(&standings.bounds);
         let quantile = |share| counted.times.quantile(share).unwrap_or(0.0);
         Self {
             service: target.service.to_string(),
@@ -64,8 +65,13 @@ impl Figures {
     }
 }
 
-/// Addresses that are not in good standing, and how they stand in words.
-pub(super) type Standings = HashMap<std::sync::Arc<str>, String>;
+/// How targets stand.
+pub(super) struct Standings {
+    /// In words, by address; those that are not there are in good standing.
+    words: HashMap<std::sync::Arc<str>, String>,
+    /// What their times are counted by.
+    bounds: Bounds,
+}
 
 /// How they stand now.
 pub(super) fn standings(view: &View) -> Standings {
@@ -83,13 +89,16 @@ pub(super) fn standings(view: &View) -> Standings {
             _ => format!("ejected for {} s: {why}", seen.left.as_secs() + 1),
         }
     };
-    seen.map(|seen| (seen.address.clone(), words(&seen))).collect()
+    Standings {
+        words: seen.map(|seen| (seen.address.clone(), words(&seen))).collect(),
+        bounds: view.counters.bounds.clone(),
+    }
 }
 
 fn state(target: &Target, standings: &Standings) -> String {
     match target.probed.as_ref().and_then(|probed| probed.why_down()) {
         Some(why) => format!("down: {why}"),
-        None => standings.get(&*target.addr).cloned().unwrap_or_default(),
+        None => standings.words.get(&*target.addr).cloned().unwrap_or_default(),
     }
 }
 

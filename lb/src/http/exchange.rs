@@ -304,8 +304,7 @@ impl Drop for Exchange {
                 rx: self.bytes,
                 tx: uploaded,
             };
-            target.stats.record(self.worker.number, served);
-            self.worker.count(&target.service, self.status, took);
+            self.worker.count(target, served);
         }
         let grpc = self
             .call

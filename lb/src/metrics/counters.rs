@@ -1,12 +1,12 @@
 //! What workers count. Each worker writes its own, so counting costs no other core anything; whoever
 //! scrapes reads them all and adds up.
 
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::doors::Doors;
+use crate::codes::Codes;
 use crate::histogram::{Bounds, Histogram};
 
 /// A number that grows, or one that is set.
@@ -92,7 +92,8 @@ pub(crate) struct Counters {
     pub denied: Denied,
     /// Of files and servers that say who may come in.
     pub auth_failures: Count,
-    bounds: Bounds,
+    /// Of all times that are counted.
+    pub bounds: Bounds,
 }
 
 /// Requests that were not let in, by what stopped them.
@@ -145,12 +146,14 @@ impl Grpc {
 
     /// A call that ended; what is no status of gRPC counts as 2, unknown.
     pub(crate) fn count(&self, status: u16, took: Duration, bounds: &Bounds) {
-        self.took.observe(took);
+        self.took.observe(took, bounds);
         let status = self
             .statuses
             .get(usize::from(status))
             .unwrap_or(&self.statuses[2]);
-        status.get_or_init(|| Histogram::new(bounds)).observe(took);
+        status
+            .get_or_init(|| Histogram::new(bounds))
+            .observe(took, bounds);
     }
 
     /// Statuses seen, by number.
@@ -205,77 +208,6 @@ impl Counters {
 
     /// A redirect was answered.
     pub(crate) fn redirected(&self, status: u16) {
-        if let Some(count) = self.redirects.of(status, Count::default) {
-            count.add(1);
-        }
-    }
-}
-
-/// hyper lets servers invent codes up to 999; those have no place in a metric.
-const CODES: RangeInclusive<u16> = 100..=599;
-
-/// Something for each HTTP status, made when it is first needed, in the order in which they were. Most services know
-/// three or four: stepping over those is cheaper than the memory of a place for each hundred of them.
-#[derive(Debug)]
-pub(crate) struct Codes<T>(OnceLock<Box<Code<T>>>);
-
-#[derive(Debug)]
-struct Code<T> {
-    status: u16,
-    of: T,
-    next: Codes<T>,
-}
-
-impl<T> Default for Codes<T> {
-    fn default() -> Self {
-        Self(OnceLock::new())
-    }
-}
-
-impl<T> Codes<T> {
-    pub(super) fn of(&self, status: u16, new: impl Fn() -> T) -> Option<&T> {
-        if !CODES.contains(&status) {
-            return None;
-        }
-        let fresh = || {
-            Box::new(Code {
-                status,
-                of: new(),
-                next: Self::default(),
-            })
-        };
-        // It ends: no status is there twice.
-        let mut codes = self;
-        loop {
-            let code = codes.0.get_or_init(fresh);
-            if code.status == status {
-                return Some(&code.of);
-            }
-            codes = &code.next;
-        }
-    }
-
-    /// Those that were needed.
-    pub(crate) fn seen(&self) -> impl Iterator<Item = (u16, &T)> {
-        let first = self.0.get();
-        let codes = std::iter::successors(first, |code| code.next.0.get());
-        codes.map(|code| (code.status, &code.of))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn codes_of_http_are_counted_and_invented_ones_are_not() {
-        let codes: Codes<Count> = Codes::default();
-        for status in [0, 99, 100, 200, 204, 204, 499, 503, 599, 600, 999] {
-            if let Some(count) = codes.of(status, Count::default) {
-                count.add(1);
-            }
-        }
-        let seen: Vec<_> = codes.seen().map(|(code, count)| (code, count.get())).collect();
-        assert_eq!(seen, [(100, 1), (200, 1), (204, 2), (499, 1), (503, 1), (599, 1)]);
+        self.redirects.of(status, Count::default).add(1);
     }
 }

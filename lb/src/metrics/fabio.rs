@@ -311,7 +311,7 @@ impl Samples<'_> {
     }
 
     fn target(&mut self, route: &Route, target: &Target) {
-        let counted = target.stats.snapshot();
+        let counted = target.stats.snapshot(&self.metrics.bounds);
         let labels = || {
             [
                 target.service.clone(),

@@ -11,8 +11,8 @@ use super::counters::{Count, Counters};
 use super::doors::Doors;
 use super::{Kind, METRICS, Metrics, Row};
 use crate::access_log::AccessLog;
-use crate::histogram::Observed;
-use crate::table::Table;
+use crate::histogram::{Bounds, Observed};
+use crate::table::{INVENTED, Table};
 
 /// Gives the counts to a Prometheus registry.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ impl Collector for Scrape {
         }
         let totals = Totals::of(&self.0, &workers);
         families.totals(&totals);
-        routes(&self.0.table.load(), &mut families);
+        routes(&self.0.table.load(), &mut families, &self.0.bounds);
         families.done()
     }
 }
@@ -129,12 +129,15 @@ impl Totals {
             grpc: none(),
             grpc_codes: BTreeMap::new(),
         };
-        for (service, counters) in metrics.services.all() {
-            for (code, times) in counters.codes() {
-                let sum = totals.codes.entry((service.clone(), code)).or_insert_with(none);
-                times.add_to(sum);
+        for (service, outcomes) in metrics.services.all() {
+            let mut took = none();
+            for (code, times) in outcomes {
+                took.add(&times);
+                if code != INVENTED {
+                    totals.codes.insert((service.clone(), code), times);
+                }
             }
-            totals.took.insert(service, counters.took());
+            totals.took.insert(service, took);
         }
         for worker in workers {
             for (code, count) in worker.redirects.seen() {
@@ -170,10 +173,10 @@ pub(super) const GRPC_CODES: [&str; 17] = [
     "Unauthenticated",
 ];
 
-fn routes(table: &Table, families: &mut Families<'_>) {
+fn routes(table: &Table, families: &mut Families<'_>, bounds: &Bounds) {
     for route in table.routes() {
         for target in route.counted() {
-            let counted = target.stats.snapshot();
+            let counted = target.stats.snapshot(bounds);
             let labels = [&*target.service, &*route.host, &*route.path, &*target.addr];
             families.add("route_seconds", &labels, Value::Times(&counted.times));
             families.add("route_rx_bytes_total", &labels, Value::Number(counted.rx));

@@ -1,6 +1,25 @@
 //! Rows, counts and the text that Prometheus reads agree.
 
 use super::*;
+use crate::table::{Layout, Served, TargetStats};
+
+/// A target of the service `web` answers a worker with a status.
+fn answered(
+    metrics: &Metrics,
+    target: &TargetStats,
+    (worker, status): (usize, u16),
+    took: std::time::Duration,
+) {
+    let served = Served {
+        status: Some(status),
+        took,
+        rx: 0,
+        tx: 0,
+    };
+    if let Some(shard) = target.count(worker, served, &metrics.bounds) {
+        metrics.services.list(&"web".into(), shard);
+    }
+}
 
 #[test]
 fn rows_are_sorted_named_alike_and_explained() {
@@ -25,7 +44,8 @@ fn every_row_is_collected_with_its_help_and_nothing_else() {
     let metrics = Arc::new(Metrics::new(&Config::default(), router.live(), None));
     let took = std::time::Duration::from_millis(7);
     let counters = metrics.of_a_worker();
-    metrics.services.of(&"web".into()).count(0, 200, took);
+    let target = TargetStats::new(&Layout { workers: 1 });
+    answered(&metrics, &target, (0, 200), took);
     counters.redirected(302);
     counters.grpc_call(0, took);
     registry.register(Box::new(Scrape(metrics))).unwrap();
@@ -50,10 +70,11 @@ fn every_row_is_collected_with_its_help_and_nothing_else() {
 #[test]
 fn workers_are_added_up_and_times_are_cumulative() {
     let metrics = Arc::new(Metrics::new(&Config::default(), Arc::default(), None));
+    let target = TargetStats::new(&Layout { workers: 2 });
     for (worker, millis) in [(0, 7), (1, 70)] {
         metrics.of_a_worker().not_found.add(1);
         let took = std::time::Duration::from_millis(millis);
-        metrics.services.of(&"web".into()).count(worker, 204, took);
+        answered(&metrics, &target, (worker, 204), took);
     }
     let registry = prometheus::Registry::new();
     registry.register(Box::new(Scrape(metrics))).unwrap();

@@ -6,17 +6,15 @@
 
 use std::marker::PhantomData;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use super::stats::TargetStats;
-use crate::histogram::bump;
 
 /// One request or connection; it ends when this is dropped, which only its own worker may do.
 #[derive(Debug)]
 #[must_use = "it ends when this is dropped"]
 pub struct UnderWay {
-    stats: Arc<TargetStats>,
+    stats: TargetStats,
     worker: usize,
     /// The shard is written without a lock, so this stays on its thread.
     on_its_thread: PhantomData<Rc<()>>,
@@ -24,8 +22,8 @@ pub struct UnderWay {
 
 impl TargetStats {
     /// One more, until what is returned is dropped. Only worker `worker` may pass its own number.
-    pub fn enter(self: &Arc<Self>, worker: usize) -> UnderWay {
-        bump(&self.shard(worker).under_way, 1);
+    pub fn enter(&self, worker: usize) -> UnderWay {
+        step(&self.shard(worker).under_way, 1);
         UnderWay {
             stats: self.clone(),
             worker,
@@ -36,29 +34,30 @@ impl TargetStats {
     /// How many requests and connections of all workers are under way, at about this moment.
     #[must_use]
     pub fn under_way(&self) -> u64 {
-        self.shards().map(|shard| shard.under_way.load(Relaxed)).sum()
+        self.shards()
+            .map(|shard| u64::from(shard.under_way.load(Relaxed)))
+            .sum()
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        bump(&self.stats.shard(self.worker).under_way, u64::MAX);
+        step(&self.stats.shard(self.worker).under_way, u32::MAX);
     }
+}
+
+fn step(count: &AtomicU32, by: u32) {
+    count.store(count.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::histogram::Bounds;
     use crate::table::stats::Layout;
 
     #[test]
     fn what_is_under_way_is_counted_over_all_workers() {
-        let layout = Layout {
-            workers: 2,
-            bounds: Bounds::default(),
-        };
-        let load = Arc::new(TargetStats::new(&layout));
+        let load = TargetStats::new(&Layout { workers: 2 });
         let first = load.enter(0);
         let second = load.enter(1);
         assert_eq!(load.under_way(), 2);

@@ -95,7 +95,7 @@ pub struct Target {
     /// Effective share of the route's traffic, 0 to 1.
     pub share: f64,
     /// Its counters, and what it has under way; the same in every table that has this target.
-    pub stats: Arc<TargetStats>,
+    pub stats: TargetStats,
     /// What probes say of it; `None`: nobody asks.
     pub(crate) probed: Option<Arc<Probed>>,
     /// As a command wrote it.
@@ -233,14 +233,14 @@ impl Route {
         let chosen: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.is_fit()).collect();
         let weights: Vec<f64> = chosen.iter().map(|candidate| candidate.weight).collect();
         let shares = pick::effective(&weights);
-        let mut counted: HashMap<(&str, &str), Arc<TargetStats>> = before
+        let mut counted: HashMap<(&str, &str), TargetStats> = before
             .iter()
             .flat_map(|route| &route.targets)
             .map(|target| ((&*target.service, &*target.addr), target.stats.clone()))
             .collect();
         for candidate in &chosen {
             let known = counted.entry(candidate.destination());
-            known.or_insert_with(|| Arc::new(TargetStats::new(layout)));
+            known.or_insert_with(|| TargetStats::new(layout));
         }
         let target = |(candidate, share): (&&Candidate, &f64)| {
             let part = &candidate.part;
@@ -309,9 +309,7 @@ impl Route {
     pub fn counted(&self) -> impl Iterator<Item = &Arc<Target>> {
         let is_first = |at: usize| {
             let own = &self.targets[at].stats;
-            !self.targets[..at]
-                .iter()
-                .any(|other| Arc::ptr_eq(&other.stats, own))
+            !self.targets[..at].iter().any(|other| other.stats.is(own))
         };
         (0..self.targets.len())
             .filter(move |at| !self.has_twins || is_first(*at))

@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb::Config;
 use lb::config::Strategy;
 use lb::router::Router;
 use lb::table::{Asker, Choice, Served};
+use lb::{Bounds, Config};
 use prometheus::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -80,7 +80,7 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
         rx: 10,
         tx: 20,
     };
-    route.targets[0].stats.record(0, served);
+    route.targets[0].stats.record(0, served, &Bounds::default());
     let asker = Asker {
         worker: 0,
         client: Ipv4Addr::LOCALHOST.into(),
@@ -93,7 +93,7 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
     router.update(picture("web 10.0.0.1:80\n  urlprefix-/"));
     let second = router.live().load_full();
     let route = second.http("", "/", false).unwrap();
-    let snapshot = route.targets[0].stats.snapshot();
+    let snapshot = route.targets[0].stats.snapshot(&Bounds::default());
     assert_eq!(
         (snapshot.requests(), snapshot.classes[2], snapshot.rx, snapshot.tx),
         (1, 1, 10, 20)
@@ -104,10 +104,10 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
     drop(under_way);
     assert_eq!(route.targets[0].stats.under_way(), 0);
 
-    let stats = Arc::downgrade(&first.http("", "/", false).unwrap().targets[1].stats);
+    let target = Arc::downgrade(&first.http("", "/", false).unwrap().targets[1]);
     drop((first, second));
     router.update(picture(""));
-    assert!(stats.upgrade().is_none());
+    assert!(target.upgrade().is_none());
 }
 
 #[test]

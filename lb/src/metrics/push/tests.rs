@@ -26,7 +26,7 @@ fn times(millis: &[u64]) -> Value {
     let bounds = Bounds::of(&settings());
     let histogram = Histogram::new(&bounds);
     for millis in millis {
-        histogram.observe(Duration::from_millis(*millis));
+        histogram.observe(Duration::from_millis(*millis), &bounds);
     }
     let mut observed = Observed::new(&bounds);
     histogram.add_to(&mut observed);

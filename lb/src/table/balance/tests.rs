@@ -19,7 +19,7 @@ fn route(weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
             weight: 0.0,
             share: *share,
             to: None,
-            stats: Arc::new(TargetStats::new(&Layout::of(&Config::default()))),
+            stats: TargetStats::new(&Layout::of(&Config::default())),
             probed: None,
             seed: hash(addr.as_bytes()),
             addr: addr.into(),
