@@ -45,7 +45,7 @@ pub use load::UnderWay;
 pub use options::{HostHeader, Options, Scheme};
 pub use part::Part;
 pub use redirect::Redirect;
-pub use route::{Route, Target, Unfit};
+pub use route::{Route, Target, Targets, Unfit};
 pub(crate) use stats::{BROKEN, INVENTED, Outcomes, Shard};
 pub use stats::{Layout, Served, Snapshot, TargetKey, TargetStats};
 pub use text::{Row, Weights};

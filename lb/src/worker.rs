@@ -191,7 +191,7 @@ impl Worker {
     pub(crate) fn count(&self, target: &Target, served: Served) {
         let bounds = &self.counters.bounds;
         if let Some(shard) = target.stats.count(self.number, served, bounds) {
-            self.metrics.services.list(&target.service, shard);
+            self.metrics.services.list(&target.part.service, shard);
         }
     }
 
@@ -256,7 +256,7 @@ impl Worker {
 impl Worker {
     fn tend_services(&self, table: &Table, now: Instant) {
         let targets = || table.routes().flat_map(|route| &route.targets);
-        let in_table = || targets().map(|target| &*target.service).collect();
+        let in_table = || targets().map(|target| &*target.part.service).collect();
         self.metrics.services.tend(in_table, now);
     }
 

@@ -50,7 +50,7 @@ impl Figures {
         let counted = target.stats.snapshot(&standings.bounds);
         let quantile = |share| counted.times.quantile(share).unwrap_or(0.0);
         Self {
-            service: target.service.to_string(),
+            service: target.part.service.to_string(),
             src: format!("{}{}", route.host, route.path),
             target: target.addr.to_string(),
             state: state(target, standings),

@@ -67,7 +67,7 @@ pub(super) fn routes(view: &View, query: &str) -> String {
         for target in &route.targets {
             rows.target(route, target);
         }
-        for unfit in &route.unfit {
+        for unfit in route.unfit() {
             rows.unfit(route, unfit);
         }
     }
@@ -96,7 +96,7 @@ impl Rows<'_> {
         let shown = target.options.shown.iter();
         let opts: Vec<String> = shown.map(|(key, value)| format!("{key}={value}")).collect();
         let cells = [
-            target.service.to_string(),
+            target.part.service.to_string(),
             route.source(),
             target.url().into_owned(),
             opts.join(" "),

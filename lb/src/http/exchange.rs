@@ -190,7 +190,7 @@ impl Exchange {
         }
         if let Some(record) = &mut self.record {
             record.upstream = Some(Upstreamed {
-                service: target.service.clone(),
+                service: target.part.service.clone(),
                 scheme: if target.options.scheme.is_tls() {
                     "https"
                 } else {

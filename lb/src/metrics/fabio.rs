@@ -314,7 +314,7 @@ impl Samples<'_> {
         let counted = target.stats.snapshot(&self.metrics.bounds);
         let labels = || {
             [
-                target.service.clone(),
+                target.part.service.clone(),
                 route.host.clone(),
                 route.path.clone(),
                 target.addr.clone(),

@@ -177,7 +177,7 @@ fn routes(table: &Table, families: &mut Families<'_>, bounds: &Bounds) {
     for route in table.routes() {
         for target in route.counted() {
             let counted = target.stats.snapshot(bounds);
-            let labels = [&*target.service, &*route.host, &*route.path, &*target.addr];
+            let labels = [&*target.part.service, &*route.host, &*route.path, &*target.addr];
             families.add("route_seconds", &labels, Value::Times(&counted.times));
             families.add("route_rx_bytes_total", &labels, Value::Number(counted.rx));
             families.add("route_tx_bytes_total", &labels, Value::Number(counted.tx));

@@ -102,7 +102,7 @@ impl Gate {
         }
         let client = applicant.origin.or(applicant.peer);
         // A route that has options with limits has this, too.
-        let limits = applicant.route.limits.as_ref();
+        let limits = applicant.route.limits();
         if let Some((rate, limits)) = options.limits.rate.as_ref().zip(limits) {
             limits.take(rate, client, now()).map_err(Denial::Rate)?;
         }

@@ -43,7 +43,7 @@ fn weigh(line: impl Fn(usize) -> String) -> [usize; 3] {
         };
         drop(target.stats.enter(0));
         if let Some(shard) = target.stats.count(0, served, &bounds) {
-            metrics.services.list(&target.service, shard);
+            metrics.services.list(&target.part.service, shard);
         }
     }
     let met = PeakAlloc.current_usage();

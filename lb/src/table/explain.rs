@@ -127,7 +127,7 @@ impl Table {
             (!name.is_empty() && one.tag.to_lowercase().contains(name))
                 || (!one.service.is_empty()
                     && behind
-                        .map(|target| &target.service)
+                        .map(|target| &target.part.service)
                         .any(|own| *own == one.service))
         };
         Explained {
@@ -229,9 +229,9 @@ fn outcome(route: Option<&Arc<Route>>) -> String {
 
 fn behind(route: &Route) -> Behind {
     let target = |target: &Arc<Target>| Choosable {
-        service: target.service.to_string(),
-        instance: target.instance.to_string(),
-        node: target.node.to_string(),
+        service: target.part.service.to_string(),
+        instance: target.part.instance.to_string(),
+        node: target.part.node.to_string(),
         dst: target.url().into_owned(),
         weight: target.weight,
         share: target.share,
@@ -246,8 +246,8 @@ fn behind(route: &Route) -> Behind {
     let down = route.targets.iter().filter_map(|target| {
         let why = target.probed.as_ref()?.why_down()?;
         Some(Unchoosable {
-            service: target.service.to_string(),
-            instance: target.instance.to_string(),
+            service: target.part.service.to_string(),
+            instance: target.part.instance.to_string(),
             why: format!("its probe fails: {why}"),
         })
     });
@@ -256,7 +256,7 @@ fn behind(route: &Route) -> Behind {
         built_in: route.kind.is_built_in(),
         strategy: strategy(route),
         targets: up(route).map(target).collect(),
-        unfit: route.unfit.iter().map(unfit).chain(down).collect(),
+        unfit: route.unfit().iter().map(unfit).chain(down).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use super::asker::{Asker, Choice, hash};
@@ -18,31 +19,90 @@ use crate::health::Verdict;
 use crate::policy::limit::Spent;
 
 /// Where requests for one host and path, or connections to one port, may go.
+///
+/// In this order, since of many routes none is in the caches: what every request reads comes first, beside the count of
+/// those who hold it.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Route {
-    /// The service that owns it; the first by name where several share it.
-    pub service: Arc<str>,
     /// Host as asked for, `:port` for TCP, empty for every host.
     pub host: Arc<str>,
     /// Path as asked for; empty for TCP.
     pub path: Arc<str>,
-    /// What it takes, and whether a tag asked for it.
-    pub kind: Kind,
     /// All that may get traffic now; empty when the route is known but nothing passes.
-    pub targets: Box<[Arc<Target>]>,
-    /// Instances that belong here and may not get traffic.
-    pub unfit: Box<[Unfit]>,
+    pub targets: Targets,
+    /// What most routes do not have.
+    rare: Option<Box<Rare>>,
     /// What is asked of requests for which there is no target: what the first instance asks for.
     pub(crate) guard: Arc<Options>,
-    /// `strategy=` of the first target that has one; else `proxy.strategy` holds.
-    pub strategy: Option<Box<Strategy>>,
+    /// The service that owns it; the first by name where several share it.
+    pub service: Arc<str>,
+    /// What it takes, and whether a tag asked for it.
+    pub kind: Kind,
     /// Some are counted under one name.
     has_twins: bool,
-    pub(super) shares: Shares,
+}
+
+/// What a route with one fit target and without limits and a strategy of its own does not need.
+#[derive(Debug)]
+struct Rare {
+    unfit: Box<[Unfit]>,
+    /// `strategy=` of the first target that has one; else `proxy.strategy` holds.
+    strategy: Option<Strategy>,
+    shares: Shares,
     /// `None`: there was never more than one to take turns.
     turns: Option<Arc<Turns>>,
     /// What was taken of its limits; the same in every table that has this route. `None`: nobody here asked for any.
-    pub(crate) limits: Option<Arc<Spent>>,
+    limits: Option<Arc<Spent>>,
+}
+
+impl Rare {
+    fn is_needed(&self, targets: usize) -> bool {
+        targets != 1
+            || !self.unfit.is_empty()
+            || self.strategy.is_some()
+            || self.turns.is_some()
+            || self.limits.is_some()
+    }
+}
+
+/// The targets of a route. Most have one: a list of its own would be one more place to look at.
+#[derive(Debug)]
+pub enum Targets {
+    /// The only one.
+    One([Arc<Target>; 1]),
+    /// None, or several.
+    Several(Box<[Arc<Target>]>),
+}
+
+impl FromIterator<Arc<Target>> for Targets {
+    fn from_iter<I: IntoIterator<Item = Arc<Target>>>(targets: I) -> Self {
+        let targets: Vec<Arc<Target>> = targets.into_iter().collect();
+        match targets.try_into() {
+            Ok(one) => Self::One(one),
+            Err(several) => Self::Several(several.into()),
+        }
+    }
+}
+
+impl Deref for Targets {
+    type Target = [Arc<Target>];
+
+    fn deref(&self) -> &[Arc<Target>] {
+        match self {
+            Self::One(one) => one,
+            Self::Several(several) => several,
+        }
+    }
+}
+
+impl<'a> IntoIterator for &'a Targets {
+    type Item = &'a Arc<Target>;
+    type IntoIter = std::slice::Iter<'a, Arc<Target>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 /// What a route takes.
@@ -77,29 +137,26 @@ pub struct Unfit {
     pub why: &'static str,
 }
 
-/// One instance as the target of one route.
+/// One instance as the target of one route. In this order for the reason that [`Route`] has one.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Target {
-    /// Service it belongs to.
-    pub service: Arc<str>,
-    /// Id of the instance on its node.
-    pub instance: Arc<str>,
-    /// Name of its node.
-    pub node: Arc<str>,
-    /// `host:port`; the host may be a name, IPv6 is in brackets.
-    pub addr: Arc<str>,
     /// What the tag asked for.
     pub options: Arc<Options>,
-    /// Share asked for, by its tag or by a command; 0 takes a part of what is left.
-    pub weight: f64,
-    /// Effective share of the route's traffic, 0 to 1.
-    pub share: f64,
     /// Its counters, and what it has under way; the same in every table that has this target.
     pub stats: TargetStats,
+    /// `host:port`; the host may be a name, IPv6 is in brackets.
+    pub addr: Arc<str>,
     /// What probes say of it; `None`: nobody asks.
     pub(crate) probed: Option<Arc<Probed>>,
     /// As a command wrote it.
     pub(super) to: Option<Arc<Destination>>,
+    /// The instance: its service, its id and the name of its node.
+    pub part: Arc<Part>,
+    /// Share asked for, by its tag or by a command; 0 takes a part of what is left.
+    pub weight: f64,
+    /// Effective share of the route's traffic, 0 to 1.
+    pub share: f64,
     /// What distinguishes it among those that a client may stick to: its address, so that all balancers agree.
     pub(super) seed: u64,
 }
@@ -236,7 +293,7 @@ impl Route {
         let mut counted: HashMap<(&str, &str), TargetStats> = before
             .iter()
             .flat_map(|route| &route.targets)
-            .map(|target| ((&*target.service, &*target.addr), target.stats.clone()))
+            .map(|target| ((&*target.part.service, &*target.addr), target.stats.clone()))
             .collect();
         for candidate in &chosen {
             let known = counted.entry(candidate.destination());
@@ -246,9 +303,7 @@ impl Route {
             let part = &candidate.part;
             let question = Question::of(&part.addr, &candidate.options);
             Arc::new(Target {
-                service: part.service.clone(),
-                instance: part.instance.clone(),
-                node: part.node.clone(),
+                part: part.clone(),
                 addr: part.addr.clone(),
                 options: candidate.options.clone(),
                 weight: candidate.weight,
@@ -259,37 +314,39 @@ impl Route {
                 seed: hash(part.addr.as_bytes()),
             })
         };
-        let targets: Box<[Arc<Target>]> = chosen.iter().zip(&shares).map(target).collect();
+        let targets: Targets = chosen.iter().zip(&shares).map(target).collect();
         let names: HashSet<(&str, &str)> = chosen.iter().map(|each| each.destination()).collect();
         let service = candidates.iter().map(|each| &each.part.service).min();
         let has_limits = candidates
             .iter()
             .any(|each| each.options.limits != Limits::default());
+        let known = before.and_then(|route| route.rare.as_deref());
+        let rare = Rare {
+            unfit: candidates
+                .iter()
+                .filter_map(|candidate| unfit(&candidate.part))
+                .collect(),
+            strategy: chosen.iter().find_map(|each| each.options.strategy.clone()),
+            shares: Shares::new(&shares),
+            limits: known
+                .and_then(|known| known.limits.clone())
+                .or_else(|| has_limits.then(Arc::default)),
+            turns: known
+                .and_then(|known| known.turns.clone())
+                .or_else(|| (chosen.len() > 1).then(|| Arc::new(Turns::new(layout)))),
+        };
         Self {
             has_twins: names.len() < targets.len(),
+            rare: rare.is_needed(targets.len()).then(|| Box::new(rare)),
             targets,
             service: service.cloned().unwrap_or_default(),
             host: place.host.clone(),
             path: place.path.clone(),
             kind: place.kind,
-            unfit: candidates
-                .iter()
-                .filter_map(|candidate| unfit(&candidate.part))
-                .collect(),
-            strategy: chosen
-                .iter()
-                .find_map(|each| each.options.strategy.clone().map(Box::new)),
             guard: candidates
                 .first()
                 .map(|each| each.options.clone())
                 .unwrap_or_default(),
-            shares: Shares::new(&shares),
-            limits: before
-                .and_then(|route| route.limits.clone())
-                .or_else(|| has_limits.then(Arc::default)),
-            turns: before
-                .and_then(|route| route.turns.clone())
-                .or_else(|| (chosen.len() > 1).then(|| Arc::new(Turns::new(layout)))),
         }
     }
 
@@ -319,8 +376,10 @@ impl Route {
     /// How the next request of this worker chooses; `otherwise` where the route has no strategy of its own.
     #[must_use]
     pub fn choice(&self, otherwise: &Strategy, asker: &Asker<'_>) -> Choice {
-        let strategy = self.strategy.as_deref().unwrap_or(otherwise);
-        let turn = || self.turns.as_ref().map_or(0, |turns| turns.next(asker.worker));
+        let rare = self.rare.as_deref();
+        let strategy = rare.and_then(|rare| rare.strategy.as_ref()).unwrap_or(otherwise);
+        let turns = || rare.and_then(|rare| rare.turns.as_ref());
+        let turn = || turns().map_or(0, |turns| turns.next(asker.worker));
         asker.choice(strategy, turn)
     }
 
@@ -341,15 +400,29 @@ impl Route {
             let target = &self.targets[index];
             target.is_up() && usable(target)
         };
-        let index = balance::select(&self.targets, &self.shares, choice, usable)?;
+        let Some(rare) = &self.rare else {
+            return usable(0).then(|| &self.targets[0]);
+        };
+        let index = balance::select(&self.targets, &rare.shares, choice, usable)?;
         Some(&self.targets[index])
+    }
+
+    /// Instances that belong here and may not get traffic.
+    #[must_use]
+    pub fn unfit(&self) -> &[Unfit] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.unfit)
+    }
+
+    /// What was taken of its limits; `None`: nobody here asked for any.
+    pub(crate) fn limits(&self) -> Option<&Arc<Spent>> {
+        self.rare.as_ref()?.limits.as_ref()
     }
 
     /// What one of its targets is counted under.
     #[must_use]
     pub fn key(&self, target: &Target) -> TargetKey {
         TargetKey {
-            service: target.service.clone(),
+            service: target.part.service.clone(),
             host: self.host.clone(),
             path: self.path.clone(),
             target: target.addr.clone(),

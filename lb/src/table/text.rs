@@ -66,7 +66,7 @@ impl Table {
                 };
                 let _ = writeln!(out, "{comment}{line}");
             }
-            for Unfit { instance, why, .. } in &route.unfit {
+            for Unfit { instance, why, .. } in route.unfit() {
                 let src = escape(&route.source());
                 let _ = writeln!(out, "# unfit: {} {src}: {why}", escape(instance));
             }
@@ -187,7 +187,7 @@ fn slots(route: &Route) -> Vec<u64> {
 fn row(route: &Route, target: &Target) -> Row {
     let options = &target.options;
     Row {
-        service: target.service.to_string(),
+        service: target.part.service.to_string(),
         host: route.host.to_string(),
         path: route.path.to_string(),
         src: route.source(),
@@ -205,9 +205,9 @@ fn row(route: &Route, target: &Target) -> Row {
 fn line(target: &Target, src: &str, weight: f64) -> String {
     let dst = target.url();
     let quoted = |text: &str| escape(text).replace('\\', "\\\\").replace('"', "\\\"");
-    let service = match target.service.contains(' ') || target.service.starts_with('"') {
-        true => format!("\"{}\"", quoted(&target.service)),
-        false => escape(&target.service),
+    let service = match target.part.service.contains(' ') || target.part.service.starts_with('"') {
+        true => format!("\"{}\"", quoted(&target.part.service)),
+        false => escape(&target.part.service),
     };
     let mut line = format!("route add {service} {} {}", escape(src), escape(&dst));
     if weight > 0.0 {

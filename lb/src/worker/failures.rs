@@ -28,9 +28,9 @@ struct Recent {
 impl Failures {
     /// Tells that `what` happened to `target`, at once or later.
     pub(crate) fn tell(&self, what: &'static str, target: &Target, fault: &Fault) {
-        let subject = (what, target.service.clone(), target.addr.clone());
+        let subject = (what, target.part.service.clone(), target.addr.clone());
         if self.is_first(subject, Instant::now()) {
-            tracing::warn!(service = %target.service, target = %target.addr, %fault, "{what}");
+            tracing::warn!(service = %target.part.service, target = %target.addr, %fault, "{what}");
         }
     }
 

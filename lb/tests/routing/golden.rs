@@ -152,7 +152,7 @@ fn counts(table: &Table, request: &str) -> String {
     let mut counts = BTreeMap::new();
     for turn in 0..10_000 {
         let target = route.pick(Choice::Turn(turn), &[]).unwrap();
-        *counts.entry(&*target.instance).or_insert(0) += 1;
+        *counts.entry(&*target.part.instance).or_insert(0) += 1;
     }
     let counts = counts
         .iter()
@@ -213,7 +213,7 @@ fn turns(table: &Table, request: &str) -> String {
     let route = find(table, request).unwrap();
     let letter = |turn| {
         let target = route.pick(Choice::Turn(turn), &[]).unwrap();
-        target.instance.to_string()
+        target.part.instance.to_string()
     };
     let turns: Vec<String> = (0..12).map(letter).collect();
     turns.join(" ") + "\n"

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::Config;
 use crate::table::asker::hash;
+use crate::table::part::Part;
 use crate::table::pick::effective;
 use crate::table::stats::{Layout, TargetStats};
 
@@ -12,9 +13,7 @@ fn route(weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
     let target = |(number, share): (usize, &f64)| {
         let addr = format!("10.0.0.{number}:80");
         Arc::new(Target {
-            service: "web".into(),
-            instance: format!("web-{number}").into(),
-            node: "n1".into(),
+            part: Arc::new(Part::of_command("web", addr.as_str().into())),
             options: Arc::default(),
             weight: 0.0,
             share: *share,
