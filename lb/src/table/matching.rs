@@ -18,7 +18,7 @@ use imbl::{GenericHashMap, HashMap};
 use super::alter;
 use super::explain::Candidate;
 use super::glob::Glob;
-use super::paths::Paths;
+use super::paths::{Paths, begins};
 use super::route::{Kind, Place, Route};
 use crate::authority;
 use crate::config::{Config, Matcher};
@@ -62,6 +62,12 @@ impl<'a> Wanted<'a> {
 /// All routes that tags ask for, by host.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Hosts {
+    /// Hosts by their full names that have one route and no port, as most have: nothing is between the name and the
+    /// route, which would be one more place to look at.
+    plain: GenericHashMap<Plain, (), Quick, DefaultSharedPtr>,
+    /// Small letters in paths of those.
+    fold: bool,
+    /// All others by their full names.
     exact: GenericHashMap<Exact, (), Quick, DefaultSharedPtr>,
     /// By the whole labels that end them, without a sign; the first to be tried first.
     patterns: HashMap<Arc<str>, Vec<Pattern>>,
@@ -69,6 +75,17 @@ pub(super) struct Hosts {
     star: Option<Site>,
     /// No host at all.
     every: Option<Site>,
+}
+
+/// A host that is that of a route, compared by it.
+#[derive(Clone, Debug)]
+struct Plain(Arc<Route>);
+
+/// What a host has.
+#[derive(Clone, Copy)]
+enum Found<'a> {
+    Only { fold: bool, route: &'a Arc<Route> },
+    Site(&'a Site),
 }
 
 /// A host by its full name, compared by that. Behind a pointer, since nodes of the set are half empty and copied.
@@ -111,25 +128,15 @@ impl Hosts {
     pub(super) fn set(&mut self, config: &Config, place: &Place, route: Option<Arc<Route>>) {
         let (name, port) = authority::split(&place.host);
         let port = port.and_then(|port| port.parse().ok());
+        if !name.is_empty() && (config.glob_disabled || !is_pattern(name)) {
+            return self.set_exact(config.matcher, (name, port), place, route);
+        }
         let with = |site: Option<Site>| {
             site.unwrap_or_default()
                 .with(port, |slot| slot.set(config.matcher, place, route))
         };
         if name.is_empty() {
             self.every = with(self.every.take());
-        } else if config.glob_disabled || !is_pattern(name) {
-            let (name, known) = match self.exact.remove_with_key(name) {
-                Some((Exact(known), ())) => {
-                    let Named { name, site } = Arc::unwrap_or_clone(known);
-                    (name, Some(site))
-                }
-                // Most hosts have no port.
-                None if *name == *place.host => (place.host.clone(), None),
-                None => (name.into(), None),
-            };
-            if let Some(site) = with(known) {
-                self.exact.insert(Exact(Arc::new(Named { name, site })), ());
-            }
         } else if name == "*" {
             self.star = with(self.star.take());
         } else {
@@ -152,22 +159,61 @@ impl Hosts {
         }
     }
 
+    fn set_exact(
+        &mut self,
+        matcher: Matcher,
+        (name, port): (&str, Option<u16>),
+        place: &Place,
+        route: Option<Arc<Route>>,
+    ) {
+        let only = self.plain.remove_with_key(name).map(|(Plain(route), ())| route);
+        let known = self.exact.remove_with_key(name);
+        let is_only = match &only {
+            Some(only) => only.path == place.path,
+            None => known.is_none(),
+        };
+        if is_only && *name == *place.host && place.kind == Kind::Http && matcher != Matcher::Glob {
+            self.fold = matcher == Matcher::IPrefix;
+            if let Some(route) = route {
+                self.plain.insert(Plain(route), ());
+            }
+            return;
+        }
+        let (name, site) = match (known, only) {
+            (Some((Exact(known), ())), _) => {
+                let Named { name, site } = Arc::unwrap_or_clone(known);
+                (name, site)
+            }
+            (None, Some(only)) => (only.host.clone(), Site::of(matcher, only)),
+            // Most hosts have no port.
+            (None, None) if *name == *place.host => (place.host.clone(), Site::default()),
+            (None, None) => (name.into(), Site::default()),
+        };
+        if let Some(site) = site.with(port, |slot| slot.set(matcher, place, route)) {
+            self.exact.insert(Exact(Arc::new(Named { name, site })), ());
+        }
+    }
+
     /// Of a host by its full name.
-    fn site(&self, name: &str) -> Option<&Site> {
+    fn found(&self, name: &str) -> Option<Found<'_>> {
+        if let Some((Plain(route), ())) = self.plain.get_key_value(name) {
+            let fold = self.fold;
+            return Some(Found::Only { fold, route });
+        }
         let (Exact(named), ()) = self.exact.get_key_value(name)?;
-        Some(&named.site)
+        Some(Found::Site(&named.site))
     }
 
     /// All hosts that name something and fit, in the order in which they are tried.
-    fn sites<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Site> {
+    fn sites<'a>(&'a self, name: &str) -> impl Iterator<Item = Found<'a>> {
         let ends = || name.match_indices('.').map(|(dot, _)| &name[dot + 1..]);
         // Where there are none, the name is not even searched for its dots.
         let ends = (!self.patterns.is_empty()).then(|| ends().chain([""]));
         let ends = ends.into_iter().flatten();
         let patterns = ends.filter_map(|end| self.patterns.get(end)).flatten();
         let fits = |pattern: &&Pattern| pattern.glob.as_ref().is_none_or(|glob| glob.matches(name));
-        let patterns = patterns.filter(fits).map(|pattern| &pattern.site);
-        self.site(name)
+        let patterns = patterns.filter(fits).map(|pattern| Found::Site(&pattern.site));
+        self.found(name)
             .into_iter()
             .chain(patterns)
             .filter(|_| !name.is_empty())
@@ -183,9 +229,10 @@ impl Hosts {
                 .any(|slot| slot.http.is_some())
         };
         let named = self.exact.keys().map(|Exact(named)| &**named);
-        named
+        let named = named
             .filter(move |named| takes(&named.site))
-            .map(|named| &named.name)
+            .map(|named| &named.name);
+        named.chain(self.plain.keys().map(|Plain(route)| &route.host))
     }
 
     /// Whether there are routes for whatever host.
@@ -209,7 +256,7 @@ impl Hosts {
             let (name, _) = authority::split(host);
             let (class, fits) = match name {
                 "" => (0, !host.starts_with(':')),
-                _ if self.exact.contains_key(name) => (3, name == asked),
+                _ if self.found(name).is_some() => (3, name == asked),
                 "*" => (1, true),
                 _ => (
                     2,
@@ -243,12 +290,19 @@ impl Hosts {
             let rank = rank(name);
             Some(&group.iter().find(|pattern| pattern.rank == rank)?.site)
         };
-        let site = match name {
-            "" => self.every.as_ref(),
-            "*" if self.star.is_some() => self.star.as_ref(),
-            _ => self.site(name).or_else(pattern),
+        let found = match name {
+            "" => self.every.as_ref().map(Found::Site),
+            "*" if self.star.is_some() => self.star.as_ref().map(Found::Site),
+            _ => self.found(name).or_else(|| pattern().map(Found::Site)),
         }?;
-        let slot = match port.and_then(|port| port.parse::<u16>().ok()) {
+        let port = port.and_then(|port| port.parse::<u16>().ok());
+        let site = match found {
+            Found::Only { fold, route } => {
+                return Some(route).filter(|route| port.is_none() && begins(path, &route.path, fold));
+            }
+            Found::Site(site) => site,
+        };
+        let slot = match port {
             None => &site.any_port,
             Some(port) => &site.ported.iter().find(|(own, _)| *own == port)?.1,
         };
@@ -281,22 +335,43 @@ impl Hosts {
 
     /// Who takes TLS connections that ask for this name, unread: the most exact host, whatever it was made for.
     pub(super) fn sni(&self, wanted: &Wanted<'_>) -> Option<&Arc<Route>> {
-        let star = self.star.iter().filter(|_| !wanted.name.is_empty());
-        self.sites(&wanted.name).chain(star).find_map(|site| {
-            let mut slots = site.slots(wanted.port);
-            slots.find_map(|slot| slot.sni.as_ref().or_else(|| slot.http.as_ref()?.find("/")))
+        self.named_or_star(wanted).find_map(|found| match found {
+            Found::Only { fold, route } => begins("/", &route.path, fold).then_some(route),
+            Found::Site(site) => {
+                let mut slots = site.slots(wanted.port);
+                slots.find_map(|slot| slot.sni.as_ref().or_else(|| slot.http.as_ref()?.find("/")))
+            }
         })
     }
 
     /// As [`Hosts::sni`], but only where the most exact host was made for that; else TLS is for us to end.
     pub(super) fn pass_through(&self, wanted: &Wanted<'_>) -> Option<&Arc<Route>> {
+        let first = self.named_or_star(wanted).find_map(|found| match found {
+            Found::Only { .. } => Some(None),
+            Found::Site(site) => {
+                let mut slots = site.slots(wanted.port);
+                let slot = slots.find(|slot| slot.sni.is_some() || slot.http.is_some())?;
+                Some(slot.sni.as_ref())
+            }
+        });
+        first.flatten()
+    }
+
+    /// Hosts for connections that have a name: those that name something and fit, then `*`.
+    fn named_or_star(&self, wanted: &Wanted<'_>) -> impl Iterator<Item = Found<'_>> {
         let star = self.star.iter().filter(|_| !wanted.name.is_empty());
-        self.sites(&wanted.name)
-            .chain(star)
-            .flat_map(|site| site.slots(wanted.port))
-            .find(|slot| slot.sni.is_some() || slot.http.is_some())?
-            .sni
-            .as_ref()
+        self.sites(&wanted.name).chain(star.map(Found::Site))
+    }
+}
+
+impl<'a> Found<'a> {
+    fn find(self, port: u16, path: &str, accept: &impl Fn(&Route) -> bool) -> Option<&'a Arc<Route>> {
+        match self {
+            Found::Only { fold, route } => {
+                Some(route).filter(|route| begins(path, &route.path, fold) && accept(route))
+            }
+            Found::Site(site) => site.find(port, path, accept),
+        }
     }
 }
 
@@ -317,6 +392,26 @@ fn domain(pattern: &str) -> &str {
         .map_or(0, |sign| sign + 1);
     let dot = pattern[after..].find('.');
     dot.map_or("", |dot| &pattern[after + dot + 1..])
+}
+
+impl Borrow<str> for Plain {
+    fn borrow(&self) -> &str {
+        &self.0.host
+    }
+}
+
+impl PartialEq for Plain {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.host == other.0.host
+    }
+}
+
+impl Eq for Plain {}
+
+impl Hash for Plain {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.host.hash(state);
+    }
 }
 
 impl Borrow<str> for Exact {
@@ -361,6 +456,18 @@ impl Slot {
 }
 
 impl Site {
+    /// Of a host that has had one route so far.
+    fn of(matcher: Matcher, route: Arc<Route>) -> Self {
+        let any_port = Slot {
+            http: Paths::new(matcher, route),
+            sni: None,
+        };
+        Self {
+            ported: Vec::new(),
+            any_port,
+        }
+    }
+
     /// With what is changed of one port, or of any; `None` when nothing is left.
     fn with(mut self, port: Option<u16>, change: impl FnOnce(&mut Slot)) -> Option<Self> {
         match port {

@@ -65,15 +65,7 @@ impl Paths {
 
     pub(super) fn find(&self, path: &str) -> Option<&Arc<Route>> {
         match self {
-            Self::One { fold, route } => {
-                let (own, asked) = (route.path.as_bytes(), path.as_bytes().get(..route.path.len())?);
-                // The tree compares small letters with what it has been given, so folding is for the question alone.
-                let is_start = match *fold {
-                    true => asked.iter().map(u8::to_ascii_lowercase).eq(own.iter().copied()),
-                    false => asked == own,
-                };
-                is_start.then_some(route)
-            }
+            Self::One { fold, route } => begins(path, &route.path, *fold).then_some(route),
             Self::Prefix { fold, routes } => routes.longest(path.as_bytes(), *fold),
             Self::Glob(routes) => {
                 let mut routes = routes.values().rev();
@@ -89,5 +81,17 @@ impl Paths {
             Self::Prefix { routes, .. } => routes.is_empty(),
             Self::Glob(routes) => routes.is_empty(),
         }
+    }
+}
+
+/// Whether a path begins with that of a route; small letters where case is `fold`ed.
+pub(super) fn begins(path: &str, own: &str, fold: bool) -> bool {
+    let Some(asked) = path.as_bytes().get(..own.len()) else {
+        return false;
+    };
+    // The tree compares small letters with what it has been given, so folding is for the question alone.
+    match fold {
+        true => asked.iter().map(u8::to_ascii_lowercase).eq(own.bytes()),
+        false => asked == own.as_bytes(),
     }
 }
