@@ -93,15 +93,14 @@ impl Passage<'_> {
         drop(table);
         let tally = Tally {
             worker: self.worker,
-            _under_way: target.stats.enter(self.worker.number),
-            target,
+            under_way: UnderWay::at(target, self.worker.number),
             started,
             meter: Meter::default(),
         };
-        let target = &tally.target;
+        let target = tally.under_way.target();
         tokio::select! {
             biased;
-            ended = self.carry(client, server, &tally.target, &tally.meter) => {
+            ended = self.carry(client, server, target, &tally.meter) => {
                 if let Err(error) = ended {
                     tracing::debug!(target = %target.addr, %error, "TCP connection broke off");
                 }
@@ -287,8 +286,7 @@ impl pump::Progress for ToClient<'_> {
 /// Counts a connection when it ends, however it ends.
 struct Tally<'a> {
     worker: &'a Worker,
-    target: Arc<Target>,
-    _under_way: UnderWay,
+    under_way: UnderWay,
     started: Instant,
     meter: Meter,
 }
@@ -301,6 +299,6 @@ impl Drop for Tally<'_> {
             rx: self.meter.written(),
             tx: self.meter.read(),
         };
-        self.worker.count(&self.target, served);
+        self.worker.count(self.under_way.target(), served);
     }
 }

@@ -44,10 +44,9 @@ pub(crate) struct Exchange {
     status: u16,
     bytes: u64,
     end: End,
-    target: Option<Arc<Target>>,
     /// The route of that, when the end of the answer says whether it serves.
     judging: Option<Arc<Route>>,
-    /// Counts as load of the target.
+    /// At the target that it was sent to last.
     under_way: Option<UnderWay>,
     upload: Option<Upload>,
     /// A gRPC call, and how it ended, once that was said.
@@ -101,7 +100,6 @@ impl Exchange {
             status: 0,
             bytes: 0,
             end: End::ClientGone,
-            target: None,
             judging: None,
             under_way: None,
             upload: None,
@@ -172,7 +170,11 @@ impl Exchange {
 
     /// The options of the target that it was sent to last.
     pub(crate) fn options(&self) -> Option<&Options> {
-        self.target.as_ref().map(|target| &*target.options)
+        self.target().map(|target| &*target.options)
+    }
+
+    fn target(&self) -> Option<&Arc<Target>> {
+        self.under_way.as_ref().map(UnderWay::target)
     }
 
     /// It has this place until it is over.
@@ -182,8 +184,7 @@ impl Exchange {
 
     /// It is being sent there; the last one counts.
     pub(crate) fn sent(&mut self, target: &Arc<Target>, uri: &Uri, upload: &Upload) {
-        self.target = Some(target.clone());
-        self.under_way = Some(target.stats.enter(self.worker.number));
+        self.under_way = Some(UnderWay::at(target.clone(), self.worker.number));
         self.upload = Some(upload.clone());
         if let Some(trace) = &mut self.trace {
             trace.sent();
@@ -216,7 +217,7 @@ impl Exchange {
 
     /// What its end says of the target.
     fn judge(&mut self) {
-        let (Some(route), Some(target)) = (self.judging.take(), &self.target) else {
+        let (Some(route), Some(target)) = (self.judging.take(), self.target()) else {
             return;
         };
         // While its body is on its way, or broke off there, the client may have brought the end about.
@@ -297,7 +298,7 @@ impl Drop for Exchange {
         if let Some(tunnel) = &self.tunnel {
             (self.bytes, uploaded) = (tunnel.written(), tunnel.read());
         }
-        if let Some(target) = &self.target {
+        if let Some(target) = self.target() {
             let served = Served {
                 status: Some(self.status),
                 took,

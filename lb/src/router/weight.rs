@@ -11,7 +11,7 @@ use super::Router;
 use crate::Config;
 use crate::histogram::Bounds;
 use crate::metrics::Metrics;
-use crate::table::Served;
+use crate::table::{Served, UnderWay};
 
 /// Routes of each table.
 const ROUTES: usize = 20_000;
@@ -41,7 +41,7 @@ fn weigh(line: impl Fn(usize) -> String) -> [usize; 3] {
             rx: 1,
             tx: 1,
         };
-        drop(target.stats.enter(0));
+        drop(UnderWay::at(target.clone(), 0));
         if let Some(shard) = target.stats.count(0, served, &bounds) {
             metrics.services.list(&target.part.service, shard);
         }

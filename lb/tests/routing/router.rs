@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb::config::Strategy;
 use lb::router::Router;
-use lb::table::{Asker, Choice, Served};
+use lb::table::{Asker, Choice, Served, UnderWay};
 use lb::{Bounds, Config};
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -88,7 +88,7 @@ fn counters_and_turns_outlive_tables_and_go_with_their_target() {
         random: &|| 0,
     };
     assert_eq!(route.choice(&Strategy::Rr, &asker), Choice::Turn(0));
-    let under_way = route.targets[0].stats.enter(0);
+    let under_way = UnderWay::at(route.targets[0].clone(), 0);
 
     router.update(picture("web 10.0.0.1:80\n  urlprefix-/"));
     let second = router.live().load_full();

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Config;
+use crate::table::UnderWay;
 use crate::table::asker::hash;
 use crate::table::part::Part;
 use crate::table::pick::effective;
@@ -9,6 +10,10 @@ use crate::table::stats::{Layout, TargetStats};
 
 /// Targets of these weights, and how they share.
 fn route(weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
+    counted_by(&Layout::of(&Config::default()), weights)
+}
+
+fn counted_by(layout: &Layout, weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
     let shares = effective(weights);
     let target = |(number, share): (usize, &f64)| {
         let addr = format!("10.0.0.{number}:80");
@@ -18,7 +23,7 @@ fn route(weights: &[f64]) -> (Vec<Arc<Target>>, Shares) {
             weight: 0.0,
             share: *share,
             to: None,
-            stats: TargetStats::new(&Layout::of(&Config::default())),
+            stats: TargetStats::new(layout),
             probed: None,
             seed: hash(addr.as_bytes()),
             addr: addr.into(),
@@ -89,7 +94,7 @@ fn the_less_loaded_of_two_gets_the_request() {
     about(&counts(&[0.0; 4], bits, |_| true), &[2500; 4]);
     about(&counts(&[1.0, 0.0], bits, |_| true), &[10_000, 0]);
     let (targets, shares) = route(&[0.0; 3]);
-    let _busy = targets[1].stats.enter(0);
+    let _busy = UnderWay::at(targets[1].clone(), 0);
     for number in 0..1000 {
         // With three, a busy one is always met by an idle one.
         assert_ne!(select(&targets, &shares, bits(number), |_| true), Some(1));
@@ -106,7 +111,7 @@ fn the_least_loaded_for_its_weight_gets_the_request() {
     let mut open = Vec::new();
     for number in 0..1000 {
         let at = select(&targets, &shares, bits(number), |_| true).unwrap();
-        open.push(targets[at].stats.enter(0));
+        open.push(UnderWay::at(targets[at].clone(), 0));
     }
     let under_way: Vec<u64> = targets.iter().map(|target| target.stats.under_way()).collect();
     assert!(under_way[0].abs_diff(800) < 5, "{under_way:?}");
@@ -115,9 +120,23 @@ fn the_least_loaded_for_its_weight_gets_the_request() {
 #[test]
 fn a_standby_is_chosen_by_load_only_when_nothing_else_can_be() {
     let (targets, shares) = route(&[1.0, 0.0]);
-    let _busy = targets[0].stats.enter(0);
+    let _busy = UnderWay::at(targets[0].clone(), 0);
     for choice in [Choice::LeastOfTwo(7), Choice::Least(7), key(7)] {
         assert_eq!(select(&targets, &shares, choice, |_| true), Some(0));
         assert_eq!(select(&targets, &shares, choice, |at| at == 1), Some(1));
     }
+}
+
+#[test]
+fn what_is_under_way_is_counted_over_all_workers() {
+    let layout = Layout { workers: 2 };
+    let (targets, _) = counted_by(&layout, &[1.0]);
+    let first = UnderWay::at(targets[0].clone(), 0);
+    let second = UnderWay::at(targets[0].clone(), 1);
+    let under_way = || targets[0].stats.under_way();
+    assert_eq!(under_way(), 2);
+    drop(first);
+    assert_eq!(under_way(), 1);
+    drop(second);
+    assert_eq!(under_way(), 0);
 }
