@@ -25,6 +25,7 @@ mod pick;
 mod probed;
 mod radix;
 pub mod redirect;
+mod roll;
 pub mod route;
 pub mod stats;
 pub mod tag;

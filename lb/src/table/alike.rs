@@ -1,12 +1,13 @@
 //! What thousands of routes say alike is kept once: the options that most of them have in common, addresses, paths.
 //!
-//! It lives no longer than what is being read. Options are compared with the last few distinct ones only: they have no
+//! Texts live no longer than what is being read. Options are compared with the last few distinct ones only: they have no
 //! order and no hash, and who writes thousands of routes writes them by a program.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::options::Options;
+use super::part::Part;
 use super::route::Destination;
 
 /// Distinct options that are remembered.
@@ -17,9 +18,12 @@ const MOST: usize = 8;
 pub(super) struct Alike {
     texts: HashSet<Arc<str>>,
     destinations: HashMap<Box<str>, Arc<Destination>>,
-    /// Those met last come first.
-    options: VecDeque<Arc<Options>>,
+    options: Recent,
 }
+
+/// The last distinct options; those met last come first.
+#[derive(Debug, Default)]
+pub(super) struct Recent(VecDeque<Arc<Options>>);
 
 impl Alike {
     pub(super) fn text(&mut self, text: &str) -> Arc<str> {
@@ -45,14 +49,31 @@ impl Alike {
     }
 
     pub(super) fn options(&mut self, options: Options) -> Arc<Options> {
-        if let Some(at) = self.options.iter().position(|known| **known == options) {
-            self.options.swap(0, at);
-            return self.options[0].clone();
+        self.options.same(Arc::new(options))
+    }
+}
+
+impl Recent {
+    /// Known ones that say the same, or these.
+    fn same(&mut self, options: Arc<Options>) -> Arc<Options> {
+        if let Some(at) = self.0.iter().position(|known| *known == options) {
+            self.0.swap(0, at);
+            return self.0[0].clone();
         }
-        let options = Arc::new(options);
-        self.options.truncate(MOST - 1);
-        self.options.push_front(options.clone());
+        self.0.truncate(MOST - 1);
+        self.0.push_front(options.clone());
         options
+    }
+
+    /// With options of others where its tags ask for the same.
+    pub(super) fn shared(&mut self, mut part: Part) -> Part {
+        // What several hold is what says nothing.
+        if let Some(said) = Arc::get_mut(&mut part.said) {
+            for definition in &mut said.definitions {
+                definition.options = self.same(definition.options.clone());
+            }
+        }
+        part
     }
 }
 
@@ -72,9 +93,9 @@ mod tests {
             assert!(!Arc::ptr_eq(&first, &alike.options(options(weight as f64))));
         }
         assert!(Arc::ptr_eq(&first, &alike.options(options(0.0))));
-        assert_eq!(alike.options.len(), MOST);
+        assert_eq!(alike.options.0.len(), MOST);
         let last = alike.options(options(9.0));
-        assert_eq!((alike.options.len(), last.weight), (MOST, 9.0));
+        assert_eq!((alike.options.0.len(), last.weight), (MOST, 9.0));
         assert!(Arc::ptr_eq(&alike.text("/"), &alike.text("/")));
         assert_eq!(&*alike.text("/a"), "/a");
     }

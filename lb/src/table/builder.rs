@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use catalog::{InstanceKey, Picture};
 
+use super::alike::Recent;
 use super::names::Groups;
 use super::overrides::{Overrides, Touched};
 use super::part::Part;
 use super::probed::Probes;
+use super::roll::Roll;
 use super::route::{self, Candidate, Place, Route};
 use super::stats::Layout;
 use super::tag::Source;
@@ -23,7 +25,9 @@ pub struct Builder {
     layout: Layout,
     parts: BTreeMap<InstanceKey, Arc<Part>>,
     /// Who asks for a route: by instance, and by number of the tag where one asks twice.
-    tagged: BTreeMap<Source, BTreeMap<(InstanceKey, usize), Candidate>>,
+    tagged: BTreeMap<Source, Roll<(InstanceKey, usize), Candidate>>,
+    /// What tags ask for alike.
+    alike: Recent,
     /// Whose routes have to be made anew.
     changed: BTreeSet<Source>,
     named: Groups,
@@ -53,6 +57,7 @@ impl Builder {
             config,
             parts: BTreeMap::new(),
             tagged: BTreeMap::new(),
+            alike: Recent::default(),
             changed: BTreeSet::new(),
             named: Groups::default(),
             overrides: Overrides::default(),
@@ -81,7 +86,8 @@ impl Builder {
 
     /// What an instance brings from now on; `None`: it is gone. Returns whether that makes another table.
     pub fn put(&mut self, key: &InstanceKey, part: Option<Part>) -> bool {
-        let (old, new) = (self.parts.remove(key), part.map(Arc::new));
+        let new = part.map(|part| Arc::new(self.alike.shared(part)));
+        let old = self.parts.remove(key);
         // An instance without routes still makes the name of its node one of ours. In this order, so that a node is
         // not forgotten for a moment.
         let came = new
@@ -179,7 +185,7 @@ impl Builder {
             self.tagged
                 .get(source)
                 .into_iter()
-                .flat_map(BTreeMap::values)
+                .flat_map(Roll::values)
                 .collect()
         };
         self.overrides.idle(tagged)
@@ -193,7 +199,7 @@ impl Builder {
         before: Option<&Route>,
         probes: &mut Probes,
     ) -> Option<Route> {
-        let tagged = self.tagged.get(source).into_iter().flat_map(BTreeMap::values);
+        let tagged = self.tagged.get(source).into_iter().flat_map(Roll::values);
         let mut candidates = route::without_twins(tagged);
         self.overrides.apply(source, &mut candidates);
         (!candidates.is_empty()).then(|| Route::of(place, &candidates, before, &self.layout, probes))
@@ -212,7 +218,7 @@ impl Builder {
             let before = self.table.listing.get(&place).cloned();
             let route = self.route(&source, &place, before.as_deref(), &mut probes);
             let route = route.map(Arc::new);
-            if self.tagged.get(&source).is_some_and(BTreeMap::is_empty) {
+            if self.tagged.get(&source).is_some_and(Roll::is_empty) {
                 self.tagged.remove(&source);
             }
             match source {

@@ -14,6 +14,7 @@ use super::census::Census;
 use super::options::Options;
 use super::part::{Named, Part};
 use super::probed::Probes;
+use super::roll::Roll;
 use super::route::{self, Candidate, Kind, Place, Route};
 use super::stats::Layout;
 use super::{HTTP_PORT, alter};
@@ -147,7 +148,7 @@ pub(super) struct Groups {
 
 /// A port of something: its base name and the port inside the container.
 type Port = (Box<str>, u16);
-type Group = BTreeMap<InstanceKey, Arc<Part>>;
+type Group = Roll<InstanceKey, Arc<Part>>;
 
 impl Groups {
     pub(super) fn offer(&mut self, key: &InstanceKey, part: &Arc<Part>) {
