@@ -60,6 +60,10 @@ impl Services {
     pub(crate) fn tend<'t>(&self, in_table: impl FnOnce() -> HashSet<&'t str>, now: Instant) {
         let Known { shards, past } = &mut *self.known();
         shards.retain_mut(|(service, shard)| {
+            // The second look is the one that counts, and the first much cheaper: nearly all are held.
+            if Arc::strong_count(shard) > 1 {
+                return true;
+            }
             // Nobody else can take hold of it while the list is locked.
             let Some(shard) = Arc::get_mut(shard) else {
                 return true;
