@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::arrival::{Arrival, Stream};
-use crate::config::{Config, Edge, IpNet, Listener};
+use crate::config::{Config, Edge, IpNet};
 use crate::policy::gzip::Wish;
 use crate::policy::origin::Origin;
 use crate::policy::{Applicant, Gate};
@@ -46,7 +46,7 @@ pub(crate) mod host;
 mod leash;
 pub(crate) mod lookup;
 pub(crate) mod path;
-mod patience;
+pub(crate) mod patience;
 mod reply;
 mod sniff;
 mod tally;
@@ -128,13 +128,12 @@ impl Answered {
 
 /// Serves one connection until either side ends it, it idles too long, or it shall stop and its requests are
 /// answered. What TLS did not agree on, the first bytes tell.
-pub(crate) async fn serve(worker: Rc<Worker>, listener: Rc<Listener>, stream: impl Stream, arrival: Arrival) {
+pub(crate) async fn serve(worker: Rc<Worker>, patience: Patience, stream: impl Stream, arrival: Arrival) {
     let config = worker.config();
     if let Some(tcp) = stream.tcp() {
         // Nothing is lost where it cannot be had.
         let _ = SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT);
     }
-    let patience = Patience::new(&listener, &config.edge, Instant::now());
     let stopped = async {
         arrival.stop.cancelled().await;
         tokio::time::sleep(FIRST_WORD).await;
@@ -315,7 +314,7 @@ impl Client {
             return to(redirect, &wanted.host, there.path(), uri.query());
         }
 
-        let settled = Settled {
+        let settled = || Settled {
             policy: gate.policy.clone(),
             options: target.options.clone(),
         };

@@ -39,7 +39,6 @@ use tokio_util::sync::CancellationToken;
 use crate::access_log::{AccessLog, Lines};
 use crate::config::Config;
 use crate::current::Current;
-use crate::hash;
 use crate::http::budget::Budget;
 use crate::metrics::{Counters, Metrics};
 use crate::outlier::{Outliers, Watch};

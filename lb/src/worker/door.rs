@@ -24,6 +24,7 @@ use super::ports::Offer;
 use super::scrape;
 use crate::arrival::{Arrival, Refused, Socket, Stream, proxy_header, server_name};
 use crate::config::Proto;
+use crate::http::patience::Patience;
 use crate::listen::Trouble;
 use crate::metrics::Counters;
 use crate::tcp::{Client, Key, Passage};
@@ -235,13 +236,14 @@ impl Visitor {
             };
         };
         let limit = self.worker.config().edge.header_timeout.unwrap_or(NEVER);
-        match Box::pin(acceptor.accept(socket, limit)).await {
+        let accepted = Box::pin(acceptor.accept(socket, limit)).await;
+        // Or every connection would be larger by the state of TLS, several times over.
+        match accepted.map(|(stream, facts)| (Box::new(stream), facts)) {
             Ok((stream, facts)) => {
                 self.arrival.tls = Some(Arc::new(facts));
                 match self.offer.listener.proto {
-                    Proto::Tcp | Proto::TcpDynamic => self.cargo(Client::Tls(Box::new(stream)), Key::Port),
-                    // What serves it would be as large as the state of TLS, several times over.
-                    _ => self.spoken(Box::new(stream)).await,
+                    Proto::Tcp | Proto::TcpDynamic => self.cargo(Client::Tls(stream), Key::Port),
+                    _ => self.spoken(stream).await,
                 }
             }
             // No fault: that was all there was to say.
@@ -262,11 +264,17 @@ impl Visitor {
                 if matches!(proto, Proto::Grpc | Proto::Grpcs) {
                     self.worker.counters.grpc.accepted.add(1);
                 }
-                let listener = Rc::new(self.offer.listener.clone());
-                http::serve(self.worker, listener, stream, self.arrival).await;
+                let patience = self.patience();
+                http::serve(self.worker, patience, stream, self.arrival).await;
             }
         }
         None
+    }
+
+    /// With who speaks HTTP.
+    fn patience(&self) -> Patience {
+        let edge = &self.worker.config().edge;
+        Patience::new(&self.offer.listener, edge, Instant::now())
     }
 
     fn cargo(self, client: Client, key: Key) -> Option<Box<Cargo>> {

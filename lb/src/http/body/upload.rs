@@ -146,7 +146,7 @@ impl RequestBody {
         inner: Option<Incoming>,
         most: Option<u64>,
         clock: Option<Clock>,
-        settled: Settled,
+        settled: impl FnOnce() -> Settled,
     ) -> (Self, Upload) {
         let upload = Upload::default();
         let Some(inner) = inner.filter(|inner| !inner.is_end_stream()) else {
@@ -159,7 +159,7 @@ impl RequestBody {
                 upload: upload.clone(),
                 most,
                 clock,
-                settled,
+                settled: settled(),
             },
             upload,
         )

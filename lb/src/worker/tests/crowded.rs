@@ -13,6 +13,7 @@ use prometheus::{IntCounter, Opts};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex};
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::h2::raw::{END_HEADERS, END_STREAM, HEADERS, SETTINGS, block, frame};
@@ -21,6 +22,7 @@ use crate::arrival::{Arrival, Stream};
 use crate::config::{Config, Listener};
 use crate::current::Current;
 use crate::http;
+use crate::http::patience::Patience;
 use crate::worker::crowd::Place;
 use crate::worker::{Worker, scrape};
 
@@ -238,8 +240,9 @@ fn who_asks_over_http_2_makes_no_room_in_that_very_moment() {
         theirs.write_all(&frame(SETTINGS, 0, 0, &[])).await.unwrap();
         let asked = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&asked));
         theirs.write_all(&asked).await.unwrap();
-        let listener = Rc::new(Listener::http("127.0.0.1:0".parse().unwrap()));
-        let mut served = pin!(http::serve(worker.clone(), listener, Pipe(ours), arrival));
+        let listener = Listener::http("127.0.0.1:0".parse().unwrap());
+        let patience = Patience::new(&listener, &worker.config().edge, Instant::now());
+        let mut served = pin!(http::serve(worker.clone(), patience, Pipe(ours), arrival));
         // Whatever it starts runs only after this.
         for _ in 0..16 {
             assert!(poll!(served.as_mut()).is_pending());
