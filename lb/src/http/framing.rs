@@ -18,6 +18,7 @@
 //! would have told it why. So a connection that ends inside a request is first drained for a moment.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -25,6 +26,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::arrival::{Stream, is_half_closed};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy, sink};
 use tokio::time::{Sleep, sleep, timeout};
 
@@ -35,6 +37,15 @@ const LINE_KEPT: usize = 1024;
 const NONE: u64 = u64::MAX;
 /// How long the rest of a request that was answered before its end is read and thrown away.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// Has the client sent what nobody has read? Closing on that would reset the connection, and take the last words back.
+/// The system is asked itself, as the runtime may hear of it later.
+pub(crate) fn is_unread(stream: &impl Stream) -> bool {
+    let peeked = |tcp| SockRef::from(tcp).peek(&mut [MaybeUninit::uninit()]);
+    stream
+        .tcp()
+        .is_some_and(|tcp| peeked(tcp).is_ok_and(|waiting| waiting > 0))
+}
 
 /// Reads and throws away what a client still sends, for a moment.
 pub(crate) async fn linger(stream: &mut (impl AsyncRead + Unpin)) {
@@ -458,7 +469,7 @@ impl<S: Stream> AsyncWrite for Watched<S> {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         }
         // A half that was closed shows in what is read: bytes may wait before its end.
-        if this.scanner.is_between_requests() {
+        if this.lingering.is_none() && this.scanner.is_between_requests() && !is_unread(&this.stream) {
             return Poll::Ready(Ok(()));
         }
         let until = this.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));

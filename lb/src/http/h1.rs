@@ -12,6 +12,7 @@ use std::rc::Rc;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use tokio::task::yield_now;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::arrival::Stream;
@@ -49,6 +50,8 @@ async fn in_time<T>(
     serving: Pin<&mut impl Future<Output = T>>,
 ) -> Option<T> {
     let watching = async {
+        // What is there already is read first, so that the time of a head begins with it.
+        yield_now().await;
         let mut stopped = pin!(client.stopped());
         let mut tick = interval(patience.tick());
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use hyper::body::Incoming;
 use hyper::http::{Version, header};
@@ -56,8 +57,14 @@ pub(super) async fn serve(
         .with_upgrades();
     // On the heap, to be dropped before the tunnel runs: that waits for what the connection would give it.
     let mut connection = Box::pin(connection);
-    let (ends, mut is_told) = (&standing.ends, false);
+    let (ends, mut is_told, mut has_begun) = (&standing.ends, false, false);
     let serving = pin!(poll_fn(|cx| {
+        // What was read before it became hyper's has begun, and hyper ends at once where it knows of nothing begun.
+        if !std::mem::replace(&mut has_begun, true)
+            && let ended @ Poll::Ready(_) = connection.as_mut().poll(cx)
+        {
+            return ended;
+        }
         if ends.get() && !is_told {
             is_told = true;
             connection.as_mut().graceful_shutdown();

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf};
 
 use crate::arrival::{Stream, is_half_closed};
 use crate::http::body::AnswerBody;
-use crate::http::framing::{Reading, linger};
+use crate::http::framing::{Reading, is_unread, linger};
 use crate::http::patience::Progress;
 use crate::http::sniff::Replayed;
 use crate::http::tally::Tally;
@@ -43,7 +43,7 @@ pub(super) struct Standing {
     pub begun: Cell<u64>,
     /// Bytes written to the client.
     pub written: Cell<u64>,
-    /// Set by others: finish what is under way, begin nothing.
+    /// Set by others: finish what is under way, begin nothing that was not sent already.
     pub ends: Cell<bool>,
     in_head: Cell<bool>,
     half_closed: Cell<bool>,
@@ -132,10 +132,16 @@ impl<S: Stream> Direct<'_, S> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Next>> {
         loop {
-            if self.standing.ends.get() {
+            let is_first = self.standing.begun.get() == 0;
+            // Whoever has begun with a first request connected in good faith, and cannot know of the end.
+            if self.standing.ends.get() && (self.read.is_empty() || !is_first) {
                 return Poll::Ready(Ok(Next::End));
             }
             self.standing.in_head.set(!self.read.is_empty());
+            if self.read.is_empty() {
+                // It may have held a large head.
+                self.read = BytesMut::new();
+            }
             let read = ready!(SCRATCH.with_borrow_mut(|scratch| self.poll_read(cx, scratch)))?;
             match read {
                 Read::More => {}
@@ -260,9 +266,8 @@ impl<S: Stream> Direct<'_, S> {
         polled
     }
 
-    /// Closing a socket on bytes that nobody read would reset the connection, and take the last words back.
     async fn close(mut self) {
-        if self.stream.shutdown().await.is_ok() && !self.read.is_empty() {
+        if self.stream.shutdown().await.is_ok() && (!self.read.is_empty() || is_unread(&self.stream)) {
             Box::pin(linger(&mut self.stream)).await;
         }
     }

@@ -82,7 +82,8 @@ fn understood(head: &[u8], parsed: &httparse::Response<'_, '_>) -> Option<(Plain
     }
     let mut seen = Seen::default();
     for field in parsed.headers.iter() {
-        if !follows_crlf(head, field.name) {
+        // One that is longer is none to those who make maps of them.
+        if !follows_crlf(head, field.name) || field.name.len() > usize::from(u16::MAX) {
             return None;
         }
         if let Goes::On = seen.sees(field)? {

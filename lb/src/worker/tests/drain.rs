@@ -138,6 +138,46 @@ fn a_client_that_came_just_before_the_stop_is_answered() {
 }
 
 #[test]
+fn a_first_request_that_is_half_here_at_the_stop_is_answered() {
+    let server = Server::saying("hello");
+    for (begin, rest) in [
+        ("GET / HTTP/1.1\r\nHo", "st: a\r\n\r\n"),
+        ("POST / HTTP/1.1\r\nHo", "st: a\r\nContent-Length: 2\r\n\r\nhi"),
+        ("\r\nGET / HTTP/1.1\r\nHo", "st: a\r\n\r\n"),
+    ] {
+        let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+        let mut client = balancer.connect();
+        client.write(begin);
+        until("it has come in", || balancer.metric("connections") == 1);
+        balancer.stop.cancel();
+        // Longer than whoever has sent nothing is waited for.
+        std::thread::sleep(Duration::from_millis(1200));
+        let answer = client.ask(rest);
+        assert_eq!((answer.status(), &*answer.body), (200, "hello"), "{begin:?}");
+        assert_eq!(client.rest(), "", "{begin:?}");
+        balancer.end();
+    }
+}
+
+#[test]
+fn a_large_answer_is_whole_though_its_client_has_asked_again_before_the_stop() {
+    // What the system takes of it before the client does.
+    let size = 150_000;
+    let server = Server::start(move |_| Some(ok(&"x".repeat(size))));
+    for request in ["GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", GET] {
+        let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
+        let mut client = balancer.connect();
+        client.write(request);
+        assert_eq!(client.head().status(), 200);
+        client.write(GET);
+        balancer.stop.cancel();
+        until("it is closed", || balancer.metric("connections") == 0);
+        assert_eq!(client.read(size).len(), size, "{request:?}");
+        balancer.end();
+    }
+}
+
+#[test]
 fn a_request_keeps_its_target_when_the_table_changes() {
     let (server, answer) = patient();
     let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);

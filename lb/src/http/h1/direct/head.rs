@@ -41,6 +41,10 @@ pub(super) enum Read {
 
 /// Reads the head that `bytes` begin with.
 pub(super) fn read(bytes: &[u8]) -> Read {
+    // Empty lines before a request are not yet one.
+    if !bytes.first().is_none_or(u8::is_ascii_alphabetic) {
+        return Read::Uncommon;
+    }
     let mut fields = [const { MaybeUninit::<httparse::Header<'_>>::uninit() }; MAX_HEADERS];
     let mut parsed = httparse::Request::new(&mut []);
     let config = httparse::ParserConfig::default();
@@ -64,8 +68,7 @@ fn is_plain(head: &[u8], parsed: &httparse::Request<'_, '_>) -> bool {
     let begin = head.as_ptr() as usize;
     // Where one line begins another one has ended.
     let follows_crlf = |text: &str| head[..text.as_ptr() as usize - begin].ends_with(b"\r\n");
-    head[0].is_ascii_alphabetic()
-        && parsed.version == Some(1)
+    parsed.version == Some(1)
         && parsed.path.is_some_and(|path| path.starts_with('/'))
         && parsed.headers.iter().all(|field| follows_crlf(field.name))
         && head.ends_with(b"\r\n\r\n")

@@ -72,6 +72,7 @@ impl Out {
                     }
                 }
                 header::TRANSFER_ENCODING => continue,
+                header::TRAILER if form == Form::None => continue,
                 header::DATE => has_date = true,
                 _ => {}
             }
@@ -133,7 +134,7 @@ impl Out {
         if let Form::Length(left) = &mut self.form {
             *left = left.saturating_sub(length as u64);
         } else {
-            let _ = write!(self.lead, "{length:x}\r\n");
+            let _ = write!(self.lead, "{length:X}\r\n");
         }
         let trail: &[u8] = if self.form == Form::Chunked { b"\r\n" } else { b"" };
         if length > SMALL {

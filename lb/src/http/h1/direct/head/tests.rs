@@ -161,6 +161,12 @@ fn a_head_is_common_only_when_all_of_it_is_there() {
     for length in 1..request.len() {
         assert!(matches!(read(&request[..length]), Read::More), "{length}");
     }
+    for nothing_yet in ["\r", "\r\n", "\n", " GET"] {
+        assert!(
+            matches!(read(nothing_yet.as_bytes()), Read::Uncommon),
+            "{nothing_yet:?}"
+        );
+    }
     let long = format!("GET /{}", "x".repeat(MOST));
     assert!(matches!(read(long.as_bytes()), Read::Uncommon));
 }

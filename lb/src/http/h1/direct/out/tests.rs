@@ -103,7 +103,7 @@ fn bodies_are_framed_by_what_is_known_of_them_however_slowly_they_go() {
 
             let some = pieces.iter().filter(|length| **length > 0);
             let chunks: String = some
-                .map(|length| format!("{length:x}\r\n{}\r\n", "x".repeat(*length)))
+                .map(|length| format!("{length:X}\r\n{}\r\n", "x".repeat(*length)))
                 .collect();
             let expected = format!("{start}transfer-encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
             assert_eq!(written(&parts, None, pieces, width), (expected, true));
