@@ -194,7 +194,7 @@ proptest! {
         rest in "(||GET / HTTP/1.1\r\n\r\n|[ -~]{0,5})",
     ) {
         let bytes = format!("{before}{method} {target} {version}\r\n{}{end}{rest}", lines.concat());
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(is_common(bytes.as_bytes()));
     }
 }
