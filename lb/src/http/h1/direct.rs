@@ -43,7 +43,7 @@ pub(super) struct Standing {
     pub begun: Cell<u64>,
     /// Bytes written to the client.
     pub written: Cell<u64>,
-    /// Set by others: finish what is under way, begin nothing that was not sent already.
+    /// Finish what is under way, begin nothing that was not sent already.
     pub ends: Cell<bool>,
     in_head: Cell<bool>,
     half_closed: Cell<bool>,
@@ -157,13 +157,12 @@ impl<S: Stream> Direct<'_, S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
         let bytes = buf.filled();
         if bytes.is_empty() {
-            // The end, be it within a head.
-            self.standing.ends.set(self.read.is_empty());
-            return Poll::Ready(Ok(if self.read.is_empty() {
-                Read::More
-            } else {
-                Read::Uncommon
-            }));
+            if !self.read.is_empty() {
+                // The end within a head.
+                return Poll::Ready(Ok(Read::Uncommon));
+            }
+            self.standing.ends.set(true);
+            return Poll::Ready(Ok(Read::More));
         }
         if !self.read.is_empty() {
             self.read.extend_from_slice(bytes);

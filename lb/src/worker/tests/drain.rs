@@ -146,12 +146,11 @@ fn a_first_request_that_is_half_here_at_the_stop_is_answered() {
         ("\r\nGET / HTTP/1.1\r\nHo", "st: a\r\n\r\n"),
     ] {
         let mut balancer = Balancer::start(&[routed("web", server.addr, "urlprefix-/")]);
-        let mut client = balancer.connect();
+        let (mut client, mut silent) = (balancer.connect(), balancer.connect());
         client.write(begin);
-        until("it has come in", || balancer.metric("connections") == 1);
+        until("both have come in", || balancer.metric("connections") == 2);
         balancer.stop.cancel();
-        // Longer than whoever has sent nothing is waited for.
-        std::thread::sleep(Duration::from_millis(1200));
+        assert_eq!(silent.rest(), "", "who has sent nothing was waited for");
         let answer = client.ask(rest);
         assert_eq!((answer.status(), &*answer.body), (200, "hello"), "{begin:?}");
         assert_eq!(client.rest(), "", "{begin:?}");
