@@ -167,6 +167,8 @@ impl Feed {
                 changed = self.stopped.changed(), if watch_stopped => watch_stopped = changed.is_ok(),
                 () = stop.cancelled() => return Ok(()),
             }
+            // As in the store: traffic first.
+            std::thread::yield_now();
             let state = states.borrow_and_update().clone();
             self.look(&state);
         }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::yield_now;
 
 use catalog::{Answer, Applied, Command, Index, Interest, Refused, Reply, State, Topic};
 use tokio::sync::{Notify, watch};
@@ -55,8 +56,11 @@ impl Store {
     /// One node in memory commits at once; asynchronous because a cluster will not.
     #[allow(clippy::unused_async, reason = "consensus will wait here")]
     pub async fn propose(&self, command: &Command) -> Result<Reply, Refused> {
+        // Traffic goes first where it shares this core: it waits for half a slice otherwise.
+        yield_now();
         let applied = self.apply(command);
         self.wake(&applied.touched);
+        yield_now();
         applied.reply
     }
 

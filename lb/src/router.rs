@@ -5,6 +5,7 @@
 //! changes no table. Nothing here waits for anything but the next picture or commands, and its own work, which is done
 //! aside.
 
+mod breath;
 mod gauges;
 mod lines;
 
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, RoutesLog};
 use crate::table::{Builder, Part, Skipped, Table, Weights};
+use breath::Breath;
 use gauges::Gauges;
 use lines::Lines;
 
@@ -157,13 +159,14 @@ impl Router {
     }
 
     fn take(&mut self, news: News) -> bool {
-        let mut lines = Lines::default();
+        let (mut lines, mut breath) = (Lines::default(), Breath::new());
         let commanded = news.commands.is_some_and(|commands| self.follow(commands));
         let mut matters = commanded;
         for Change { key, part } in news
             .picture
             .map_or_else(Vec::new, |picture| self.changes(picture))
         {
+            breath.draw_if_due();
             let old = self.builder.part(&key);
             if old == part.as_ref() {
                 continue;
@@ -181,7 +184,9 @@ impl Router {
             }
         }
         if matters {
+            breath.draw();
             let table = self.swap();
+            breath.draw();
             let differences = self.builder.take_differences();
             match self.config.routes_log {
                 RoutesLog::Delta => lines.with(&differences).say(),
