@@ -7,6 +7,7 @@
 mod consul;
 mod fabio;
 mod own;
+mod registrator;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -264,6 +265,7 @@ impl Row {
 pub fn all() -> impl Iterator<Item = &'static Row> {
     own::ROWS
         .iter()
+        .chain(registrator::ROWS)
         .chain(consul::ROWS)
         .chain(consul::LATER)
         .chain(fabio::ROWS)
