@@ -6,6 +6,7 @@
 //! the files below this one.
 
 mod alone;
+mod registry;
 mod whole;
 
 use std::fmt::{Display, Write as _};

@@ -259,10 +259,10 @@ fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invo
     if line.help {
         return Ok(Invocation::Print(help::command(program, Command::Registrator)));
     }
-    let uri = line.positional(program);
+    let uris = line.uris(program);
     let (raw, mut faults) = line.gather(world);
     // Without a URI the options are still read, so that their faults are told as well.
-    let (config, found) = Registrator::resolve(raw, uri.as_deref().unwrap_or("consul:"));
+    let (config, found) = Registrator::resolve(raw, &uris);
     faults.extend(found);
     if !faults.is_empty() {
         return Err(originals(program, Command::Registrator, &faults));
@@ -356,32 +356,34 @@ impl Line {
         }
     }
 
-    /// The one word behind the flags.
-    fn positional(&mut self, program: &str) -> Option<String> {
-        let rest = std::mem::take(&mut self.rest);
-        let Some((first, after)) = rest.split_first() else {
+    /// The words behind the flags: registries, one at least.
+    fn uris(&mut self, program: &str) -> Vec<String> {
+        let mut words = std::mem::take(&mut self.rest);
+        // What was meant for a boolean in front is not a registry.
+        if words.len() > 1 && is_boolean(&words[0]) {
+            self.faults.push(stray(&words.remove(0)));
+        }
+        if words.is_empty() {
             let text = format!(
                 "missing required argument for registry URI, for example {program} consul://127.0.0.1:8500"
             );
             self.faults.push(Fault::Syntax(text));
-            return None;
-        };
-        // What was meant for a boolean in front is not the registry.
-        let (first, after) = match after.split_first() {
-            Some((next, after)) if is_boolean(first) => {
-                self.faults.push(stray(first));
-                (next, after)
-            }
-            _ => (first, after),
-        };
-        for word in after {
-            self.faults.push(Fault::Syntax(if word.starts_with('-') {
-                format!("{word} stands behind the registry URI: flags must come before it")
-            } else {
-                format!("unexpected argument {word:?}: the registry URI must be the only one")
-            }));
         }
-        Some(first.clone())
+        let late = words.iter().skip(1).filter(|word| word.starts_with('-'));
+        let late: Vec<Fault> = late
+            .map(|word| {
+                Fault::Syntax(format!(
+                    "{word} stands behind the registry URI: flags must come before it"
+                ))
+            })
+            .collect();
+        if late.is_empty() {
+            return words;
+        }
+        self.faults.extend(late);
+        // Between flags that came too late stand their values, which are no registries.
+        words.truncate(1);
+        words
     }
 
     fn gather(self, world: World<'_>) -> (Raw, Vec<Fault>) {

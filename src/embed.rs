@@ -16,7 +16,7 @@ use catalog::{
     Check, Index, Instance, InstanceKey, Picture, Registration, Service, ServiceSpec, State, Status,
 };
 use imbl::ordmap::DiffItem;
-use registrator::registry::{Error, Registry};
+use registrator::registry::{Abilities, Error, Offer, Registry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +72,14 @@ impl Door {
 }
 
 impl Registry for Door {
+    fn name(&self) -> String {
+        "this agent".to_owned()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
     fn ping(&self) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
@@ -80,23 +88,23 @@ impl Registry for Door {
         Box::pin(async { Ok(Some(self.list())) })
     }
 
-    fn register<'a>(&'a self, wanted: &'a Registration) -> Answer<'a, ()> {
+    fn register<'a>(&'a self, wanted: &'a Offer) -> Answer<'a, ()> {
         Box::pin(async {
-            self.local.register(wanted.clone(), true).await;
+            self.local.register((*wanted.registration).clone(), true).await;
             Ok(())
         })
     }
 
-    fn refresh<'a>(&'a self, wanted: &'a Registration) -> Answer<'a, ()> {
+    fn refresh<'a>(&'a self, wanted: &'a Offer) -> Answer<'a, ()> {
         Box::pin(async {
-            self.local.register(wanted.clone(), false).await;
+            self.local.register((*wanted.registration).clone(), false).await;
             Ok(())
         })
     }
 
-    fn deregister<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+    fn deregister<'a>(&'a self, key: &'a str) -> Answer<'a, ()> {
         Box::pin(async {
-            self.local.deregister(id).await;
+            self.local.deregister(key).await;
             Ok(())
         })
     }

@@ -22,8 +22,15 @@ pub struct Config {
     pub explicit: bool,
     /// Label that holds the address to register; a `/prefix` behind it is cut.
     pub use_ip_from_label: Option<String>,
-    /// Tags for every service.
+    /// Tags for every service, split; a template among them is kept as text.
     pub tags: Vec<String>,
+    /// Which containers are registered at all, as the text of an expression; empty: all.
+    pub filter: String,
+    /// Networks whose addresses are preferred, the best first; empty: the one a container was started
+    /// with, else the first by name.
+    pub networks: Vec<String>,
+    /// Containers of compose are known by the name of their compose service, not by their image's.
+    pub compose_names: bool,
     /// What becomes of the services of a container that ends.
     pub deregister: Deregister,
     /// Also remove entries that another registrator left behind for this host name.
@@ -48,9 +55,41 @@ pub struct Config {
     pub advertise_v6: Option<Ipv6Addr>,
     /// Marks what we register; entries marked otherwise are never touched.
     pub owner: String,
+    /// Marks that we used before, whose entries are ours too.
+    pub former_owners: Vec<String>,
     /// How long a container that survives its stop signal stays out of rotation; never shorter
     /// than the time its engine gives it.
     pub drain: Duration,
+    /// How long entries stand while the engine cannot be heard, before they count as critical; zero
+    /// means for ever.
+    pub grace: Duration,
+    /// What becomes of the entries when the registrator is stopped.
+    pub at_exit: AtExit,
+}
+
+/// What becomes of what is registered when the registrator is stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AtExit {
+    /// It stays as it is: users of the original rely on that for restarts.
+    #[default]
+    Keep,
+    /// It stays, critical.
+    Drain,
+    /// It goes.
+    Remove,
+}
+
+impl std::str::FromStr for AtExit {
+    type Err = BuildError;
+
+    fn from_str(text: &str) -> Result<Self, BuildError> {
+        match text {
+            "keep" => Ok(Self::Keep),
+            "drain" => Ok(Self::Drain),
+            "remove" => Ok(Self::Remove),
+            _ => Err(invalid("at-exit", text, "keep, drain or remove")),
+        }
+    }
 }
 
 /// What becomes of the services of a container that ends.
@@ -70,11 +109,7 @@ impl std::str::FromStr for Deregister {
         match text {
             "always" => Ok(Self::Always),
             "on-success" => Ok(Self::OnSuccess),
-            _ => Err(BuildError::Invalid {
-                setting: "deregister",
-                value: text.to_owned(),
-                expected: "always or on-success",
-            }),
+            _ => Err(invalid("deregister", text, "always or on-success")),
         }
     }
 }
@@ -89,6 +124,9 @@ impl Config {
             explicit: false,
             use_ip_from_label: None,
             tags: Vec::new(),
+            filter: String::new(),
+            networks: Vec::new(),
+            compose_names: false,
             deregister: Deregister::Always,
             cleanup: false,
             resync: Duration::from_secs(60),
@@ -101,15 +139,21 @@ impl Config {
             advertise,
             advertise_v6: None,
             owner: owner.into(),
+            former_owners: Vec::new(),
             drain: Duration::from_secs(10),
+            grace: Duration::ZERO,
+            at_exit: AtExit::Keep,
         }
     }
 
-    /// Checks the settings and makes a registrator that writes to `registry`. Contacts nobody.
+    /// Checks the settings and makes a registrator that writes to each of `registries`. Contacts nobody.
     ///
     /// # Errors
     /// The first setting that cannot work, by name.
-    pub fn build(self, registry: Arc<dyn Registry>) -> Result<Registrator, BuildError> {
+    pub fn build(self, registries: Vec<Arc<dyn Registry>>) -> Result<Registrator, BuildError> {
+        if registries.is_empty() {
+            return Err(invalid("registry", "", "at least one"));
+        }
         if self.hostname.is_empty() {
             return Err(invalid("hostname", "", "a name: it starts every service id"));
         }
@@ -136,7 +180,7 @@ impl Config {
             return Err(invalid("retry-interval", "0", "more than 0"));
         }
         let endpoint = Endpoint::choose(self.docker_host.as_deref())?;
-        Ok(Registrator::new(self, endpoint, registry))
+        Ok(Registrator::new(self, endpoint, registries))
     }
 }
 

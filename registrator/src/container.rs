@@ -22,6 +22,8 @@ pub struct Container {
     pub id: Arc<str>,
     /// Name without the engine's leading slash.
     pub name: String,
+    /// Its host name, as it knows itself; empty where it has none of its own.
+    pub hostname: String,
     /// The image as the user wrote it; may be an id.
     pub image: String,
     /// The image's own id, `sha256:…`.
@@ -48,6 +50,8 @@ pub struct Container {
     pub stop_signal: i32,
     /// How long the engine waits after that signal before it kills, where the image or user says so.
     pub stop_timeout: Option<Duration>,
+    /// The engine's whole answer, for templates that name any part of it; `None` where nobody needs it.
+    pub raw: Option<Arc<serde_json::Value>>,
 }
 
 impl Container {
@@ -56,6 +60,19 @@ impl Container {
     #[must_use]
     pub fn runs(&self) -> bool {
         self.state.running && !self.state.restarting && !self.state.dead
+    }
+
+    /// The compose service that it is an instance of.
+    #[must_use]
+    pub fn service(&self) -> Option<&str> {
+        self.label("com.docker.compose.service")
+    }
+
+    /// The value of a label, unless empty.
+    #[must_use]
+    pub fn label(&self, name: &str) -> Option<&str> {
+        let value = self.labels.get(name).map(String::as_str);
+        value.filter(|value| !value.is_empty())
     }
 }
 
@@ -80,6 +97,8 @@ pub struct State {
     pub started: bool,
     /// What its last process returned.
     pub exit_code: i64,
+    /// That process was killed because there was no memory left for it.
+    pub oom_killed: bool,
     /// The verdict of its HEALTHCHECK, where it has one.
     pub health: Option<Health>,
 }

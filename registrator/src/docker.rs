@@ -324,6 +324,7 @@ fn facts(answer: ContainerInspectResponse) -> Container {
     Container {
         id: answer.id.unwrap_or_default().into(),
         name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        hostname: config.hostname.unwrap_or_default(),
         image: config.image.unwrap_or_default(),
         image_id: answer.image.unwrap_or_default(),
         env: config.env.unwrap_or_default(),
@@ -349,6 +350,7 @@ fn facts(answer: ContainerInspectResponse) -> Container {
             .stop_timeout
             .and_then(|seconds| u64::try_from(seconds).ok())
             .map(Duration::from_secs),
+        raw: None,
     }
 }
 
@@ -399,6 +401,7 @@ fn state(state: ContainerState) -> State {
         dead: state.dead.unwrap_or_default(),
         started: state.started_at.is_some_and(|text| !never(&text)),
         exit_code: state.exit_code.unwrap_or_default(),
+        oom_killed: state.oom_killed.unwrap_or_default(),
         health,
     }
 }

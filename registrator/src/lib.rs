@@ -2,7 +2,8 @@
 //!
 //! Level-triggered: an event only says "look". One look asks the engine what is, derives what
 //! should be registered (`services.rs`, pure), compares with what is (`reconcile.rs`, pure) and
-//! writes the difference. The registry is whoever implements [`registry::Registry`].
+//! writes the difference. A registry is whoever implements [`registry::Registry`]; there may be several,
+//! and none waits for another.
 //!
 //! What is registered stays when a registrator stops: its users rely on that for restarts.
 
@@ -24,14 +25,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-pub use crate::config::{BuildError, Config, Deregister};
+pub use crate::config::{AtExit, BuildError, Config, Deregister};
+pub use crate::container::{Port, Protocol};
 pub use crate::docker::stream::Connection;
 pub use crate::services::metadata::split_tags;
 
 use crate::docker::Endpoint;
 use crate::docker::stream::Follower;
 use crate::metrics::Metrics;
-use crate::reconcile::engine::{Counts, Engine};
+use crate::reconcile::engine::{Counts, Engine, patient};
 use crate::reconcile::mind::Mind;
 use crate::reconcile::notes::Notes;
 use crate::registry::Registry;
@@ -40,7 +42,7 @@ use crate::registry::Registry;
 pub struct Registrator {
     config: Arc<Config>,
     endpoint: Endpoint,
-    registry: Arc<dyn Registry>,
+    registries: Vec<Arc<dyn Registry>>,
     metrics: Metrics,
     stopped: watch::Sender<Arc<[Registration]>>,
     status: watch::Sender<Status>,
@@ -60,7 +62,7 @@ pub struct Status {
 /// Why a registrator gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The registry did not answer at the start, as often as it was to be tried.
+    /// No registry answered at the start, as often as each was to be tried.
     #[error("no contact with the registry after {attempts} attempts: {last}")]
     Registry {
         /// How often it was tried.
@@ -71,11 +73,11 @@ pub enum RunError {
 }
 
 impl Registrator {
-    pub(crate) fn new(config: Config, endpoint: Endpoint, registry: Arc<dyn Registry>) -> Self {
+    pub(crate) fn new(config: Config, endpoint: Endpoint, registries: Vec<Arc<dyn Registry>>) -> Self {
         Self {
             config: Arc::new(config),
             endpoint,
-            registry,
+            registries,
             metrics: Metrics::new(),
             stopped: watch::Sender::new(Arc::from([])),
             status: watch::Sender::new(Status {
@@ -133,9 +135,14 @@ impl Registrator {
         };
         // A task of its own: an engine drops events for a reader that is slow for a moment.
         let mut following = AbortOnDropHandle::new(tokio::spawn(follower.run(stop.clone())));
+        let abilities: Vec<_> = self
+            .registries
+            .iter()
+            .map(|registry| registry.abilities())
+            .collect();
         let engine = Engine {
-            mind: Mind::new(self.config, Instant::now()),
-            registry: self.registry,
+            mind: Mind::new(self.config, &abilities, Instant::now()),
+            registries: self.registries,
             notes,
             metrics: self.metrics,
             stopped: self.stopped,
@@ -175,7 +182,8 @@ impl Registrator {
         Ok(())
     }
 
-    /// Waits for the registry to answer for the first time, within the attempts allowed.
+    /// Waits for a registry to answer for the first time, within the attempts allowed. One is enough:
+    /// the others are tried on like any that is lost later.
     async fn first_contact(&self) -> Result<(), RunError> {
         let allowed = match self.config.retry_attempts {
             -1 => u32::MAX,
@@ -185,15 +193,27 @@ impl Registrator {
                 Err(_) => return Ok(()),
             },
         };
+        let contacts = self
+            .registries
+            .iter()
+            .map(|registry| Box::pin(self.contact(&**registry, allowed)));
+        match futures_util::future::select_ok(contacts).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn contact(&self, registry: &dyn Registry, allowed: u32) -> Result<(), RunError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            match self.registry.ping().await {
+            match patient(registry.ping()).await {
                 Ok(()) => return Ok(()),
                 Err(last) if attempts >= allowed => return Err(RunError::Registry { attempts, last }),
                 Err(error) => {
                     self.metrics.failures.with_label_values(&["ping"]).inc();
-                    warn!(%error, attempts, "no contact with the registry yet; trying on");
+                    let registry = registry.name();
+                    warn!(%registry, %error, attempts, "no contact with the registry yet; trying on");
                     tokio::time::sleep(self.config.retry_interval).await;
                 }
             }

@@ -8,12 +8,14 @@
 //! | --- | --- |
 //! | `notes.rs` | what events said since we last looked; conflated, never a queue |
 //! | `knowledge.rs` | what is known of containers, and what is therefore intended |
-//! | `ledger.rs` | what the registry holds of ours, writes under way, writes that failed |
+//! | `ledger.rs` | what one registry holds of ours, writes under way, writes that failed |
+//! | `errand.rs` | when to ask the same question again |
 //! | `queue.rs` | which containers are to be inspected |
 //! | `mind.rs` | puts these together: news in, actions out |
 //! | `engine.rs` | the loop: carries actions out, publishes what others may see |
 
 pub(crate) mod engine;
+mod errand;
 pub(crate) mod knowledge;
 pub(crate) mod ledger;
 pub(crate) mod mind;
@@ -24,67 +26,78 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Registration;
 use catalog::check::{CONTAINER_PREFIX, Definition, Probe};
+use catalog::{Registration, ServiceSpec};
+
+use crate::registry::{Abilities, Lists, Offer};
 
 /// What should be registered, by service id.
-pub(crate) type Intended = BTreeMap<Arc<str>, Arc<Registration>>;
-/// What is registered, by service id; `None` where a write failed and may yet have been obeyed.
-pub(crate) type Recorded = BTreeMap<Arc<str>, Option<Arc<Registration>>>;
+pub(crate) type Intended = BTreeMap<Arc<str>, Arc<Offer>>;
+/// What a registry holds, by key.
+pub(crate) type Recorded = BTreeMap<Arc<str>, Held>;
+
+/// An entry of a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) entry: Arc<Registration>,
+    /// How much of `entry` is known to be there: all that was written, what a listing shows, or nothing
+    /// where a write failed and may yet have been obeyed.
+    pub(crate) known: Lists,
+}
 
 /// The writes that make recorded equal intended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Removals come last: a container that was renamed is known by both ids for a moment rather
-    /// than by none.
+    /// States come first: somebody waits for an instance to leave rotation. Removals come last: a
+    /// container that was renamed is known by both ids for a moment rather than by none.
     pub(crate) writes: Vec<Write>,
 }
 
-/// One write to the registry.
+/// One write to a registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Write {
-    Deregister(Arc<str>),
-    Register(Arc<Registration>),
-    /// Only what its checks say has changed.
-    Refresh(Arc<Registration>),
+pub(crate) struct Write {
+    pub(crate) key: Arc<str>,
+    pub(crate) verb: Verb,
 }
 
-impl Write {
-    /// The service it is about.
-    pub(crate) fn id(&self) -> &Arc<str> {
-        match self {
-            Self::Deregister(id) => id,
-            Self::Register(wanted) | Self::Refresh(wanted) => &wanted.service.id,
-        }
-    }
+/// What is done to an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Register(Arc<Offer>),
+    /// Only what its checks say has changed.
+    Refresh(Arc<Offer>),
+    Deregister,
 }
 
 impl Plan {
-    /// Recorded entries that nobody intends go only once they are `settled`: once it is known what
-    /// has become of the container behind them.
+    /// `wanted` is by key. Recorded entries that nobody wants go only once they are `settled`: once it is
+    /// known what has become of the container behind them.
     pub(crate) fn new(
-        intended: &Intended,
+        wanted: &BTreeMap<Arc<str>, &Arc<Offer>>,
         recorded: &Recorded,
+        abilities: &Abilities,
         settled: impl Fn(&Registration) -> bool,
     ) -> Self {
-        let mut writes = Vec::new();
-        for (id, wanted) in intended {
-            match recorded
-                .get(id)
-                .and_then(Option::as_ref)
-                .map(|held| difference(wanted, held))
-            {
+        let (mut states, mut others) = (Vec::new(), Vec::new());
+        let write = |key: &Arc<str>, verb| Write {
+            key: key.clone(),
+            verb,
+        };
+        for (key, &offer) in wanted {
+            let held = recorded.get(key);
+            match held.map(|held| difference(&offer.registration, held, abilities)) {
                 Some(Difference::None) => {}
-                Some(Difference::State) => writes.push(Write::Refresh(wanted.clone())),
-                Some(Difference::Service) | None => writes.push(Write::Register(wanted.clone())),
+                Some(Difference::State) => states.push(write(key, Verb::Refresh(offer.clone()))),
+                Some(Difference::Service) | None => others.push(write(key, Verb::Register(offer.clone()))),
             }
         }
-        for (id, held) in recorded {
-            if !intended.contains_key(id) && held.as_ref().is_none_or(|held| settled(held)) {
-                writes.push(Write::Deregister(id.clone()));
+        for (key, held) in recorded {
+            if !wanted.contains_key(key) && settled(&held.entry) {
+                others.push(write(key, Verb::Deregister));
             }
         }
-        Self { writes }
+        states.append(&mut others);
+        Self { writes: states }
     }
 }
 
@@ -97,24 +110,40 @@ pub(crate) enum Difference {
 }
 
 /// How far what is held is from what is wanted.
-pub(crate) fn difference(wanted: &Registration, held: &Registration) -> Difference {
-    if std::ptr::eq(wanted, held) {
+pub(crate) fn difference(wanted: &Registration, held: &Held, abilities: &Abilities) -> Difference {
+    match held.known {
+        Lists::Nothing => Difference::Service,
+        // Nobody knows whether its checks are there.
+        Lists::Services if abilities.tells_health && !wanted.checks.is_empty() => Difference::Service,
+        known if abilities.tells_health => apart(wanted, &held.entry, known),
+        known => apart(wanted, &held.entry, known.min(Lists::Services)),
+    }
+}
+
+/// How far two registrations of one key are apart, in what a listing of that kind shows.
+pub(crate) fn apart(wanted: &Registration, held: &Registration, shown: Lists) -> Difference {
+    if std::ptr::eq(wanted, held) || shown == Lists::Nothing {
         return Difference::None;
     }
+    let same = match shown {
+        Lists::Nothing | Lists::Places => same_place(&wanted.service, &held.service),
+        _ => same_service(&wanted.service, &held.service),
+    };
+    if !same {
+        return Difference::Service;
+    }
+    let id = &wanted.service.id;
     let own = [
-        format!("{CONTAINER_PREFIX}{}", wanted.service.id),
-        format!("service:{}", wanted.service.id),
+        (Lists::States, format!("{CONTAINER_PREFIX}{id}")),
+        (Lists::Checks, format!("service:{id}")),
     ];
     let find = |checks: &[Definition], id: &str| checks.iter().find(|check| *check.id == *id).cloned();
-    let mut difference = if same_service(wanted, held) {
-        Difference::None
-    } else {
-        Difference::Service
-    };
+    let mut difference = Difference::None;
     // Checks that somebody else hung on our service are his affair.
-    for id in &own {
+    for (_, id) in own.iter().filter(|(level, _)| *level <= shown) {
         let step = match (find(&wanted.checks, id), find(&held.checks, id)) {
             (None, None) => Difference::None,
+            (Some(wanted), Some(held)) if shown == Lists::States => state_difference(&wanted, &held),
             (Some(wanted), Some(held)) => check_difference(&wanted, held),
             _ => Difference::Service,
         };
@@ -124,34 +153,59 @@ pub(crate) fn difference(wanted: &Registration, held: &Registration) -> Differen
 }
 
 fn check_difference(wanted: &Definition, mut held: Definition) -> Difference {
-    let says_the_same = held.initial == wanted.initial && held.output == wanted.output;
+    let state = state_difference(wanted, &held);
     held.initial = wanted.initial;
     held.output.clone_from(&wanted.output);
     if held != *wanted {
         Difference::Service
-    } else if says_the_same || wanted.probe != Probe::Container {
+    } else if wanted.probe == Probe::Container {
+        state
+    } else {
         // What other checks say is theirs to find out; ours was only where they began.
+        Difference::None
+    }
+}
+
+fn state_difference(wanted: &Definition, held: &Definition) -> Difference {
+    if (held.initial, &held.output) == (wanted.initial, &wanted.output) {
         Difference::None
     } else {
         Difference::State
     }
 }
 
-/// Whether two registrations say the same of the service, in what we set: a registry may fill in
-/// the rest.
-pub(crate) fn same_service(one: &Registration, other: &Registration) -> bool {
-    let facts = |registration: &Registration| {
-        let service = &registration.service;
-        (
-            service.id.clone(),
-            service.name.clone(),
-            service.port,
-            service.address.clone(),
-        )
-    };
-    facts(one) == facts(other)
-        && one.service.tags == other.service.tags
-        && one.service.meta == other.service.meta
+fn same_place(wanted: &ServiceSpec, held: &ServiceSpec) -> bool {
+    (&wanted.name, &wanted.address, wanted.port) == (&held.name, &held.address, held.port)
+}
+
+/// Addresses that Consul adds by itself.
+const FILLED_IN: [&str; 4] = ["lan_ipv4", "lan_ipv6", "wan_ipv4", "wan_ipv6"];
+
+/// Whether two services say the same, in all that we set: a registry may fill in addresses, and where it
+/// lets others override tags, those are theirs.
+fn same_service(wanted: &ServiceSpec, held: &ServiceSpec) -> bool {
+    // By name, so that a field that is added later is not forgotten here.
+    let ServiceSpec {
+        id: _,
+        name: _,
+        port: _,
+        address: _,
+        kind,
+        tags,
+        meta,
+        tagged_addresses,
+        weights,
+        enable_tag_override,
+    } = wanted;
+    let filled_in = |name: &str| FILLED_IN.contains(&name) && !tagged_addresses.contains_key(name);
+    let theirs = held.tagged_addresses.iter().filter(|(name, _)| !filled_in(name));
+    same_place(wanted, held)
+        && (*enable_tag_override || *tags == held.tags)
+        && *enable_tag_override == held.enable_tag_override
+        && *kind == held.kind
+        && *meta == held.meta
+        && *weights == held.weights
+        && theirs.eq(tagged_addresses)
 }
 
 /// How long to wait after so many failures in a row.

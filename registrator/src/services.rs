@@ -17,12 +17,14 @@ pub(crate) mod metadata;
 pub(crate) mod naming;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT};
 use catalog::{Registration, ServiceSpec};
 
 use crate::config::Config;
 use crate::container::{Container, Network, Port, Protocol};
+use crate::registry::{Offer, Reason};
 use address::Place;
 use metadata::{Metadata, Settings};
 
@@ -33,7 +35,7 @@ const MOST_FAULTS: usize = 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Derived {
     /// One per usable port, ordered by port.
-    pub(crate) registrations: Vec<Registration>,
+    pub(crate) offers: Vec<Offer>,
     /// Settings that were left out.
     pub(crate) faults: Vec<Fault>,
 }
@@ -68,7 +70,9 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
     let mut places = address::places(container, &ports, config, lookup);
     if let Some(label) = &config.use_ip_from_label {
         match address::from_label(container, label) {
-            Ok(Some(address)) => places.values_mut().for_each(|place| place.address = address),
+            Ok(Some(address)) => places
+                .values_mut()
+                .for_each(|place| (place.address, place.rule) = (address, "-useIpFromLabel")),
             Ok(None) => {}
             Err(fault) => faults.push(fault),
         }
@@ -81,7 +85,7 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
     // The suffix depends on how many ports are left, whether or not each of them gets a name.
     let several = wanted.len() > 1;
     let ids = naming::ids(container, config, &wanted, &mut faults);
-    let mut registrations = Vec::with_capacity(wanted.len());
+    let mut offers = Vec::with_capacity(wanted.len());
     for ((port, place, settings), id) in wanted.iter().zip(ids) {
         if config.explicit && settings.get("name").is_none() {
             continue;
@@ -89,8 +93,14 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
         let Some(name) = naming::name(container, settings, *port, several, &mut faults) else {
             continue;
         };
+        let why = vec![
+            Reason::new("id", id.rule, &id.text),
+            Reason::new("name", name.rule, &name.full),
+            Reason::new("address", place.rule, &place.address),
+            Reason::new("port", place.rule, &place.port),
+        ];
         let service = ServiceSpec {
-            id: id.into(),
+            id: id.text.into(),
             name: name.full.into(),
             tags: tags(settings, *port, config, &mut faults),
             meta: meta(
@@ -105,14 +115,19 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
             ..ServiceSpec::default()
         };
         let checks = checks::all(container, settings, *port, &service, &mut faults);
-        registrations.push(Registration { service, checks });
+        offers.push(Offer {
+            port: *port,
+            container: container.id.clone(),
+            inside_name: container.hostname.clone(),
+            attributes: settings.attributes(),
+            fit: checks::fit(&checks),
+            why,
+            registration: Arc::new(Registration { service, checks }),
+        });
     }
     faults.dedup();
     cut_short(&mut faults);
-    Derived {
-        registrations,
-        faults,
-    }
+    Derived { offers, faults }
 }
 
 /// A thousand labels that are one too many each are one mistake.

@@ -3,13 +3,11 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use api::client::Client;
-use registrator::registry::consul::Consul;
 
-use super::{Agent, BuildError, Plan, Shown, registrator_config};
+use super::{Agent, BuildError, Plan, Shown, registrator_config, registry};
 use crate::config;
 use crate::config::registry::{Backend, NoRoute};
 use crate::feed::consul::Opening;
@@ -68,18 +66,17 @@ impl Agent {
         Ok(agent)
     }
 
-    /// A registrator that writes to the registry its URI names.
+    /// A registrator that writes to the registries its URIs name.
     ///
     /// # Errors
     /// What cannot be built, with the option that asked for it.
     pub fn build_registrator(config: config::Registrator) -> Result<Self, BuildError> {
-        let config::Uri::Consul(address) = config.uri;
-        let consul = Consul::new(address.as_deref());
-        let consul = consul.map_err(|error| BuildError::of("registry uri", &error))?;
+        let registries: Vec<_> = config.uris.iter().map(registry::open).collect::<Result<_, _>>()?;
+        let names: Vec<String> = registries.iter().map(|registry| registry.name()).collect();
         let title = format!(
             "Lictor {} registrator: writing to {}",
             env!("CARGO_PKG_VERSION"),
-            consul.address()
+            names.join(" and ")
         );
         let mut agent = Self::new(title, config.notes);
         if config.registrator.ip.is_none() {
@@ -91,7 +88,7 @@ impl Agent {
             .retry_attempts
             .map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
         wanted.retry_interval = config.retry_interval;
-        let registrator = wanted.build(Arc::new(consul));
+        let registrator = wanted.build(registries);
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         agent.bound("registrator", format_args!("following {}", registrator.engine()));
         agent.part(Task::Registrator, |stop| registrator.run(stop));

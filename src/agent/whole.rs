@@ -187,7 +187,7 @@ impl Agent {
         let reachable = told.or_else(net::host_address).unwrap_or(core.identity.advertise);
         let node = core.identity.node.to_string();
         let config = registrator_config(config, node, reachable);
-        let registrator = config.build(Arc::new(Door::new(core.local.clone())));
+        let registrator = config.build(vec![Arc::new(Door::new(core.local.clone()))]);
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         registrator
             .register_metrics(&core.metrics)

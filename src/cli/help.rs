@@ -10,7 +10,7 @@ Usage: lictor <command> [options]
 
   agent         catalog, DNS, registrator and balancer in one process
   lb            the balancer alone, fed by a Consul (fabio's options)
-  registrator   the registrator alone: lictor registrator [options] <registry uri>
+  registrator   the registrator alone: lictor registrator [options] <registry uri>...
 
 Asking a running agent, or any Consul:
 
@@ -44,7 +44,7 @@ Available commands are:
 /// How a long-running command is called.
 pub fn usage_line(program: &str, command: Command) -> String {
     match command {
-        Command::Registrator => format!("Usage: {program} [options] <registry uri>\n"),
+        Command::Registrator => format!("Usage: {program} [options] <registry uri>...\n"),
         _ => format!("Usage: {program} [options]\n"),
     }
 }

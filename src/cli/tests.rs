@@ -301,7 +301,7 @@ fn values(invocation: &Invocation) -> Vec<String> {
         }
         Invocation::Registrator(alone) => {
             let alone: &Registrator = alone;
-            fields!(lines, "", alone, uri retry_attempts retry_interval log_level notes);
+            fields!(lines, "", alone, uris retry_attempts retry_interval log_level notes);
             containers(&mut lines, &alone.registrator);
         }
         Invocation::Client(_) | Invocation::Print(_) => {}

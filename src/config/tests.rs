@@ -61,7 +61,7 @@ fn every_default_is_a_valid_value_and_every_supported_row_is_read() {
     assert_eq!(Agent::resolve(gather(Command::Agent, &[dev])).1, []);
     assert_eq!(Lb::resolve(gather(Command::Lb, &[])).1, []);
     assert_eq!(
-        Registrator::resolve(gather(Command::Registrator, &[]), "consul:").1,
+        Registrator::resolve(gather(Command::Registrator, &[]), &["consul:".to_owned()]).1,
         []
     );
 }

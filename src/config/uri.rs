@@ -1,4 +1,13 @@
-//! Where a registrator alone writes to: `<scheme>://<host>[:<port>][/<path>]`.
+//! Where a registrator alone writes to: `<scheme>://<host>[:<port>][/<path>]`, one file a family of
+//! schemes. What the environment adds to a URI is handed in, so that a URI is all there is to know.
+
+pub mod consul;
+pub mod etcd;
+pub mod zookeeper;
+
+use self::consul::Consul;
+use self::etcd::Etcd;
+use self::zookeeper::ZooKeeper;
 
 /// What registrator knows and this version does not.
 const LATER: &[&str] = &[
@@ -7,46 +16,70 @@ const LATER: &[&str] = &[
     "consulkv",
     "consulkv-unix",
     "etcd",
-    "etcd-tls",
     "skydns2",
     "zookeeper",
 ];
+const EXAMPLE: &str = "expected for example consul://127.0.0.1:8500";
 
 /// A registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uri {
-    /// A Consul agent, by `host:port`; `None`: as `CONSUL_HTTP_ADDR` says, else on this host.
-    Consul(Option<String>),
+    /// Services of a Consul agent.
+    Consul(Consul),
+    /// Keys of a Consul server below a prefix, which has no slash at either end.
+    ConsulKv(Consul, String),
+    /// Keys of etcd below a path.
+    Etcd(Etcd),
+    /// Keys of etcd below the DNS domain that the path is, as SkyDNS reads them.
+    SkyDns(Etcd),
+    /// Nodes of ZooKeeper below a path.
+    ZooKeeper(ZooKeeper),
 }
+
+/// A variable of the environment, unless empty.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Uri {
     /// Reads what a user typed.
     ///
     /// # Errors
     /// What is wrong, in words.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let example = "expected for example consul://127.0.0.1:8500";
+    pub fn parse(text: &str, variables: Variables<'_>) -> Result<Self, String> {
         let Some((scheme, rest)) = text.split_once(':') else {
-            return Err(format!("bad adapter uri: {text:?} has no scheme; {example}"));
+            return Err(format!("bad adapter uri: {text:?} has no scheme; {EXAMPLE}"));
+        };
+        let wrong = |why: &str| format!("bad adapter uri: {text:?}{why}; {EXAMPLE}");
+        let read = match scheme {
+            "consul" | "consul-tls" | "consul-unix" => {
+                Consul::parse(scheme, rest, variables).map(Self::Consul)
+            }
+            "consulkv" | "consulkv-unix" => {
+                Consul::parse_kv(scheme, rest, variables).map(|(agent, prefix)| Self::ConsulKv(agent, prefix))
+            }
+            "etcd" => Etcd::parse(rest).map(Self::Etcd),
+            "skydns2" => Etcd::parse_domain(rest).map(Self::SkyDns),
+            "zookeeper" => ZooKeeper::parse(rest).map(Self::ZooKeeper),
+            _ => return Err(format!("unrecognized adapter: {text}; {EXAMPLE}")),
         };
         if LATER.contains(&scheme) {
             return Err(format!(
-                "{scheme}:// is known to registrator but not supported by this version of lictor; {example}"
+                "{scheme}:// is known to registrator but not supported by this version of lictor; {EXAMPLE}"
             ));
         }
-        if scheme != "consul" {
-            return Err(format!("unrecognized adapter: {text}; {example}"));
-        }
-        // A path means nothing to this scheme, as ever.
-        let host = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
-        if host.is_empty() {
-            return Ok(Self::Consul(None));
-        }
-        let address = with_port(host, 8500);
-        address
-            .map(|address| Self::Consul(Some(address)))
-            .ok_or_else(|| format!("bad adapter uri: {text:?}; {example}"))
+        read.map_err(|why| wrong(&why))
     }
+}
+
+/// Host and path of what follows the colon of a scheme; both may be empty.
+fn parts(rest: &str) -> (&str, &str) {
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    rest.split_once('/').unwrap_or((rest, ""))
+}
+
+/// The hosts between commas, each with a port.
+fn hosts(text: &str, port: u16) -> Result<Vec<String>, String> {
+    let one = |host: &str| with_port(host, port).ok_or_else(|| format!(": {host:?} is no host:port"));
+    text.split(',').map(one).collect()
 }
 
 /// `host` or `host:port` as it is; `None` if it is neither.
@@ -78,37 +111,23 @@ pub fn with_port(address: &str, port: u16) -> Option<String> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_consul_uri_may_leave_out_port_and_host() {
-        for (text, address) in [
-            ("consul://10.0.0.1:8501", Some("10.0.0.1:8501")),
-            ("consul://consul.example/path", Some("consul.example:8500")),
-            ("consul://[::1]:1", Some("[::1]:1")),
-            ("consul://[::1]", Some("[::1]:8500")),
-            ("consul:", None),
-            ("consul://", None),
-        ] {
-            assert_eq!(
-                Uri::parse(text),
-                Ok(Uri::Consul(address.map(str::to_owned))),
-                "{text}"
-            );
-        }
+    fn bare(text: &str) -> Result<Uri, String> {
+        Uri::parse(text, &|_| None)
     }
 
     #[test]
     fn other_schemes_are_refused_by_name() {
+        for scheme in LATER {
+            let refused = bare(&format!("{scheme}://h/p")).unwrap_err();
+            let words = format!("{scheme}:// is known to registrator but not");
+            assert!(refused.starts_with(&words), "{refused}");
+        }
         assert!(
-            Uri::parse("etcd://h/p")
-                .unwrap_err()
-                .starts_with("etcd:// is known to registrator but not")
-        );
-        assert!(
-            Uri::parse("redis://h")
+            bare("redis://h")
                 .unwrap_err()
                 .starts_with("unrecognized adapter: redis://h")
         );
-        assert!(Uri::parse("localhost").unwrap_err().contains("has no scheme"));
-        assert!(Uri::parse("consul://h:99999").is_err());
+        assert!(bare("localhost").unwrap_err().contains("has no scheme"));
+        assert!(bare("consul://h:99999").is_err());
     }
 }

@@ -6,6 +6,7 @@ use catalog::Command;
 use catalog::check::Probe;
 use catalog::command::{Record, Target};
 use catalog::service::{META_CONTAINER, META_OWNER, META_PORT};
+use registrator::{Port, Protocol};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -225,6 +226,21 @@ async fn a_feed_tells_what_is_there_when_it_starts_and_each_change_until_it_is_s
     running.await.unwrap().unwrap();
 }
 
+fn offer(wanted: &Registration) -> Offer {
+    Offer {
+        registration: Arc::new(wanted.clone()),
+        port: Port {
+            number: 80,
+            protocol: Protocol::Tcp,
+        },
+        container: "me".into(),
+        inside_name: String::new(),
+        attributes: BTreeMap::new(),
+        fit: Status::Passing,
+        why: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn the_door_lists_what_it_was_given_with_what_its_checks_say_now() {
     let identity = Arc::new(Identity::example());
@@ -269,13 +285,13 @@ async fn the_door_lists_what_it_was_given_with_what_its_checks_say_now() {
         "who wants its id must hear that it is taken"
     );
 
-    door.register(&wanted).await.unwrap();
+    door.register(&offer(&wanted)).await.unwrap();
     local.maintenance(Some("web"), true, "").await.unwrap();
     assert_eq!(listed().await[0], wanted, "maintenance is nobody's registration");
 
     wanted.checks[0].initial = Some(Status::Critical);
     wanted.checks[0].output = "paused".to_owned();
-    door.refresh(&wanted).await.unwrap();
+    door.refresh(&offer(&wanted)).await.unwrap();
     assert_eq!(listed().await[0], wanted);
 
     door.deregister("web").await.unwrap();

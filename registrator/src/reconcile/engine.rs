@@ -15,10 +15,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::Write;
 use super::knowledge::Complaint;
-use super::mind::{Action, Mind};
+use super::mind::{Action, Mind, Which};
 use super::notes::Notes;
+use super::{Verb, Write};
 use crate::container::{Container, short};
 use crate::docker::{self, Docker, Listed};
 use crate::metrics::Metrics;
@@ -37,7 +37,7 @@ pub(crate) struct Counts {
 /// The loop and what it works with.
 pub(crate) struct Engine {
     pub(crate) mind: Mind,
-    pub(crate) registry: Arc<dyn Registry>,
+    pub(crate) registries: Vec<Arc<dyn Registry>>,
     pub(crate) notes: Arc<Notes>,
     pub(crate) metrics: Metrics,
     pub(crate) stopped: watch::Sender<Arc<[Registration]>>,
@@ -50,8 +50,10 @@ pub(crate) struct Engine {
 enum Done {
     Listed(Result<Vec<Listed>, docker::Error>),
     Inspected(Arc<str>, Box<Result<Option<Container>, docker::Error>>),
-    Read(Result<Option<Vec<Registration>>, registry::Error>),
-    Wrote(Write, Result<(), registry::Error>),
+    Read(Which, Result<Option<Vec<Registration>>, registry::Error>),
+    Wrote(Which, Write, Result<(), registry::Error>),
+    Renewed(Which, Result<(), registry::Error>),
+    Faltered(Which),
 }
 
 impl Engine {
@@ -95,7 +97,7 @@ impl Engine {
     }
 
     fn job(&self, action: Action) -> Option<BoxFuture<'static, Done>> {
-        let registry = self.registry.clone();
+        let registry = |which: Which| self.registries[which].clone();
         Some(match action {
             Action::List => {
                 self.metrics.passes.inc();
@@ -110,16 +112,34 @@ impl Engine {
                 }
                 .boxed()
             }
-            Action::Read => async move { Done::Read(patient(registry.services()).await) }.boxed(),
-            Action::Write(write) => async move {
-                let outcome = match &write {
-                    Write::Register(wanted) => patient(registry.register(wanted)).await,
-                    Write::Refresh(wanted) => patient(registry.refresh(wanted)).await,
-                    Write::Deregister(id) => patient(registry.deregister(id)).await,
-                };
-                Done::Wrote(write, outcome)
+            Action::Read(which) => {
+                let registry = registry(which);
+                async move { Done::Read(which, patient(registry.services()).await) }.boxed()
             }
-            .boxed(),
+            Action::Write(which, write) => {
+                let registry = registry(which);
+                async move {
+                    let outcome = match &write.verb {
+                        Verb::Register(wanted) => patient(registry.register(wanted)).await,
+                        Verb::Refresh(wanted) => patient(registry.refresh(wanted)).await,
+                        Verb::Deregister => patient(registry.deregister(&write.key)).await,
+                    };
+                    Done::Wrote(which, write, outcome)
+                }
+                .boxed()
+            }
+            Action::Renew(which, held) => {
+                let registry = registry(which);
+                async move { Done::Renewed(which, patient(registry.renew(&held)).await) }.boxed()
+            }
+            Action::Watch(which) => {
+                let registry = registry(which);
+                async move {
+                    registry.faltered().await;
+                    Done::Faltered(which)
+                }
+                .boxed()
+            }
         })
     }
 
@@ -151,54 +171,68 @@ impl Engine {
                 }
                 complaints.iter().for_each(|complaint| self.complain(complaint));
             }
-            Done::Read(answer) => {
+            Done::Read(which, answer) => {
                 let error = answer.as_ref().err().map(ToString::to_string);
-                let failures = self.mind.read(answer.ok(), now);
+                let failures = self.mind.read(which, answer.ok(), now);
                 if let Some(error) = error {
                     self.failed("read");
                     if failures == 1 {
-                        warn!(%error, "cannot read what is registered; trying on");
+                        let registry = self.registries[which].name();
+                        warn!(%registry, %error, "cannot read what is registered; trying on");
                     }
                 }
             }
-            Done::Wrote(write, outcome) => self.wrote(&write, outcome, now),
+            Done::Wrote(which, write, outcome) => self.wrote(which, &write, outcome, now),
+            Done::Renewed(which, outcome) => {
+                let failures = self.mind.renewed(which, outcome.is_ok(), now);
+                if let Err(error) = outcome {
+                    self.failed("renew");
+                    if failures == 1 {
+                        let registry = self.registries[which].name();
+                        warn!(%registry, %error, "cannot let entries live on; trying on");
+                    }
+                }
+            }
+            Done::Faltered(which) => {
+                debug!(registry = %self.registries[which].name(), "entries may be lost; looking");
+                self.mind.faltered(which, now);
+            }
         }
     }
 
-    fn wrote(&mut self, write: &Write, outcome: Result<(), registry::Error>, now: Instant) {
-        let (operation, counter) = match write {
-            Write::Register(_) => ("register", &self.metrics.registered),
-            Write::Refresh(_) => ("refresh", &self.metrics.refreshed),
-            Write::Deregister(_) => ("deregister", &self.metrics.deregistered),
+    fn wrote(&mut self, which: Which, write: &Write, outcome: Result<(), registry::Error>, now: Instant) {
+        let Write { key, verb } = write;
+        let (operation, counter) = match verb {
+            Verb::Register(_) => ("register", &self.metrics.registered),
+            Verb::Refresh(_) => ("refresh", &self.metrics.refreshed),
+            Verb::Deregister => ("deregister", &self.metrics.deregistered),
         };
-        let failures = self.mind.wrote(write.id(), outcome.is_ok(), now);
-        match (outcome, write) {
-            (Ok(()), Write::Register(wanted)) => {
-                counter.inc();
-                let service = &wanted.service;
-                info!(id = %service.id, name = %service.name, address = %service.address, port = service.port, "registered");
+        let failures = self.mind.wrote(which, key, outcome.is_ok(), now);
+        let registry = self.registries[which].name();
+        if let Err(error) = outcome {
+            self.failed(operation);
+            if failures == 1 {
+                warn!(%key, %registry, operation, %error, "registry write failed; trying on");
+            } else {
+                debug!(%key, %registry, operation, %error, failures, "registry write failed again");
             }
-            (Ok(()), Write::Refresh(wanted)) => {
-                counter.inc();
-                let says = wanted
-                    .checks
+            return;
+        }
+        counter.inc();
+        match verb {
+            Verb::Register(wanted) => {
+                let service = &wanted.registration.service;
+                info!(id = %service.id, name = %service.name, address = %service.address, port = service.port, %registry, "registered");
+            }
+            Verb::Refresh(wanted) => {
+                let Registration { service, checks } = &*wanted.registration;
+                let says = checks
                     .first()
                     .map(|check| check.output.as_str())
                     .unwrap_or_default();
-                info!(id = %wanted.service.id, %says, "state passed on");
+                info!(id = %service.id, %says, %registry, "state passed on");
             }
-            (Ok(()), Write::Deregister(id)) => {
-                counter.inc();
-                info!(%id, "deregistered");
-            }
-            (Err(error), _) => {
-                self.failed(operation);
-                if failures == 1 {
-                    warn!(id = %write.id(), operation, %error, "registry write failed; trying on");
-                } else {
-                    debug!(id = %write.id(), operation, %error, failures, "registry write failed again");
-                }
-            }
+            Verb::Deregister => info!(%key, %registry, "deregistered"),
         }
     }
 
@@ -244,7 +278,10 @@ impl Engine {
     }
 }
 
-async fn patient<T>(call: BoxFuture<'_, Result<T, registry::Error>>) -> Result<T, registry::Error> {
+/// The answer of a registry, within the time that one may take.
+pub(crate) async fn patient<T>(
+    call: BoxFuture<'_, Result<T, registry::Error>>,
+) -> Result<T, registry::Error> {
     match tokio::time::timeout(PATIENCE, call).await {
         Ok(outcome) => outcome,
         Err(_) => Err(registry::Error::Unreachable(format!(

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Registration;
-use catalog::service::META_CONTAINER;
 
+use super::Intended;
+use super::ledger::Ledger;
 use super::notes::Note;
-use super::{Intended, Recorded};
 use crate::config::{Config, Deregister};
 use crate::container::{self, Container, Network};
+use crate::registry::Offer;
 use crate::services::{self, Fault, checks};
 
 /// What an engine waits between stop signal and kill, where nobody says otherwise.
@@ -36,7 +37,9 @@ pub(crate) struct Knowledge {
 struct Known {
     facts: Container,
     /// What it is registered as; while it does not run, what it would be.
-    derived: Vec<Arc<Registration>>,
+    derived: Vec<Arc<Offer>>,
+    /// While it does not run: what it was registered as when it did, if that was seen.
+    lived: Vec<Arc<Offer>>,
     faults: Vec<Fault>,
 }
 
@@ -130,21 +133,24 @@ impl Knowledge {
                 fault: fault.clone(),
             })
             .collect();
-        // An equal registration stays the same object, which makes the plan's comparison cheap.
-        let mut kept = before.map(|before| before.derived).unwrap_or_default();
-        let keep = |fresh: Registration| match kept.iter().position(|old| **old == fresh) {
+        let (mut kept, lived) = match before {
+            None => Default::default(),
+            Some(before) if facts.runs() => (before.derived, Vec::new()),
+            Some(before) if before.facts.runs() => (before.derived.clone(), before.derived),
+            Some(before) => (before.derived, before.lived),
+        };
+        // An equal offer stays the same object, which makes the plan's comparison cheap.
+        let keep = |fresh: Offer| match kept.iter().position(|old| **old == fresh) {
             Some(at) => kept.swap_remove(at),
             None => Arc::new(fresh),
         };
-        let registrations = derived.registrations.into_iter().map(keep).collect();
-        self.containers.insert(
-            id,
-            Known {
-                facts,
-                derived: registrations,
-                faults: derived.faults,
-            },
-        );
+        let known = Known {
+            derived: derived.offers.into_iter().map(keep).collect(),
+            lived,
+            facts,
+            faults: derived.faults,
+        };
+        self.containers.insert(id, known);
         complaints
     }
 
@@ -183,34 +189,22 @@ impl Knowledge {
     }
 
     /// What should be registered now, and for each id that two containers claim, the loser.
-    pub(crate) fn intended(&self, recorded: &Recorded) -> (Intended, Vec<(Arc<str>, String)>) {
+    pub(crate) fn intended(&self, ledgers: &[Ledger]) -> (Intended, Vec<(Arc<str>, String)>) {
         let mut intended = Intended::new();
         let mut losers = Vec::new();
-        let holder = |id: &str| {
-            recorded
-                .get(id)?
-                .as_ref()?
-                .service
-                .meta
-                .get(META_CONTAINER)
-                .cloned()
+        // The first registry that knows says who holds an id: all of them are to hold the same.
+        let holds = |wanted: &Offer| {
+            let service = &wanted.registration.service;
+            let holder = ledgers.iter().find_map(|ledger| ledger.holder(service));
+            holder == Some(&*wanted.container)
         };
         for (container, known) in &self.containers {
-            for wanted in self.wanted(container, known, recorded) {
-                let id = wanted.service.id.clone();
+            for wanted in self.wanted(container, known, ledgers) {
+                let id = wanted.registration.service.id.clone();
                 // Who holds an id keeps it while he wants it; else the first in order of ids.
-                let is_holder = || holder(&id).is_some_and(|holder| *holder == **container);
-                if !intended.contains_key(&id) || is_holder() {
+                if !intended.contains_key(&id) || holds(&wanted) {
                     if let Some(loser) = intended.insert(id.clone(), wanted) {
-                        losers.push((
-                            id,
-                            loser
-                                .service
-                                .meta
-                                .get(META_CONTAINER)
-                                .cloned()
-                                .unwrap_or_default(),
-                        ));
+                        losers.push((id, loser.container.to_string()));
                     }
                 } else {
                     losers.push((id, container.to_string()));
@@ -220,10 +214,10 @@ impl Knowledge {
         (intended, losers)
     }
 
-    fn wanted(&self, id: &Arc<str>, known: &Known, recorded: &Recorded) -> Vec<Arc<Registration>> {
+    fn wanted(&self, id: &Arc<str>, known: &Known, ledgers: &[Ledger]) -> Vec<Arc<Offer>> {
         if !known.facts.runs() {
             return if self.is_kept(&known.facts) {
-                kept(&known.facts, recorded)
+                known.kept(ledgers)
             } else {
                 Vec::new()
             };
@@ -240,7 +234,7 @@ impl Knowledge {
             None if drain.is_some_and(|drain| drain.died) => "process ended".to_owned(),
             None => return known.derived.clone(),
         };
-        let changed = |wanted: &Arc<Registration>| Arc::new(checks::out_of_rotation(wanted, &why));
+        let changed = |wanted: &Arc<Offer>| Arc::new(checks::out_of_rotation(wanted, &why));
         known.derived.iter().map(changed).collect()
     }
 
@@ -258,7 +252,7 @@ impl Knowledge {
             .containers
             .values()
             .filter(|known| !known.facts.runs() && !self.is_kept(&known.facts));
-        known.flat_map(|known| known.derived.iter().map(|wanted| &**wanted))
+        known.flat_map(|known| known.derived.iter().map(|wanted| &*wanted.registration))
     }
 
     /// Whether it is known what has become of this container.
@@ -296,19 +290,25 @@ impl Knowledge {
     }
 }
 
-/// The entries of a container that failed, for people to see and for nobody to use.
-fn kept(facts: &Container, recorded: &Recorded) -> Vec<Arc<Registration>> {
-    let of_it = |held: &&Arc<Registration>| {
-        held.service
-            .meta
-            .get(META_CONTAINER)
-            .is_some_and(|id| **id == *facts.id)
-    };
-    let why = checks::ended(facts);
-    let entries = recorded.values().flatten().filter(of_it);
-    entries
-        .map(|held| Arc::new(checks::out_of_rotation(held, &why)))
-        .collect()
+impl Known {
+    /// What a container that failed leaves behind, for people to see and for nobody to use. Its ports went
+    /// with its process: they are what was seen of it while it ran, else what registries still hold.
+    fn kept(&self, ledgers: &[Ledger]) -> Vec<Arc<Offer>> {
+        let why = checks::ended(&self.facts);
+        let critical = |offer: &Offer| Arc::new(checks::out_of_rotation(offer, &why));
+        if !self.lived.is_empty() {
+            return self.lived.iter().map(|offer| critical(offer)).collect();
+        }
+        let entries = ledgers
+            .iter()
+            .flat_map(|ledger| ledger.of_container(&self.facts.id));
+        // Several registries may hold the same.
+        let by_id: BTreeMap<_, _> = entries.map(|entry| (&entry.service.id, entry)).collect();
+        by_id
+            .values()
+            .map(|entry| critical(&Offer::found(entry)))
+            .collect()
+    }
 }
 
 fn drain_time(config: &Config, facts: Option<&Container>) -> Duration {

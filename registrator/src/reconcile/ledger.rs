@@ -1,4 +1,4 @@
-//! What the registry holds of ours, which writes are under way, and which failed.
+//! What one registry holds of ours, which writes are under way, and which failed.
 //!
 //! Writes are remembered here, so that the plan compares with what was really obeyed; a listing of
 //! the registry corrects that memory, except where a write overtook it. An entry without our mark is
@@ -8,36 +8,69 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use catalog::Registration;
 use catalog::service::{META_CONTAINER, META_OWNER};
+use catalog::{Registration, ServiceSpec, Status};
 
-use super::{Difference, Intended, Plan, Recorded, Write, difference, pause_after, same_service};
+use super::errand::Errand;
+use super::{Difference, Held, Intended, Plan, Recorded, Verb, Write, apart, pause_after};
 use crate::config::Config;
+use crate::registry::{Abilities, Lists, Offer};
 
-/// The registrator's side of the registry.
-#[derive(Debug, Default)]
+/// The registrator's side of one registry.
+#[derive(Debug)]
 pub(crate) struct Ledger {
+    abilities: Abilities,
+    /// Asks what it holds.
+    pub(crate) reading: Errand,
+    /// Lets entries live on.
+    pub(crate) renewing: Errand,
+    /// Whether somebody listens for it to falter.
+    pub(crate) watched: bool,
     recorded: Recorded,
-    /// Ids that others hold.
+    /// Keys that others hold.
     foreign: BTreeSet<Arc<str>>,
     /// Whether the registry has been asked what it holds: before, nothing is written.
     read: bool,
     under_way: BTreeMap<Arc<str>, Write>,
-    /// Ids written since the listing under way was asked for: the listing may be older.
+    /// Keys written since the listing under way was asked for: the listing may be older.
     overtaken: BTreeSet<Arc<str>>,
     failed: BTreeMap<Arc<str>, Failure>,
 }
 
 #[derive(Debug)]
 struct Failure {
-    write: Write,
+    verb: Verb,
     times: u32,
     not_before: Instant,
 }
 
 impl Ledger {
-    pub(crate) fn recorded(&self) -> &Recorded {
-        &self.recorded
+    pub(crate) fn new(abilities: Abilities, config: &Config, now: Instant) -> Self {
+        let renewal = Some(config.ttl_refresh).filter(|pause| !pause.is_zero());
+        Self {
+            abilities,
+            reading: Errand::new(Some(now)),
+            renewing: Errand::new(renewal.map(|pause| now + pause)),
+            watched: false,
+            recorded: Recorded::new(),
+            foreign: BTreeSet::new(),
+            read: false,
+            under_way: BTreeMap::new(),
+            overtaken: BTreeSet::new(),
+            failed: BTreeMap::new(),
+        }
+    }
+
+    /// The container whose entry stands where this service is to be.
+    pub(crate) fn holder(&self, service: &ServiceSpec) -> Option<&str> {
+        let held = self.recorded.get(&(self.abilities.key)(service))?;
+        container_of(&held.entry)
+    }
+
+    /// What it holds for a container.
+    pub(crate) fn of_container(&self, id: &str) -> impl Iterator<Item = &Arc<Registration>> {
+        let entries = self.recorded.values().map(|held| &held.entry);
+        entries.filter(move |entry| container_of(entry) == Some(id))
     }
 
     /// The registry is being asked what it holds.
@@ -51,42 +84,63 @@ impl Ledger {
         let Some(services) = answer else { return };
         let mut recorded = Recorded::new();
         self.foreign.clear();
+        let known = self.abilities.lists;
         for listed in services {
-            let id = listed.service.id.clone();
+            let key = (self.abilities.key)(&listed.service);
             match listed.service.meta.get(META_OWNER) {
-                Some(owner) if *owner != config.owner => _ = self.foreign.insert(id),
+                Some(owner) if *owner != config.owner => _ = self.foreign.insert(key),
                 Some(_) => {
-                    let remembered = self.recorded.get(&id).and_then(Option::as_ref);
-                    let entry = remembered.filter(|held| agrees(&listed, held)).cloned();
-                    recorded.insert(id, Some(entry.unwrap_or_else(|| Arc::new(listed))));
+                    let remembered = self
+                        .recorded
+                        .get(&key)
+                        .filter(|held| agrees(&listed, held, known));
+                    let held = remembered.cloned().unwrap_or_else(|| Held {
+                        entry: Arc::new(listed),
+                        known,
+                    });
+                    recorded.insert(key, held);
                 }
-                None if !is_of_host(&id, &config.hostname) => _ = self.foreign.insert(id),
-                None if config.cleanup => _ = recorded.insert(id, Some(Arc::new(listed))),
+                None if !is_of_host(&listed.service.id, &config.hostname) => _ = self.foreign.insert(key),
+                None if config.cleanup => {
+                    let entry = Arc::new(listed);
+                    recorded.insert(key, Held { entry, known });
+                }
                 // Left by the original, perhaps for a container that still runs: not ours to remove,
                 // but ours to take over.
                 None => {}
             }
         }
-        for id in &self.overtaken {
-            self.foreign.remove(id);
-            match self.recorded.remove(id) {
-                Some(held) => _ = recorded.insert(id.clone(), held),
-                None => _ = recorded.remove(id),
+        for key in &self.overtaken {
+            self.foreign.remove(key);
+            match self.recorded.remove(key) {
+                Some(held) => _ = recorded.insert(key.clone(), held),
+                None => _ = recorded.remove(key),
             }
         }
         self.recorded = recorded;
     }
 
-    /// Ids of `intended` that others hold, with the containers that would like to have them.
-    pub(crate) fn taken(&self, intended: &Intended) -> Vec<(Arc<str>, String)> {
-        let wanted = self.foreign.iter().filter_map(|id| Some((id, intended.get(id)?)));
-        let container = |wanted: &Registration| wanted.service.meta.get(META_CONTAINER).cloned();
+    /// Those of `intended` that this registry is to hold, by key.
+    fn wanted<'a>(&self, intended: &'a Intended) -> BTreeMap<Arc<str>, &'a Arc<Offer>> {
+        let shown = |offer: &&Arc<Offer>| self.abilities.tells_health || offer.fit == Status::Passing;
+        let mut wanted = BTreeMap::new();
+        for offer in intended.values().filter(shown) {
+            // Of two that it cannot tell apart, the first in order of ids.
+            let key = (self.abilities.key)(&offer.registration.service);
+            wanted.entry(key).or_insert(offer);
+        }
         wanted
-            .map(|(id, wanted)| (id.clone(), container(wanted).unwrap_or_default()))
-            .collect()
     }
 
-    /// The writes to begin now.
+    /// Offers whose keys others hold.
+    pub(crate) fn taken<'a>(&self, intended: &'a Intended) -> impl Iterator<Item = &'a Arc<Offer>> {
+        let key = |offer: &Offer| (self.abilities.key)(&offer.registration.service);
+        intended
+            .values()
+            .filter(move |offer| self.foreign.contains(&key(offer)))
+    }
+
+    /// The writes to begin now: never more under way than the registry is to bear.
     pub(crate) fn next(
         &mut self,
         intended: &Intended,
@@ -96,72 +150,86 @@ impl Ledger {
         if !self.read {
             return Vec::new();
         }
-        let mut writes = Plan::new(intended, &self.recorded, settled).writes;
-        self.failed
-            .retain(|id, _| writes.iter().any(|write| write.id() == id));
-        writes.retain(|write| {
+        let wanted = self.wanted(intended);
+        let mut writes = Plan::new(&wanted, &self.recorded, &self.abilities, settled).writes;
+        let differing: BTreeSet<&Arc<str>> = writes.iter().map(|write| &write.key).collect();
+        self.failed.retain(|key, _| differing.contains(key));
+        writes.retain(|Write { key, verb }| {
             let waits = self
                 .failed
-                .get(write.id())
-                .is_some_and(|last| last.write == *write && last.not_before > now);
-            !waits && !self.under_way.contains_key(write.id()) && !self.foreign.contains(write.id())
+                .get(key)
+                .is_some_and(|last| last.verb == *verb && last.not_before > now);
+            !waits && !self.under_way.contains_key(key) && !self.foreign.contains(key)
         });
+        writes.truncate(self.abilities.abreast.saturating_sub(self.under_way.len()));
         for write in &writes {
-            self.under_way.insert(write.id().clone(), write.clone());
-            self.overtaken.insert(write.id().clone());
+            self.under_way.insert(write.key.clone(), write.clone());
+            self.overtaken.insert(write.key.clone());
         }
         writes
     }
 
     /// A write ended. Returns how often in a row it has failed.
-    pub(crate) fn done(&mut self, id: &Arc<str>, obeyed: bool, now: Instant) -> u32 {
-        let Some(write) = self.under_way.remove(id) else {
+    pub(crate) fn done(&mut self, key: &Arc<str>, obeyed: bool, now: Instant) -> u32 {
+        let Some(Write { verb, .. }) = self.under_way.remove(key) else {
             return 0;
         };
+        if let Verb::Register(offer) | Verb::Refresh(offer) = &verb {
+            // One that failed may have arrived all the same.
+            let known = if obeyed { Lists::Checks } else { Lists::Nothing };
+            let entry = offer.registration.clone();
+            self.recorded.insert(key.clone(), Held { entry, known });
+        } else if obeyed {
+            self.recorded.remove(key);
+        }
         if obeyed {
-            self.failed.remove(id);
-            match write {
-                Write::Register(wanted) | Write::Refresh(wanted) => {
-                    self.recorded.insert(id.clone(), Some(wanted));
-                }
-                Write::Deregister(_) => {
-                    self.recorded.remove(id);
-                }
-            }
+            self.failed.remove(key);
             return 0;
         }
-        let times = self.failed.get(id).map_or(0, |last| last.times) + 1;
-        if !matches!(write, Write::Deregister(_)) {
-            // It may have arrived all the same.
-            self.recorded.insert(id.clone(), None);
-        }
-        self.failed.insert(
-            id.clone(),
-            Failure {
-                write,
-                times,
-                not_before: now + pause_after(times),
-            },
-        );
+        let times = self.failed.get(key).map_or(0, |last| last.times) + 1;
+        let failure = Failure {
+            verb,
+            times,
+            not_before: now + pause_after(times),
+        };
+        self.failed.insert(key.clone(), failure);
         times
+    }
+
+    /// It may have lost entries: whoever waits for his turn to fail again need not.
+    pub(crate) fn faltered(&mut self, now: Instant) {
+        self.watched = false;
+        for last in self.failed.values_mut() {
+            last.not_before = now;
+        }
+        // While it gives no answers it is asked at its own pace.
+        if !self.reading.fails() {
+            self.reading.want(now);
+        }
+    }
+
+    /// What was written and holds.
+    pub(crate) fn held(&self) -> Vec<Arc<Registration>> {
+        let sure = self.recorded.values().filter(|held| held.known > Lists::Nothing);
+        sure.map(|held| held.entry.clone()).collect()
     }
 
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         // One that is due already has been handed out, or waits for somebody else's news.
-        self.failed
-            .values()
-            .map(|last| last.not_before)
-            .filter(|at| *at > now)
-            .min()
+        let failed = self.failed.values().map(|last| last.not_before);
+        let waits = [
+            failed.filter(|at| *at > now).min(),
+            self.reading.deadline(),
+            self.renewing.deadline(),
+        ];
+        waits.into_iter().flatten().min()
     }
 
     /// Containers that recorded entries stand for.
     pub(crate) fn containers(&self) -> impl Iterator<Item = &str> {
         self.recorded
             .values()
-            .flatten()
-            .filter_map(|held| held.service.meta.get(META_CONTAINER))
-            .map(String::as_str)
+            .filter_map(|held| container_of(&held.entry))
     }
 
     /// Whether recorded equals intended, with nothing under way.
@@ -171,9 +239,13 @@ impl Ledger {
     }
 }
 
-/// Whether a listing says what we remember. A listing without checks says nothing of checks.
-fn agrees(listed: &Registration, held: &Registration) -> bool {
-    same_service(listed, held) && (listed.checks.is_empty() || difference(held, listed) == Difference::None)
+fn container_of(entry: &Registration) -> Option<&str> {
+    entry.service.meta.get(META_CONTAINER).map(String::as_str)
+}
+
+/// Whether a listing that shows so much says what we remember.
+fn agrees(listed: &Registration, held: &Held, shown: Lists) -> bool {
+    held.known > Lists::Nothing && apart(&held.entry, listed, shown) == Difference::None
 }
 
 /// Whether the original registrator on this host would have made this id: `host:name:port[:udp]`.

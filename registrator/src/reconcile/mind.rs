@@ -9,20 +9,25 @@ use std::time::{Duration, Instant};
 
 use catalog::Registration;
 
+use super::Write;
+use super::errand::Errand;
 use super::knowledge::{Complaint, Knowledge};
 use super::ledger::Ledger;
 use super::notes::Note;
 use super::queue::Queue;
-use super::{Write, pause_after};
 use crate::config::Config;
 use crate::container::Container;
 use crate::docker::Listed;
+use crate::registry::Abilities;
 use crate::services::Fault;
 
 /// If more than this many, and more than half of all, vanish between two listings, the engine is
 /// asked again before it is believed.
 const FEW: usize = 5;
 const SECOND_LOOK: Duration = Duration::from_secs(1);
+
+/// A registry, by its place among those that were given.
+pub(crate) type Which = usize;
 
 /// Something to be done, whose outcome must be reported back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,10 +36,14 @@ pub(crate) enum Action {
     List,
     /// Inspect one container.
     Inspect(Arc<str>),
-    /// Ask the registry what it holds.
-    Read,
-    /// Write to the registry.
-    Write(Write),
+    /// Ask a registry what it holds.
+    Read(Which),
+    /// Write to a registry.
+    Write(Which, Write),
+    /// Let these entries of a registry live on.
+    Renew(Which, Vec<Arc<Registration>>),
+    /// Wait for a registry to falter.
+    Watch(Which),
 }
 
 /// The registrator without its hands.
@@ -42,12 +51,12 @@ pub(crate) enum Action {
 pub(crate) struct Mind {
     config: Arc<Config>,
     knowledge: Knowledge,
-    ledger: Ledger,
+    /// One for each registry; none waits for another.
+    ledgers: Vec<Ledger>,
     queue: Queue,
     /// Inspections that began after a container's life had ended.
     ended: BTreeSet<Arc<str>>,
     listing: Errand,
-    reading: Errand,
     connected: bool,
     /// Who vanished in the last listing, if that was too many to believe at once.
     suspected: Option<BTreeSet<Arc<str>>>,
@@ -63,55 +72,16 @@ pub(crate) struct Mind {
     stream_is_suspect: bool,
 }
 
-/// A question asked again and again, one at a time.
-#[derive(Debug, Default)]
-struct Errand {
-    under_way: bool,
-    due: Option<Instant>,
-    failures: u32,
-}
-
-impl Errand {
-    fn begin(&mut self, now: Instant) -> bool {
-        let begins = !self.under_way && self.due.is_some_and(|due| due <= now);
-        if begins {
-            self.under_way = true;
-            self.due = None;
-        }
-        begins
-    }
-
-    /// Ends it; asked again after `next`, unless somebody wants it sooner. Returns how often in a row
-    /// it has failed.
-    fn end(&mut self, worked: bool, next: Option<Duration>, now: Instant) -> u32 {
-        self.under_way = false;
-        self.failures = if worked { 0 } else { self.failures + 1 };
-        let next = if worked {
-            next
-        } else {
-            Some(pause_after(self.failures))
-        };
-        self.due = match (self.due, next.map(|next| now + next)) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        self.failures
-    }
-}
-
 impl Mind {
-    pub(crate) fn new(config: Arc<Config>, now: Instant) -> Self {
+    pub(crate) fn new(config: Arc<Config>, registries: &[Abilities], now: Instant) -> Self {
+        let ledger = |abilities: &Abilities| Ledger::new(*abilities, &config, now);
         Self {
             knowledge: Knowledge::new(config.clone()),
+            ledgers: registries.iter().map(ledger).collect(),
             config,
-            ledger: Ledger::default(),
             queue: Queue::default(),
             ended: BTreeSet::new(),
             listing: Errand::default(),
-            reading: Errand {
-                due: Some(now),
-                ..Errand::default()
-            },
             connected: false,
             suspected: None,
             surveyed: false,
@@ -126,8 +96,10 @@ impl Mind {
     /// The engine is there (again): look at everything.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.connected = true;
-        self.listing.due = Some(now);
-        self.reading.due = Some(now);
+        self.listing.want(now);
+        self.ledgers
+            .iter_mut()
+            .for_each(|ledger| ledger.reading.want(now));
         self.queue.forgive(now);
     }
 
@@ -146,8 +118,7 @@ impl Mind {
 
     /// The engine listed its containers, or failed to. Returns how often in a row it has failed.
     pub(crate) fn listed(&mut self, answer: Option<&[Listed]>, now: Instant) -> u32 {
-        let resync = Some(self.config.resync).filter(|resync| !resync.is_zero());
-        let failures = self.listing.end(answer.is_some(), resync, now);
+        let failures = self.listing.end(answer.is_some(), self.resync(), now);
         let Some(listed) = answer else { return failures };
         let mut missing = self.missing(listed);
         let all = self.knowledge.ids().count().max(missing.len());
@@ -158,7 +129,7 @@ impl Mind {
                 .as_ref()
                 .is_some_and(|before| missing.is_subset(before))
         {
-            self.listing.due = Some(now + SECOND_LOOK);
+            self.listing.want(now + SECOND_LOOK);
             self.suspected = Some(std::mem::take(&mut missing));
         } else {
             self.suspected = None;
@@ -187,7 +158,7 @@ impl Mind {
             .knowledge
             .ids()
             .map(|id| &**id)
-            .chain(self.ledger.containers());
+            .chain(self.ledgers.iter().flat_map(Ledger::containers));
         known
             .filter(|id| !present.contains(id) && !self.knowledge.is_gone(id))
             .map(Arc::from)
@@ -212,46 +183,105 @@ impl Mind {
         (complaints, failures)
     }
 
-    /// The registry said what it holds, or failed to. Returns how often in a row it has failed.
-    pub(crate) fn read(&mut self, answer: Option<Option<Vec<Registration>>>, now: Instant) -> u32 {
-        let resync = Some(self.config.resync).filter(|resync| !resync.is_zero());
-        let failures = self.reading.end(answer.is_some(), resync, now);
+    /// A registry said what it holds, or failed to. Returns how often in a row it has failed.
+    pub(crate) fn read(
+        &mut self,
+        which: Which,
+        answer: Option<Option<Vec<Registration>>>,
+        now: Instant,
+    ) -> u32 {
+        let resync = self.resync();
+        let ledger = &mut self.ledgers[which];
+        let failures = ledger.reading.end(answer.is_some(), resync, now);
         let Some(answer) = answer else { return failures };
-        self.ledger.listed(answer, &self.config);
-        self.forget_the_gone();
+        ledger.listed(answer, &self.config);
         // Entries of ours may stand for containers that no listing will ever show again.
-        let strangers = self
-            .ledger
-            .containers()
-            .filter(|id| !self.knowledge.has_settled(id));
-        let strangers: Vec<Arc<str>> = strangers.map(Arc::from).collect();
-        if self.listed_once && !strangers.is_empty() {
-            self.listing.due = Some(now);
+        let strangers = ledger.containers().any(|id| !self.knowledge.has_settled(id));
+        if self.listed_once && strangers {
+            self.listing.want(now);
         }
+        self.forget_the_gone();
         failures
     }
 
     /// A write ended. Returns how often in a row it has failed.
-    pub(crate) fn wrote(&mut self, id: &Arc<str>, obeyed: bool, now: Instant) -> u32 {
-        let failures = self.ledger.done(id, obeyed, now);
+    pub(crate) fn wrote(&mut self, which: Which, key: &Arc<str>, obeyed: bool, now: Instant) -> u32 {
+        let failures = self.ledgers[which].done(key, obeyed, now);
         self.forget_the_gone();
         failures
     }
 
+    /// Entries live on, or may not. Returns how often in a row that has failed.
+    pub(crate) fn renewed(&mut self, which: Which, worked: bool, now: Instant) -> u32 {
+        let pause = Some(self.config.ttl_refresh);
+        let ledger = &mut self.ledgers[which];
+        if !worked && !ledger.reading.fails() {
+            // Some may have ended by now.
+            ledger.reading.want(now);
+        }
+        ledger.renewing.end(worked, pause, now)
+    }
+
+    /// A registry may have lost entries.
+    pub(crate) fn faltered(&mut self, which: Which, now: Instant) {
+        self.ledgers[which].faltered(now);
+    }
+
     /// That a container is gone need only be known while an entry stands for it.
     fn forget_the_gone(&mut self) {
-        let recorded: BTreeSet<&str> = self.ledger.containers().collect();
+        let recorded: BTreeSet<&str> = self.ledgers.iter().flat_map(Ledger::containers).collect();
         self.knowledge.bury(&recorded);
+    }
+
+    fn resync(&self) -> Option<Duration> {
+        Some(self.config.resync).filter(|resync| !resync.is_zero())
     }
 
     /// Everything to be done now.
     pub(crate) fn actions(&mut self, now: Instant) -> Vec<Action> {
         self.knowledge.tick(now);
         self.queue.tick(now);
+        let mut actions = self.questions(now);
+        let (intended, losers) = self.knowledge.intended(&self.ledgers);
+        self.losers = losers;
+        self.services = intended.len();
+        let taken = self.ledgers.iter().flat_map(|ledger| ledger.taken(&intended));
+        self.taken = taken
+            .map(|offer| (offer.registration.service.id.clone(), offer.container.to_string()))
+            .collect();
+        let Self {
+            knowledge,
+            ledgers,
+            surveyed,
+            ..
+        } = self;
+        let settled = |held: &Registration| match held.service.meta.get(catalog::service::META_CONTAINER) {
+            Some(id) => knowledge.has_settled(id),
+            None => *surveyed,
+        };
+        for (which, ledger) in ledgers.iter_mut().enumerate() {
+            let writes = ledger.next(&intended, settled, now).into_iter();
+            actions.extend(writes.map(|write| Action::Write(which, write)));
+        }
+        actions
+    }
+
+    /// What is to be asked now.
+    fn questions(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
-        if self.reading.begin(now) {
-            self.ledger.asked();
-            actions.push(Action::Read);
+        for (which, ledger) in self.ledgers.iter_mut().enumerate() {
+            if ledger.reading.begin(now) {
+                ledger.asked();
+                actions.push(Action::Read(which));
+            }
+            if ledger.renewing.begin(now) {
+                actions.push(Action::Renew(which, ledger.held()));
+            }
+            // One that falters again and again is listened to once between two readings.
+            if !ledger.watched && !ledger.reading.is_under_way() {
+                ledger.watched = true;
+                actions.push(Action::Watch(which));
+            }
         }
         if self.connected {
             if self.listing.begin(now) {
@@ -264,39 +294,19 @@ impl Mind {
                 actions.push(Action::Inspect(id));
             }
         }
-        let (intended, losers) = self.knowledge.intended(self.ledger.recorded());
-        self.losers = losers;
-        self.services = intended.len();
-        self.taken = self.ledger.taken(&intended);
-        let Self {
-            knowledge,
-            ledger,
-            surveyed,
-            ..
-        } = self;
-        let settled = |held: &Registration| match held.service.meta.get(catalog::service::META_CONTAINER) {
-            Some(id) => knowledge.has_settled(id),
-            None => *surveyed,
-        };
-        actions.extend(
-            ledger
-                .next(&intended, settled, now)
-                .into_iter()
-                .map(Action::Write),
-        );
         actions
     }
 
     /// When to look again though nothing has happened.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let waits = [
-            self.listing
-                .due
-                .filter(|_| self.connected && !self.listing.under_way),
-            self.reading.due.filter(|_| !self.reading.under_way),
+            self.listing.deadline().filter(|_| self.connected),
             self.queue.deadline().filter(|_| self.connected),
             self.knowledge.deadline(),
-            self.ledger.deadline(now),
+            self.ledgers
+                .iter()
+                .filter_map(|ledger| ledger.deadline(now))
+                .min(),
         ];
         waits.into_iter().flatten().min()
     }
@@ -311,7 +321,10 @@ impl Mind {
         let rivals = rivals.map(|(id, loser)| complaint(id, loser, "another container"));
         let late = self.taken.iter();
         let late = late.map(|(id, loser)| complaint(id, loser, "somebody else"));
-        rivals.chain(late).collect()
+        let mut complaints: Vec<Complaint> = rivals.chain(late).collect();
+        // An id may be taken in several registries.
+        complaints.dedup();
+        complaints
     }
 
     /// Whether a listing showed what events should have told; asks once.
@@ -333,6 +346,6 @@ impl Mind {
 
     #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
-        self.queue.is_idle() && self.ledger.is_settled()
+        self.queue.is_idle() && self.ledgers.iter().all(Ledger::is_settled)
     }
 }

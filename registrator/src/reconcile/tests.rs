@@ -9,12 +9,13 @@ use catalog::service::META_OWNER;
 use catalog::{Registration, Status};
 use proptest::prelude::*;
 
-use super::mind::{Action, Mind};
+use super::mind::{Action, Mind, Which};
 use super::notes::Note;
 use super::*;
 use crate::config::{Config, Deregister};
 use crate::container::{Binding, Container, State};
 use crate::docker::{Listed, What};
+use crate::registry::{Abilities, Lists, Offer};
 use crate::services::derive;
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -24,16 +25,21 @@ const MOMENT: Duration = Duration::from_millis(1);
 enum Pending {
     List(Vec<Listed>),
     Inspect(Arc<str>, Box<Option<Container>>),
-    Read(Vec<Registration>),
-    Write(Write),
+    Read(Which, Vec<Registration>),
+    Write(Which, Write),
 }
+
+type Entries = BTreeMap<Arc<str>, Registration>;
 
 struct World {
     mind: Mind,
     config: Arc<Config>,
     now: Instant,
     containers: BTreeMap<Arc<str>, Container>,
-    registry: BTreeMap<Arc<str>, Registration>,
+    registry: Entries,
+    /// A second registry, where there is one.
+    beside: Entries,
+    abilities: Vec<Abilities>,
     pending: Vec<Pending>,
     next_port: u16,
     writes: usize,
@@ -41,23 +47,54 @@ struct World {
 
 impl World {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(vec![Abilities::default()], change)
+    }
+
+    fn with(abilities: Vec<Abilities>, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
         change(&mut config);
         let config = Arc::new(config);
         let now = Instant::now();
-        let mut mind = Mind::new(config.clone(), now);
+        let mut mind = Mind::new(config.clone(), &abilities, now);
         mind.connected(now);
-        let (containers, registry) = (BTreeMap::new(), BTreeMap::new());
         Self {
             mind,
             config,
             now,
-            containers,
-            registry,
+            containers: BTreeMap::new(),
+            registry: Entries::new(),
+            beside: Entries::new(),
+            abilities,
             pending: Vec::new(),
             next_port: 20_000,
             writes: 0,
         }
+    }
+
+    /// The same containers and registries, looked at by a mind that knows nothing of them yet.
+    fn reborn(mut self) -> Self {
+        self.mind = Mind::new(self.config.clone(), &self.abilities, self.now);
+        self.mind.connected(self.now);
+        self.pending.clear();
+        self.writes = 0;
+        self
+    }
+
+    fn shelf(&mut self, which: Which) -> &mut Entries {
+        match which {
+            0 => &mut self.registry,
+            _ => &mut self.beside,
+        }
+    }
+
+    /// What a registry says it holds.
+    fn listing(&mut self, which: Which) -> Vec<Registration> {
+        let shows = self.abilities[which].lists;
+        let mut listed: Vec<Registration> = self.shelf(which).values().cloned().collect();
+        for entry in listed.iter_mut().filter(|_| shows < Lists::States) {
+            entry.checks.clear();
+        }
+        listed
     }
 
     fn id(number: u8) -> Arc<str> {
@@ -111,7 +148,7 @@ impl World {
     /// Asks the mind what to do, and sets it on its way.
     fn ask(&mut self) {
         for action in self.mind.actions(self.now) {
-            self.pending.push(match action {
+            let pending = match action {
                 Action::List => {
                     let line = |c: &Container| Listed {
                         id: c.id.clone(),
@@ -122,9 +159,11 @@ impl World {
                 Action::Inspect(id) => {
                     Pending::Inspect(id.clone(), Box::new(self.containers.get(&id).cloned()))
                 }
-                Action::Read => Pending::Read(self.registry.values().cloned().collect()),
-                Action::Write(write) => Pending::Write(write),
-            });
+                Action::Read(which) => Pending::Read(which, self.listing(which)),
+                Action::Write(which, write) => Pending::Write(which, write),
+                Action::Renew(..) | Action::Watch(_) => continue,
+            };
+            self.pending.push(pending);
         }
     }
 
@@ -138,23 +177,34 @@ impl World {
                 self.mind
                     .inspected(&id, if works { Ok(*facts) } else { Err(()) }, self.now);
             }
-            Pending::Read(services) => {
-                self.mind.read(works.then_some(Some(services)), self.now);
+            Pending::Read(which, services) => {
+                self.mind.read(which, works.then_some(Some(services)), self.now);
             }
-            Pending::Write(write) => {
-                let id = write.id().clone();
+            Pending::Write(which, Write { key, verb }) => {
                 if works || obeyed {
                     self.writes += 1;
-                    match write {
-                        Write::Register(wanted) | Write::Refresh(wanted) => {
-                            self.registry.insert(id.clone(), (*wanted).clone());
+                    match verb {
+                        Verb::Register(offer) | Verb::Refresh(offer) => {
+                            let entry = (*offer.registration).clone();
+                            self.shelf(which).insert(key.clone(), entry);
                         }
-                        Write::Deregister(_) => _ = self.registry.remove(&id),
+                        Verb::Deregister => _ = self.shelf(which).remove(&key),
                     }
                 }
-                self.mind.wrote(&id, works, self.now);
+                self.mind.wrote(which, &key, works, self.now);
             }
         }
+    }
+
+    /// What is on its way that writes.
+    fn writing(&self) -> Vec<(Which, &Write)> {
+        let write = |pending: &'_ Pending| matches!(pending, Pending::Write(..));
+        let writes = self.pending.iter().filter(|pending| write(pending));
+        let both = writes.filter_map(|pending| match pending {
+            Pending::Write(which, write) => Some((*which, write)),
+            _ => None,
+        });
+        both.collect()
     }
 
     /// Everything works, until there is nothing left to do right now.
@@ -180,11 +230,16 @@ impl World {
         self.settle();
     }
 
-    fn expected(&self) -> BTreeMap<Arc<str>, Registration> {
+    fn expected(&self) -> Entries {
         let running = self.containers.values().filter(|container| container.runs());
-        let derived = running.flat_map(|container| derive(container, &self.config, &|_| None).registrations);
+        let derived = running.flat_map(|container| derive(container, &self.config, &|_| None).offers);
         derived
-            .map(|wanted| (wanted.service.id.clone(), wanted))
+            .map(|offer| {
+                (
+                    offer.registration.service.id.clone(),
+                    (*offer.registration).clone(),
+                )
+            })
             .collect()
     }
 
@@ -217,7 +272,16 @@ fn a_stop_signal_takes_a_container_out_of_rotation_without_an_inspection() {
     world.tell(0, What::Signalled(15));
     world.ask();
     assert!(
-        matches!(world.pending.as_slice(), [Pending::Write(Write::Refresh(_))]),
+        matches!(
+            world.pending.as_slice(),
+            [Pending::Write(
+                _,
+                Write {
+                    verb: Verb::Refresh(_),
+                    ..
+                }
+            )]
+        ),
         "{:?}",
         world.pending
     );
@@ -283,7 +347,7 @@ fn a_process_that_ended_unasked_is_out_of_rotation_before_the_look_at_it() {
     let write = world
         .pending
         .iter()
-        .position(|pending| matches!(pending, Pending::Write(_)));
+        .position(|pending| matches!(pending, Pending::Write(..)));
     world.answer(write.expect("a refresh, at once"), true, true);
     assert_eq!(world.says(0), (Status::Critical, "process ended"));
     world.settle();
@@ -326,7 +390,7 @@ fn a_listing_of_the_registry_that_a_write_overtook_does_not_count_for_it() {
     let read = world
         .pending
         .iter()
-        .position(|pending| matches!(pending, Pending::Read(_)));
+        .position(|pending| matches!(pending, Pending::Read(..)));
     let old = world.pending.remove(read.expect("the slow pass reads"));
     world.start(1);
     world.tell(1, What::Turned);
@@ -348,7 +412,13 @@ fn a_write_that_failed_and_was_obeyed_all_the_same_leaves_no_ghost() {
     world.ask();
     assert!(matches!(
         world.pending.as_slice(),
-        [Pending::Write(Write::Register(_))]
+        [Pending::Write(
+            _,
+            Write {
+                verb: Verb::Register(_),
+                ..
+            }
+        )]
     ));
     world.answer(0, false, true);
     world.die(0, 0);
@@ -495,7 +565,7 @@ fn a_write_that_fails_waits_alone() {
         let Some(at) = (!world.pending.is_empty()).then_some(0) else {
             break;
         };
-        let bad = matches!(&world.pending[at], Pending::Write(write) if write.id().contains("c0"));
+        let bad = matches!(&world.pending[at], Pending::Write(_, write) if write.key.contains("c0"));
         world.answer(at, !bad, false);
     }
     assert_eq!(
@@ -554,8 +624,8 @@ fn an_absent_registry_is_asked_again_and_nothing_is_written_unread() {
         let Some(at) = (!world.pending.is_empty()).then_some(0) else {
             break;
         };
-        assert!(!matches!(world.pending[at], Pending::Write(_)));
-        let works = !matches!(world.pending[at], Pending::Read(_));
+        assert!(!matches!(world.pending[at], Pending::Write(..)));
+        let works = !matches!(world.pending[at], Pending::Read(..));
         world.answer(at, works, works);
     }
     assert!(world.registry.is_empty());

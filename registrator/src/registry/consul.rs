@@ -13,7 +13,7 @@ use catalog::{Registration, ServiceSpec, Status};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::{Error, Registry};
+use super::{Abilities, Error, Lists, Offer, Registry};
 
 /// Ten years: the state of a container is told, not kept alive.
 const AS_GOOD_AS_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
@@ -25,31 +25,14 @@ pub struct Consul {
 }
 
 impl Consul {
-    /// Registers with the agent at `address`; `None` means where `CONSUL_HTTP_ADDR` says, else this
-    /// host. `CONSUL_HTTP_TOKEN` is sent along.
+    /// Registers with the agent that `config` leads to.
     ///
     /// # Errors
     /// The address cannot be used.
-    pub fn new(address: Option<&str>) -> Result<Self, ClientError> {
-        let variable = |name| {
-            std::env::var(name)
-                .ok()
-                .filter(|value: &String| !value.is_empty())
-        };
-        let address = address
-            .map(str::to_owned)
-            .or_else(|| variable("CONSUL_HTTP_ADDR"));
-        let mut config = Config::new(address.unwrap_or_else(|| "127.0.0.1:8500".to_owned()));
-        config.token = variable("CONSUL_HTTP_TOKEN");
+    pub fn new(config: &Config) -> Result<Self, ClientError> {
         Ok(Self {
-            client: Client::new(&config)?,
+            client: Client::new(config)?,
         })
-    }
-
-    /// Where the agent is, `host:port`.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        self.client.address()
     }
 
     /// Tells the agent what the container's check says.
@@ -67,6 +50,17 @@ impl Consul {
 }
 
 impl Registry for Consul {
+    fn name(&self) -> String {
+        self.client.address().to_owned()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            lists: Lists::Services,
+            ..Abilities::default()
+        }
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
         // No leader is an answer too: the agent is there and will find one.
         async { Ok(self.client.leader().await.map(drop)?) }.boxed()
@@ -84,21 +78,22 @@ impl Registry for Consul {
         .boxed()
     }
 
-    fn register<'a>(&'a self, wanted: &'a Registration) -> BoxFuture<'a, Result<(), Error>> {
+    fn register<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
         async {
+            let wanted = &wanted.registration;
             self.client.register(&as_told(wanted)).await?;
             self.tell(wanted).await
         }
         .boxed()
     }
 
-    fn refresh<'a>(&'a self, wanted: &'a Registration) -> BoxFuture<'a, Result<(), Error>> {
-        self.tell(wanted).boxed()
+    fn refresh<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
+        self.tell(&wanted.registration).boxed()
     }
 
-    fn deregister<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+    fn deregister<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         async {
-            match self.client.deregister(id).await {
+            match self.client.deregister(key).await {
                 Err(error) if !is_unknown(&error) => Err(error.into()),
                 _ => Ok(()),
             }

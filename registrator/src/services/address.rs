@@ -21,6 +21,8 @@ pub(crate) struct Place {
     pub(crate) port: u16,
     /// Bound to a loopback address: of no use to other machines.
     pub(crate) only_here: bool,
+    /// What gave it.
+    pub(crate) rule: &'static str,
 }
 
 /// Those of `ports` that can be had, each with its place.
@@ -46,10 +48,10 @@ pub(crate) fn places(
 fn place(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>) -> Option<Place> {
     match &container.network {
         Network::None => None,
-        Network::Host => Some(anywhere(host(config), port.number)),
+        Network::Host => Some(anywhere(host(config), port.number, "host network")),
         Network::Container(_) => shared(container, port, config, lookup),
         Network::Bridge | Network::Named(_) if config.internal => {
-            Some(anywhere(container_address(container)?, port.number))
+            Some(anywhere(container_address(container)?, port.number, "-internal"))
         }
         Network::Bridge | Network::Named(_) => bound(container.bindings.get(&port)?, config),
     }
@@ -66,12 +68,20 @@ fn shared(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>
     }
     match &owner.network {
         Network::Container(_) | Network::None => None,
-        Network::Host => Some(anywhere(host(config), port.number)),
+        Network::Host => Some(anywhere(
+            host(config),
+            port.number,
+            "host network of another container",
+        )),
         Network::Bridge | Network::Named(_) => {
             let published = owner.bindings.get(&port).filter(|_| !config.internal);
+            let inside = || {
+                let address = container_address(owner)?;
+                Some(anywhere(address, port.number, "network of another container"))
+            };
             published
                 .and_then(|bindings| bound(bindings, config))
-                .or_else(|| Some(anywhere(container_address(owner)?, port.number)))
+                .or_else(inside)
         }
     }
 }
@@ -88,7 +98,7 @@ fn expected(container: &Container, port: Port, config: &Config) -> Option<Place>
             port: 0,
             ..bound(asked, config)?
         }),
-        _ => published.then(|| anywhere(host(config), 0)),
+        _ => published.then(|| anywhere(host(config), 0, "not running")),
     }
 }
 
@@ -112,17 +122,19 @@ fn bound(bindings: &[Binding], config: &Config) -> Option<Place> {
             address: best.address,
             port: best.port,
             only_here: true,
+            rule: "published on loopback",
         });
     }
-    let address = match (config.ip, best.address) {
-        (Some(ip), _) => ip,
-        (None, IpAddr::V6(address)) if address.is_unspecified() => {
-            config.advertise_v6.map_or(config.advertise, IpAddr::V6)
-        }
-        (None, address) if address.is_unspecified() => config.advertise,
-        (None, address) => address,
+    let (address, rule) = match (config.ip, best.address) {
+        (Some(ip), _) => (ip, "-ip"),
+        (None, IpAddr::V6(address)) if address.is_unspecified() => (
+            config.advertise_v6.map_or(config.advertise, IpAddr::V6),
+            "published on all addresses",
+        ),
+        (None, address) if address.is_unspecified() => (config.advertise, "published on all addresses"),
+        (None, address) => (address, "published on one address"),
     };
-    Some(anywhere(address, best.port))
+    Some(anywhere(address, best.port, rule))
 }
 
 /// The container's own address: in the network it was started with, else the first by name.
@@ -165,10 +177,11 @@ fn host(config: &Config) -> IpAddr {
     config.ip.unwrap_or(config.advertise)
 }
 
-fn anywhere(address: IpAddr, port: u16) -> Place {
+fn anywhere(address: IpAddr, port: u16, rule: &'static str) -> Place {
     Place {
         address,
         port,
         only_here: false,
+        rule,
     }
 }

@@ -2,6 +2,7 @@
 //! it asks for. Both must pass.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::check::{CONTAINER_PREFIX, Definition, HttpProbe, Probe, UnknownStatus};
@@ -10,6 +11,7 @@ use catalog::{Registration, ServiceSpec, Status};
 use super::Fault;
 use super::metadata::{Settings, unprintable};
 use crate::container::{Container, Health, Port, Protocol};
+use crate::registry::Offer;
 
 /// Output longer than this helps nobody.
 const LONGEST_OUTPUT: usize = 512;
@@ -28,17 +30,7 @@ pub(crate) fn all(
 ) -> Vec<Definition> {
     let initial = initial_status(settings, faults);
     let (status, output) = verdict(container, initial);
-    let own = Definition {
-        id: format!("{CONTAINER_PREFIX}{}", service.id).into(),
-        name: format!("Service '{}' container", service.name),
-        notes: String::new(),
-        initial: Some(status),
-        output,
-        probe: Probe::Container,
-        success_before_passing: 0,
-        failures_before_critical: 0,
-        deregister_critical_after: None,
-    };
+    let own = of_container(service, status, output);
     let asked = container
         .runs()
         .then(|| probe(settings, port, service, faults))
@@ -55,6 +47,27 @@ pub(crate) fn all(
         deregister_critical_after: forgotten_after(settings, faults),
     });
     std::iter::once(own).chain(asked).collect()
+}
+
+/// The check that says what the container is doing.
+fn of_container(service: &ServiceSpec, status: Status, output: String) -> Definition {
+    Definition {
+        id: format!("{CONTAINER_PREFIX}{}", service.id).into(),
+        name: format!("Service '{}' container", service.name),
+        notes: String::new(),
+        initial: Some(status),
+        output,
+        probe: Probe::Container,
+        success_before_passing: 0,
+        failures_before_critical: 0,
+        deregister_critical_after: None,
+    }
+}
+
+/// What the container's check says.
+pub(crate) fn fit(checks: &[Definition]) -> Status {
+    let own = checks.iter().find(|check| check.probe == Probe::Container);
+    own.and_then(|check| check.initial).unwrap_or(Status::Critical)
 }
 
 /// The status a container wants to begin with.
@@ -114,16 +127,15 @@ pub(crate) fn ended(container: &Container) -> String {
     }
 }
 
-/// The same registration with the container's check saying `critical` and why.
-pub(crate) fn out_of_rotation(registration: &Registration, why: &str) -> Registration {
-    let mut changed = registration.clone();
-    for check in changed
-        .checks
-        .iter_mut()
-        .filter(|check| check.probe == Probe::Container)
-    {
-        check.initial = Some(Status::Critical);
-        why.clone_into(&mut check.output);
+/// The same offer with the container's check saying `critical` and why. One that was found in a
+/// registry that does not list checks gets it with this.
+pub(crate) fn out_of_rotation(offer: &Offer, why: &str) -> Offer {
+    let mut changed = offer.clone();
+    changed.fit = Status::Critical;
+    let Registration { service, checks } = Arc::make_mut(&mut changed.registration);
+    match checks.iter_mut().find(|check| check.probe == Probe::Container) {
+        Some(check) => (check.initial, check.output) = (Some(Status::Critical), why.to_owned()),
+        None => checks.insert(0, of_container(service, Status::Critical, why.to_owned())),
     }
     changed
 }

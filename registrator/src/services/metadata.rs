@@ -111,6 +111,13 @@ impl Settings {
             .filter(|value| !value.is_empty())
     }
 
+    /// All that describes the service, as it was said.
+    pub(crate) fn attributes(&self) -> Values {
+        let mut attributes = self.values.clone();
+        attributes.retain(|key, _| !["name", "id", "tags"].contains(&key.as_str()));
+        attributes
+    }
+
     /// Whether the key was given for this port alone, even if empty.
     pub(crate) fn is_own(&self, key: &str) -> bool {
         self.own.contains(key)

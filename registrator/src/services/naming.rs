@@ -6,8 +6,6 @@ use super::metadata::{Settings, unprintable};
 use crate::config::Config;
 use crate::container::{Container, Port, Protocol};
 
-const COMPOSE_SERVICE: &str = "com.docker.compose.service";
-
 /// What a service is called.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Name {
@@ -15,6 +13,16 @@ pub(crate) struct Name {
     pub(crate) full: String,
     /// Before any port suffix.
     pub(crate) base: String,
+    /// What gave it.
+    pub(crate) rule: &'static str,
+}
+
+/// What a service is told apart by.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Id {
+    pub(crate) text: String,
+    /// What gave it.
+    pub(crate) rule: &'static str,
 }
 
 /// The name of the service on `port`; `None`, with its fault, where it would not be a name.
@@ -25,9 +33,10 @@ pub(crate) fn name(
     several: bool,
     faults: &mut Vec<Fault>,
 ) -> Option<Name> {
-    let base = settings
-        .get("name")
-        .map_or_else(|| default_name(container), str::to_owned);
+    let (base, rule) = match settings.get("name") {
+        Some(name) => (name.to_owned(), "SERVICE_NAME"),
+        None => default_name(container),
+    };
     if let Some(problem) = unprintable(&base) {
         faults.push(Fault::new(
             "SERVICE_NAME",
@@ -41,23 +50,22 @@ pub(crate) fn name(
     } else {
         base.clone()
     };
-    Some(Name { full, base })
+    Some(Name { full, base, rule })
 }
 
 /// The last part of the image's name. A container made from an image id has no such thing: there
 /// the compose service, else its own name, is what people know it by.
-fn default_name(container: &Container) -> String {
+fn default_name(container: &Container) -> (String, &'static str) {
     let image = container.image.split('@').next().unwrap_or_default();
     let last = image.rsplit('/').next().unwrap_or_default();
     let base = last.split(':').next().unwrap_or_default();
     if !base.is_empty() && !is_id(container) {
-        return base.to_owned();
+        return (base.to_owned(), "image");
     }
-    let compose = container
-        .labels
-        .get(COMPOSE_SERVICE)
-        .filter(|name| !name.is_empty());
-    compose.unwrap_or(&container.name).clone()
+    match container.service() {
+        Some(service) => (service.to_owned(), "compose service"),
+        None => (container.name.clone(), "container name"),
+    }
 }
 
 /// Whether the image was given by its id, whole or the first digits of it.
@@ -79,20 +87,18 @@ pub(crate) fn ids(
     config: &Config,
     wanted: &[(Port, Place, Settings)],
     faults: &mut Vec<Fault>,
-) -> Vec<String> {
+) -> Vec<Id> {
     let given: Vec<Option<&str>> = wanted
         .iter()
         .map(|(_, _, settings)| given(settings, faults))
         .collect();
     let one = |(index, (port, _, _)): (usize, &(Port, Place, Settings))| {
         let Some(id) = given[index] else {
-            return format!(
-                "{}:{}:{}{}",
-                config.hostname,
-                container.name,
-                port.number,
-                protocol_suffix(*port)
-            );
+            let suffix = protocol_suffix(*port);
+            return Id {
+                text: format!("{}:{}:{}{suffix}", config.hostname, container.name, port.number),
+                rule: "host name, container name, port",
+            };
         };
         let rivals = || (0..wanted.len()).filter(|other| *other != index && given[*other] == Some(id));
         let number = if rivals().any(|other| wanted[other].0.number != port.number) {
@@ -105,7 +111,10 @@ pub(crate) fn ids(
         } else {
             String::new()
         };
-        format!("{id}{number}{protocol}")
+        Id {
+            text: format!("{id}{number}{protocol}"),
+            rule: "SERVICE_ID",
+        }
     };
     wanted.iter().enumerate().map(one).collect()
 }

@@ -48,7 +48,7 @@ fn derive_case(case: &TestCase) -> String {
 
 fn show(derived: &Derived) -> String {
     let mut text = String::new();
-    for Registration { service, checks } in &derived.registrations {
+    for Registration { service, checks } in derived.offers.iter().map(|offer| &*offer.registration) {
         let ServiceSpec {
             id,
             name,
@@ -132,7 +132,10 @@ fn a_thousand_labels_too_many_are_one_complaint_among_few() {
     container.labels.extend((0..1000).map(label));
     let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
     let derived = derive(&container, &config, &|_| None);
-    assert_eq!(derived.registrations[0].service.meta.len(), metadata::MOST_PAIRS);
+    assert_eq!(
+        derived.offers[0].registration.service.meta.len(),
+        metadata::MOST_PAIRS
+    );
     assert_eq!(derived.faults.len(), MOST_FAULTS + 1);
     assert_eq!(derived.faults[MOST_FAULTS].reason, "920 more settings left out");
 }
@@ -161,7 +164,7 @@ fn attributes_never_exceed_what_a_catalog_takes() {
         .push(format!("SERVICE_BIG={}", "x".repeat(64 << 10)));
     let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
     let derived = derive(&container, &config, &|_| None);
-    let meta = &derived.registrations[0].service.meta;
+    let meta = &derived.offers[0].registration.service.meta;
     assert_eq!(meta.len(), metadata::MOST_PAIRS);
     assert_eq!(meta.get(META_PORT).map(String::as_str), Some("6379"));
     assert!(!derived.faults.is_empty());
@@ -174,10 +177,10 @@ proptest::proptest! {
         container.labels = labels;
         let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
         let derived = derive(&container, &config, &|_| None);
-        let ids: BTreeSet<_> = derived.registrations.iter().map(|r| r.service.id.clone()).collect();
-        proptest::prop_assert_eq!(ids.len(), derived.registrations.len());
-        for registration in &derived.registrations {
-            let service = &registration.service;
+        let ids: BTreeSet<_> = derived.offers.iter().map(|offer| offer.registration.service.id.clone()).collect();
+        proptest::prop_assert_eq!(ids.len(), derived.offers.len());
+        for offer in &derived.offers {
+            let service = &offer.registration.service;
             proptest::prop_assert!(!service.name.chars().any(char::is_control));
             proptest::prop_assert!(service.tags.iter().all(|tag| !tag.chars().any(char::is_control)));
             proptest::prop_assert!(service.port > 0);

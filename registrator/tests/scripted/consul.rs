@@ -1,20 +1,25 @@
 //! The Consul registry against an agent that writes down what it is told.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use api::client::Config;
 use catalog::check::{Definition, Probe};
 use catalog::{Registration, ServiceSpec, Status};
-use registrator::registry::{Error, Registry, open};
+use registrator::registry::consul::Consul;
+use registrator::registry::{Error, Offer, Registry};
+use registrator::{Port, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 type Told = Arc<Mutex<Vec<String>>>;
 
 /// An agent on a free port, and what it was told: method, path and body.
-async fn agent(answer: &'static str) -> (Arc<dyn Registry>, Told) {
+async fn agent(answer: &'static str) -> (Consul, Told) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let uri = format!("consul://{}", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     let told = Told::default();
     let heard = told.clone();
     tokio::spawn(async move {
@@ -22,7 +27,11 @@ async fn agent(answer: &'static str) -> (Arc<dyn Registry>, Told) {
             tokio::spawn(serve(stream, heard.clone(), answer));
         }
     });
-    (open(&uri).unwrap(), told)
+    (at(address), told)
+}
+
+fn at(address: SocketAddr) -> Consul {
+    Consul::new(&Config::new(address.to_string())).unwrap()
 }
 
 async fn serve(mut stream: TcpStream, told: Told, answer: &'static str) {
@@ -52,7 +61,7 @@ async fn serve(mut stream: TcpStream, told: Told, answer: &'static str) {
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
-fn wanted(status: Status, output: &str) -> Registration {
+fn wanted(status: Status, output: &str) -> Offer {
     let check = Definition {
         id: "container:t1:r:6379".into(),
         name: "Service 'redis' container".to_owned(),
@@ -70,9 +79,20 @@ fn wanted(status: Status, output: &str) -> Registration {
         port: 10_000,
         ..ServiceSpec::default()
     };
-    Registration {
-        service,
-        checks: vec![check],
+    Offer {
+        registration: Arc::new(Registration {
+            service,
+            checks: vec![check],
+        }),
+        port: Port {
+            number: 6379,
+            protocol: Protocol::Tcp,
+        },
+        container: "c0".into(),
+        inside_name: String::new(),
+        attributes: BTreeMap::new(),
+        fit: status,
+        why: Vec::new(),
     }
 }
 
@@ -128,16 +148,8 @@ async fn a_refusal_and_an_absence_are_told_apart() {
         "{error}"
     );
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let uri = format!("consul://{}", nobody.local_addr().unwrap());
+    let registry = at(nobody.local_addr().unwrap());
     drop(nobody);
-    let answer = tokio::time::timeout(Duration::from_secs(20), open(&uri).unwrap().ping()).await;
+    let answer = tokio::time::timeout(Duration::from_secs(20), registry.ping()).await;
     assert!(matches!(answer.unwrap(), Err(Error::Unreachable(_))));
-}
-
-#[test]
-fn a_uri_of_another_kind_is_refused_by_name() {
-    let refused = |uri| open(uri).err().map(|error| error.to_string()).unwrap();
-    assert!(refused("etcd://127.0.0.1:2379").contains("'etcd' is not supported"));
-    assert!(refused("127.0.0.1").contains("consul://host:8500"));
-    assert!(open("consul:").is_ok() && open("consul://10.0.0.1:8500/ignored").is_ok());
 }

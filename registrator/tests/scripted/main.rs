@@ -13,7 +13,7 @@ use std::time::Duration;
 use catalog::{Registration, Status as Health};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use registrator::registry::{Error, Registry};
+use registrator::registry::{Abilities, Error, Offer, Registry};
 use registrator::{Config, Connection, Status};
 use serde_json::json;
 use tokio::sync::watch;
@@ -30,14 +30,23 @@ type Services = BTreeMap<String, Registration>;
 struct Memory(watch::Sender<Services>);
 
 impl Memory {
-    fn put(&self, wanted: &Registration) -> BoxFuture<'_, Result<(), Error>> {
+    fn put(&self, wanted: &Offer) -> BoxFuture<'_, Result<(), Error>> {
+        let entry = (*wanted.registration).clone();
         self.0
-            .send_modify(|services| _ = services.insert(wanted.service.id.to_string(), wanted.clone()));
+            .send_modify(|services| _ = services.insert(entry.service.id.to_string(), entry));
         async { Ok(()) }.boxed()
     }
 }
 
 impl Registry for Memory {
+    fn name(&self) -> String {
+        "memory".to_owned()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
         async { Ok(()) }.boxed()
     }
@@ -46,16 +55,16 @@ impl Registry for Memory {
         async { Ok(Some(self.0.borrow().values().cloned().collect())) }.boxed()
     }
 
-    fn register<'a>(&'a self, wanted: &'a Registration) -> BoxFuture<'a, Result<(), Error>> {
+    fn register<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
         self.put(wanted)
     }
 
-    fn refresh<'a>(&'a self, wanted: &'a Registration) -> BoxFuture<'a, Result<(), Error>> {
+    fn refresh<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
         self.put(wanted)
     }
 
-    fn deregister<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        self.0.send_modify(|services| _ = services.remove(id));
+    fn deregister<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        self.0.send_modify(|services| _ = services.remove(key));
         async { Ok(()) }.boxed()
     }
 }
@@ -75,7 +84,7 @@ impl Running {
         config.docker_host = Some(format!("unix://{}", engine.socket.display()));
         config.resync = resync;
         let (memory, services) = watch::channel(Services::new());
-        let registrator = config.build(Arc::new(Memory(memory))).unwrap();
+        let registrator = config.build(vec![Arc::new(Memory(memory))]).unwrap();
         let (status, stopped, stop) = (
             registrator.status(),
             registrator.stopped(),

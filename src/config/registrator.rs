@@ -1,0 +1,143 @@
+//! How containers are registered: the options that the agent and the registrator alone share, and those of the
+//! latter. Pure, like all of `config`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::fault::Fault;
+use super::raw::Raw;
+use super::reader::Reader;
+use super::uri::Uri;
+use super::{advertised, values};
+
+/// How containers are registered, alone or inside the agent.
+#[derive(Clone, Debug)]
+pub struct Containers {
+    /// Address for published ports instead of the host's.
+    pub ip: Option<IpAddr>,
+    /// Register exposed ports at the container's own address.
+    pub internal: bool,
+    /// Register only ports that were given a name.
+    pub explicit: bool,
+    /// Label that holds the address to register.
+    pub use_ip_from_label: Option<String>,
+    /// Tags for every service, as written: how they are split is the registrator's business.
+    pub tags: String,
+    /// `true`: services go only with containers that ended well.
+    pub deregister_on_success_only: bool,
+    /// Remove entries of this host that no container accounts for.
+    pub cleanup: bool,
+    /// Time between two looks at everything; `None`: the registrator's own.
+    pub resync: Option<Duration>,
+    /// Lifetime of entries; zero: no end.
+    pub ttl: Duration,
+    /// Time between two renewals; zero: none.
+    pub ttl_refresh: Duration,
+    /// First part of service ids; `None`: the node's name, or the host's.
+    pub hostname: Option<String>,
+    /// Address of the Docker Engine; `None`: as `DOCKER_HOST` says.
+    pub docker: Option<String>,
+}
+
+/// `lictor registrator`: the registrator and where it writes to.
+#[derive(Clone, Debug)]
+pub struct Registrator {
+    /// How containers are registered.
+    pub registrator: Containers,
+    /// The registries; at least one.
+    pub uris: Vec<Uri>,
+    /// Further attempts for the first contact; `None`: for ever.
+    pub retry_attempts: Option<u32>,
+    /// Pause between those.
+    pub retry_interval: Duration,
+    /// How much to log.
+    pub log_level: LevelFilter,
+    /// What the user should hear at start.
+    pub notes: Vec<String>,
+}
+
+impl Registrator {
+    /// The meaning of what was written, and of the URIs of registries; and all that is wrong with it.
+    pub fn resolve(raw: Raw, uris: &[String]) -> (Self, Vec<Fault>) {
+        let mut read = Reader::new(raw);
+        let registrator = Containers::read(&mut read);
+        let attempts = read.value("retry-attempts", values::number_from(-1));
+        let interval = read.value("retry-interval", values::number_from(1));
+        let log_level = read.value("log-level", values::level);
+        let mut read_uris = Vec::new();
+        for uri in uris {
+            match Uri::parse(uri, &|name| read.variable(name)) {
+                Ok(uri) => read_uris.push(uri),
+                Err(why) => read.fault(Fault::Conflict(why)),
+            }
+        }
+        let (notes, faults) = read.finish();
+        let config = Self {
+            registrator,
+            uris: read_uris,
+            retry_attempts: u32::try_from(attempts).ok(),
+            retry_interval: Duration::from_millis(interval.unsigned_abs()),
+            log_level,
+            notes,
+        };
+        (config, faults)
+    }
+}
+
+impl Containers {
+    pub(super) fn read(read: &mut Reader) -> Self {
+        let ttl = read.value("registrator.ttl", values::seconds);
+        let ttl_refresh = read.value("registrator.ttl-refresh", values::seconds);
+        let (life, renewal) = (read.flag("registrator.ttl"), read.flag("registrator.ttl-refresh"));
+        if ttl.is_zero() != ttl_refresh.is_zero() {
+            let text = format!("{life} and {renewal} must be specified together or not at all");
+            read.fault(Fault::Conflict(text));
+        } else if !ttl.is_zero() && ttl <= ttl_refresh {
+            read.fault(Fault::Conflict(format!("{life} must be greater than {renewal}")));
+        }
+        Self {
+            ip: read.optional("registrator.ip", advertised),
+            internal: read.value("registrator.internal", values::boolean),
+            explicit: read.value("registrator.explicit", values::boolean),
+            use_ip_from_label: read.optional("registrator.useIpFromLabel", values::text),
+            tags: read.value("registrator.tags", plain_tags),
+            deregister_on_success_only: read.value("registrator.deregister", |text| match text {
+                "always" => Ok(false),
+                "on-success" => Ok(true),
+                _ => Err("expected always or on-success".to_owned()),
+            }),
+            cleanup: read.value("registrator.cleanup", values::boolean),
+            resync: read.value("registrator.resync", |text| values::seconds(text).map(nonzero)),
+            ttl,
+            ttl_refresh,
+            hostname: read.optional("registrator.hostname", values::filled),
+            docker: read.optional("registrator.docker", docker),
+        }
+    }
+}
+
+/// Tags as they are. A template taken literally would be a tag that nobody meant.
+fn plain_tags(text: &str) -> Result<String, String> {
+    if text.contains("{{") {
+        return Err(
+            "templates are known to registrator but not supported by this version of lictor".to_owned(),
+        );
+    }
+    values::text(text)
+}
+
+fn docker(text: &str) -> values::Value<String> {
+    let known = ["unix://", "tcp://", "http://", "https://"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme));
+    if known || text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    Err("expected unix:///path/to.sock or tcp://host:port".to_owned())
+}
+
+fn nonzero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
