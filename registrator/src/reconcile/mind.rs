@@ -67,8 +67,8 @@ pub(crate) struct Mind {
     losers: Vec<(Arc<str>, String)>,
     /// How many services are to be registered.
     services: usize,
-    /// Ids that somebody else has registered, and which container would like to have them.
-    taken: Vec<(Arc<str>, String)>,
+    /// Ids that somebody else has registered in a registry, and which container would like to have them.
+    taken: BTreeSet<(Arc<str>, String)>,
     stream_is_suspect: bool,
 }
 
@@ -88,7 +88,7 @@ impl Mind {
             listed_once: false,
             losers: Vec::new(),
             services: 0,
-            taken: Vec::new(),
+            taken: BTreeSet::new(),
             stream_is_suspect: false,
         }
     }
@@ -321,10 +321,7 @@ impl Mind {
         let rivals = rivals.map(|(id, loser)| complaint(id, loser, "another container"));
         let late = self.taken.iter();
         let late = late.map(|(id, loser)| complaint(id, loser, "somebody else"));
-        let mut complaints: Vec<Complaint> = rivals.chain(late).collect();
-        // An id may be taken in several registries.
-        complaints.dedup();
-        complaints
+        rivals.chain(late).collect()
     }
 
     /// Whether a listing showed what events should have told; asks once.
