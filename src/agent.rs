@@ -6,7 +6,7 @@
 //! the files below this one.
 
 mod alone;
-mod registry;
+mod registries;
 mod whole;
 
 use std::fmt::{Display, Write as _};

@@ -68,6 +68,39 @@ fn a_registrator_that_is_gone_leaves_its_registrations_as_its_users_expect() {
 }
 
 #[test]
+fn one_registrator_writes_to_several_catalogs_and_one_that_is_gone_holds_up_no_other() {
+    let docker = machine();
+    let [lost, held] = [foreign_consul(), foreign_consul()];
+    let [lost_uri, uri] = [&lost, &held].map(|consul| format!("consul://{}", consul.http()));
+    let _registrator = agent()
+        .command(&["registrator", "-ip=127.0.0.1", &lost_uri, &uri])
+        .start_parts(&[]);
+    let also = format!("-registrator.also={uri}");
+    let own = agent()
+        .flag(&also)
+        .flag(&format!("-node={}", unique("own")))
+        .start();
+    let service = unique("everywhere");
+    let web = docker
+        .container("lictor-whoami")
+        .label("SERVICE_NAME", &service)
+        .start();
+    lost.await_passing(&service, 1);
+    own.await_passing(&service, 1);
+    // From the registrator, and from the agent that has a catalog of its own.
+    held.await_passing(&service, 2);
+
+    lost.kill();
+    web.remove();
+
+    for consul in [&held, &own] {
+        wait_for("the service to leave", || {
+            same(consul.instances(&service)?.len(), 0)
+        });
+    }
+}
+
+#[test]
 fn the_lb_alone_follows_a_foreign_consul_that_goes_away_and_keeps_its_last_table() {
     let docker = machine();
     let consul = agent().start();

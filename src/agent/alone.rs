@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::client::Client;
 
-use super::{Agent, BuildError, Plan, Shown, registrator_config, registry};
+use super::{Agent, BuildError, Plan, Shown, registrator_config, registries};
 use crate::config;
 use crate::config::registry::{Backend, NoRoute};
 use crate::feed::consul::Opening;
@@ -71,8 +71,12 @@ impl Agent {
     /// # Errors
     /// What cannot be built, with the option that asked for it.
     pub fn build_registrator(config: config::Registrator) -> Result<Self, BuildError> {
-        let registries: Vec<_> = config.uris.iter().map(registry::open).collect::<Result<_, _>>()?;
-        let names: Vec<String> = registries.iter().map(|registry| registry.name()).collect();
+        let written: Vec<_> = config
+            .uris
+            .iter()
+            .map(registries::open)
+            .collect::<Result<_, _>>()?;
+        let names: Vec<String> = written.iter().map(|registry| registry.name()).collect();
         let title = format!(
             "Lictor {} registrator: writing to {}",
             env!("CARGO_PKG_VERSION"),
@@ -88,7 +92,7 @@ impl Agent {
             .retry_attempts
             .map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
         wanted.retry_interval = config.retry_interval;
-        let registrator = wanted.build(registries);
+        let registrator = wanted.build(written);
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         agent.bound("registrator", format_args!("following {}", registrator.engine()));
         agent.part(Task::Registrator, |stop| registrator.run(stop));

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Agent, BuildError, Plan, Shown, registrator_config};
+use super::{Agent, BuildError, Plan, Shown, registrator_config, registries};
 use crate::check::{Checks, Event};
 use crate::config;
 use crate::config::settings::Settings;
@@ -186,8 +186,15 @@ impl Agent {
         }
         let reachable = told.or_else(net::host_address).unwrap_or(core.identity.advertise);
         let node = core.identity.node.to_string();
+        let own: Arc<dyn registrator::registry::Registry> = Arc::new(Door::new(core.local.clone()));
+        let mut written = vec![own];
+        for uri in &config.also {
+            let registry = registries::open(uri)?;
+            self.bound("registrator", format_args!("writing also to {}", registry.name()));
+            written.push(registry);
+        }
         let config = registrator_config(config, node, reachable);
-        let registrator = config.build(vec![Arc::new(Door::new(core.local.clone()))]);
+        let registrator = config.build(written);
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         registrator
             .register_metrics(&core.metrics)

@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::fault::Fault;
 use super::raw::Raw;
 use super::reader::Reader;
-use super::uri::Uri;
+use super::uri::{self, Uri};
 use super::{advertised, values};
 
 /// How containers are registered, alone or inside the agent.
@@ -39,6 +39,8 @@ pub struct Containers {
     pub hostname: Option<String>,
     /// Address of the Docker Engine; `None`: as `DOCKER_HOST` says.
     pub docker: Option<String>,
+    /// In the agent: registries beside its own catalog.
+    pub also: Vec<Uri>,
 }
 
 /// `lictor registrator`: the registrator and where it writes to.
@@ -66,17 +68,11 @@ impl Registrator {
         let attempts = read.value("retry-attempts", values::number_from(-1));
         let interval = read.value("retry-interval", values::number_from(1));
         let log_level = read.value("log-level", values::level);
-        let mut read_uris = Vec::new();
-        for uri in uris {
-            match Uri::parse(uri, &|name| read.variable(name)) {
-                Ok(uri) => read_uris.push(uri),
-                Err(why) => read.fault(Fault::Conflict(why)),
-            }
-        }
+        let uris = registries(&mut read, uris);
         let (notes, faults) = read.finish();
         let config = Self {
             registrator,
-            uris: read_uris,
+            uris,
             retry_attempts: u32::try_from(attempts).ok(),
             retry_interval: Duration::from_millis(interval.unsigned_abs()),
             log_level,
@@ -97,6 +93,10 @@ impl Containers {
         } else if !ttl.is_zero() && ttl <= ttl_refresh {
             read.fault(Fault::Conflict(format!("{life} must be greater than {renewal}")));
         }
+        let also = match read.has("registrator.also") {
+            true => read.value("registrator.also", uri::list),
+            false => Vec::new(),
+        };
         Self {
             ip: read.optional("registrator.ip", advertised),
             internal: read.value("registrator.internal", values::boolean),
@@ -114,8 +114,21 @@ impl Containers {
             ttl_refresh,
             hostname: read.optional("registrator.hostname", values::filled),
             docker: read.optional("registrator.docker", docker),
+            also: registries(read, &also),
         }
     }
+}
+
+/// The registries that URIs mean, those apart that mean none.
+fn registries(read: &mut Reader, uris: &[String]) -> Vec<Uri> {
+    let mut registries = Vec::new();
+    for uri in uris {
+        match Uri::parse(uri, &|name| read.variable(name)) {
+            Ok(uri) => registries.push(uri),
+            Err(why) => read.fault(Fault::Conflict(why)),
+        }
+    }
+    registries
 }
 
 /// Tags as they are. A template taken literally would be a tag that nobody meant.

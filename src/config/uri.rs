@@ -70,6 +70,22 @@ impl Uri {
     }
 }
 
+/// URIs between commas; what follows a comma and has no scheme is a further host of the URI before.
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "it stands where parsers stand that can fail"
+)]
+pub fn list(text: &str) -> Result<Vec<String>, String> {
+    let mut uris: Vec<String> = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        match uris.last_mut().filter(|_| !part.contains("://")) {
+            Some(uri) => uri.extend([",", part]),
+            None => uris.push(part.to_owned()),
+        }
+    }
+    Ok(uris)
+}
+
 /// Host and path of what follows the colon of a scheme; both may be empty.
 fn parts(rest: &str) -> (&str, &str) {
     let rest = rest.strip_prefix("//").unwrap_or(rest);
@@ -113,6 +129,13 @@ mod tests {
 
     fn bare(text: &str) -> Result<Uri, String> {
         Uri::parse(text, &|_| None)
+    }
+
+    #[test]
+    fn a_list_of_uris_leaves_the_hosts_of_each_together() {
+        let uris = list("consul://a, etcd://b,c:1/x,zookeeper://d,").unwrap();
+        assert_eq!(uris, ["consul://a", "etcd://b,c:1/x", "zookeeper://d"]);
+        assert_eq!(list(""), Ok(Vec::new()));
     }
 
     #[test]

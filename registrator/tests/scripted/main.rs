@@ -7,6 +7,7 @@ mod consul;
 mod engine;
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,39 @@ impl Registry for Memory {
     }
 }
 
+/// A registry that never answers.
+struct Mute;
+
+impl Registry for Mute {
+    fn name(&self) -> String {
+        "mute".to_owned()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities::default()
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
+        pending().boxed()
+    }
+
+    fn services(&self) -> BoxFuture<'_, Result<Option<Vec<Registration>>, Error>> {
+        pending().boxed()
+    }
+
+    fn register<'a>(&'a self, _: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
+        pending().boxed()
+    }
+
+    fn refresh<'a>(&'a self, _: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
+        pending().boxed()
+    }
+
+    fn deregister<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        pending().boxed()
+    }
+}
+
 /// A registrator at work.
 struct Running {
     services: watch::Receiver<Services>,
@@ -80,11 +114,18 @@ struct Running {
 
 impl Running {
     fn start(engine: &Engine, resync: Duration) -> Self {
+        Self::beside(Vec::new(), engine, resync)
+    }
+
+    /// One that also writes to `others`.
+    fn beside(others: Vec<Arc<dyn Registry>>, engine: &Engine, resync: Duration) -> Self {
         let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
         config.docker_host = Some(format!("unix://{}", engine.socket.display()));
         config.resync = resync;
         let (memory, services) = watch::channel(Services::new());
-        let registrator = config.build(vec![Arc::new(Memory(memory))]).unwrap();
+        let mut registries = others;
+        registries.push(Arc::new(Memory(memory)));
+        let registrator = config.build(registries).unwrap();
         let (status, stopped, stop) = (
             registrator.status(),
             registrator.stopped(),
@@ -181,6 +222,38 @@ async fn what_starts_is_registered_what_ends_is_removed_and_stopping_leaves_the_
     let services = running.services.clone();
     running.stop().await;
     assert_eq!(services.borrow().len(), 1);
+}
+
+#[tokio::test]
+async fn a_registry_that_never_answers_holds_up_no_other() {
+    let engine = with(&["a"]);
+    let mut running = Running::beside(vec![Arc::new(Mute)], &engine, NEVER);
+    running.holds(&["a"]).await;
+    eventually("the stream is open", || engine.listeners() == 1).await;
+    engine.remove("a");
+    engine.tell("a", "destroy", &json!({}));
+    running.holds(&[]).await;
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_with_no_registry_that_answers_ends_with_what_was_tried() {
+    for (attempts, registries) in [(0, 1), (2, 2)] {
+        let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+        config.retry_attempts = attempts;
+        let mute = || -> Arc<dyn Registry> { Arc::new(Mute) };
+        let registrator = config.build((0..registries).map(|_| mute()).collect()).unwrap();
+        let end = registrator
+            .run(CancellationToken::new())
+            .await
+            .unwrap_err()
+            .to_string();
+        let told = format!(
+            "after {} attempts: the registry cannot be reached: no answer within 10 s",
+            attempts + 1
+        );
+        assert!(end.contains(&told), "{end}");
+    }
 }
 
 #[tokio::test]

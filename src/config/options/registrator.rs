@@ -92,9 +92,9 @@ pub const ROWS: &[Row] = &[
         .is(
             Kind::List,
             "",
-            "URIs of registries that are written to beside this agent's own catalog.",
+            "URIs of registries that containers are also registered with, beside this agent's own catalog.",
         )
-        .not_yet(),
+        .secret(),
     own("registrator.filter")
         .is(
             Kind::Text,
