@@ -228,7 +228,8 @@ impl Agent {
 /// name is given; `advertise` is where ports published on all addresses are reached.
 fn registrator_config(config: config::Containers, node: String, advertise: IpAddr) -> registrator::Config {
     let hostname = config.hostname.unwrap_or(node);
-    let defaults = registrator::Config::new(hostname.clone(), advertise, hostname);
+    let owner = config.owner.unwrap_or_else(|| hostname.clone());
+    let defaults = registrator::Config::new(hostname, advertise, owner);
     registrator::Config {
         ip: config.ip,
         internal: config.internal,
@@ -244,6 +245,13 @@ fn registrator_config(config: config::Containers, node: String, advertise: IpAdd
         ttl: config.ttl,
         ttl_refresh: config.ttl_refresh,
         docker_host: config.docker,
+        filter: config.filter,
+        networks: config.networks,
+        advertise_v6: config.ipv6,
+        compose_names: config.compose_names,
+        drain: config.drain,
+        grace: config.grace,
+        at_exit: config.at_exit,
         ..defaults
     }
 }

@@ -79,19 +79,6 @@ pub enum AtExit {
     Remove,
 }
 
-impl std::str::FromStr for AtExit {
-    type Err = BuildError;
-
-    fn from_str(text: &str) -> Result<Self, BuildError> {
-        match text {
-            "keep" => Ok(Self::Keep),
-            "drain" => Ok(Self::Drain),
-            "remove" => Ok(Self::Remove),
-            _ => Err(invalid("at-exit", text, "keep, drain or remove")),
-        }
-    }
-}
-
 /// What becomes of the services of a container that ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deregister {

@@ -72,7 +72,7 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
         match address::from_label(container, label) {
             Ok(Some(address)) => places
                 .values_mut()
-                .for_each(|place| (place.address, place.rule) = (address, "-useIpFromLabel")),
+                .for_each(|place| (place.address, place.told) = (address, Some("-useIpFromLabel"))),
             Ok(None) => {}
             Err(fault) => faults.push(fault),
         }
@@ -96,7 +96,7 @@ pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>)
         let why = vec![
             Reason::new("id", id.rule, &id.text),
             Reason::new("name", name.rule, &name.full),
-            Reason::new("address", place.rule, &place.address),
+            Reason::new("address", place.told.unwrap_or(place.rule), &place.address),
             Reason::new("port", place.rule, &place.port),
         ];
         let service = ServiceSpec {

@@ -318,5 +318,6 @@ fn balancer(lines: &mut Vec<String>, lb: &lb::Config) {
 
 fn containers(lines: &mut Vec<String>, section: &Containers) {
     fields!(lines, "registrator.", section, ip internal explicit use_ip_from_label tags
-        deregister_on_success_only cleanup resync ttl ttl_refresh hostname docker also);
+        deregister_on_success_only cleanup resync ttl ttl_refresh hostname docker also
+        filter networks ipv6 compose_names owner drain grace at_exit);
 }

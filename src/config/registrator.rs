@@ -1,9 +1,10 @@
 //! How containers are registered: the options that the agent and the registrator alone share, and those of the
 //! latter. Pure, like all of `config`.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
+use registrator::AtExit;
 use tracing::level_filters::LevelFilter;
 
 use super::fault::Fault;
@@ -41,6 +42,22 @@ pub struct Containers {
     pub docker: Option<String>,
     /// In the agent: registries beside its own catalog.
     pub also: Vec<Uri>,
+    /// Which containers are registered, as an expression; empty: all.
+    pub filter: String,
+    /// Networks whose addresses are preferred, the best first.
+    pub networks: Vec<String>,
+    /// Address for ports that are published on IPv6 only; `None`: the host's.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Services of compose are named after the compose service.
+    pub compose_names: bool,
+    /// Mark of our entries; `None`: as ids begin.
+    pub owner: Option<String>,
+    /// How long a container that survives its stop signal stays out of rotation, at least.
+    pub drain: Duration,
+    /// How long entries stand while the engine cannot be heard; zero: for ever.
+    pub grace: Duration,
+    /// What becomes of entries when the registrator stops.
+    pub at_exit: AtExit,
 }
 
 /// `lictor registrator`: the registrator and where it writes to.
@@ -115,6 +132,19 @@ impl Containers {
             hostname: read.optional("registrator.hostname", values::filled),
             docker: read.optional("registrator.docker", docker),
             also: registries(read, &also),
+            filter: read.value("registrator.filter", values::text),
+            networks: read.value("registrator.networks", values::list),
+            ipv6: read.optional("registrator.ipv6", ipv6),
+            compose_names: read.value("registrator.compose-names", values::boolean),
+            owner: read.optional("registrator.owner", values::filled),
+            drain: read.value("registrator.drain", values::duration),
+            grace: read.value("registrator.grace", values::duration),
+            at_exit: read.value("registrator.at-exit", |text| match text {
+                "keep" => Ok(AtExit::Keep),
+                "drain" => Ok(AtExit::Drain),
+                "remove" => Ok(AtExit::Remove),
+                _ => Err("expected keep, drain or remove".to_owned()),
+            }),
         }
     }
 }
@@ -139,6 +169,13 @@ fn plain_tags(text: &str) -> Result<String, String> {
         );
     }
     values::text(text)
+}
+
+fn ipv6(text: &str) -> values::Value<Ipv6Addr> {
+    match advertised(text)? {
+        IpAddr::V6(address) => Ok(address),
+        IpAddr::V4(_) => Err("expected an IPv6 address".to_owned()),
+    }
 }
 
 fn docker(text: &str) -> values::Value<String> {

@@ -23,6 +23,8 @@ pub(crate) struct Place {
     pub(crate) only_here: bool,
     /// What gave it.
     pub(crate) rule: &'static str,
+    /// What gave another address in its place.
+    pub(crate) told: Option<&'static str>,
 }
 
 /// Those of `ports` that can be had, each with its place.
@@ -48,7 +50,7 @@ pub(crate) fn places(
 fn place(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>) -> Option<Place> {
     match &container.network {
         Network::None => None,
-        Network::Host => Some(anywhere(host(config), port.number, "host network")),
+        Network::Host => Some(on_host(config, port.number, "host network")),
         Network::Container(_) => shared(container, port, config, lookup),
         Network::Bridge | Network::Named(_) if config.internal => {
             Some(anywhere(container_address(container)?, port.number, "-internal"))
@@ -68,11 +70,7 @@ fn shared(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>
     }
     match &owner.network {
         Network::Container(_) | Network::None => None,
-        Network::Host => Some(anywhere(
-            host(config),
-            port.number,
-            "host network of another container",
-        )),
+        Network::Host => Some(on_host(config, port.number, "host network of another container")),
         Network::Bridge | Network::Named(_) => {
             let published = owner.bindings.get(&port).filter(|_| !config.internal);
             let inside = || {
@@ -98,7 +96,7 @@ fn expected(container: &Container, port: Port, config: &Config) -> Option<Place>
             port: 0,
             ..bound(asked, config)?
         }),
-        _ => published.then(|| anywhere(host(config), 0, "not running")),
+        _ => published.then(|| on_host(config, 0, "not running")),
     }
 }
 
@@ -123,18 +121,22 @@ fn bound(bindings: &[Binding], config: &Config) -> Option<Place> {
             port: best.port,
             only_here: true,
             rule: "published on loopback",
+            told: None,
         });
     }
-    let (address, rule) = match (config.ip, best.address) {
-        (Some(ip), _) => (ip, "-ip"),
-        (None, IpAddr::V6(address)) if address.is_unspecified() => (
+    let (address, rule) = match best.address {
+        address if !address.is_unspecified() => (address, "published on one address"),
+        IpAddr::V6(_) => (
             config.advertise_v6.map_or(config.advertise, IpAddr::V6),
             "published on all addresses",
         ),
-        (None, address) if address.is_unspecified() => (config.advertise, "published on all addresses"),
-        (None, address) => (address, "published on one address"),
+        IpAddr::V4(_) => (config.advertise, "published on all addresses"),
     };
-    Some(anywhere(address, best.port, rule))
+    Some(Place {
+        address: config.ip.unwrap_or(address),
+        told: config.ip.map(|_| "-ip"),
+        ..anywhere(address, best.port, rule)
+    })
 }
 
 /// The container's own address: in the network it was started with, else the first by name.
@@ -173,8 +175,11 @@ pub(crate) fn from_label(container: &Container, name: &str) -> Result<Option<IpA
     }
 }
 
-fn host(config: &Config) -> IpAddr {
-    config.ip.unwrap_or(config.advertise)
+fn on_host(config: &Config, port: u16, rule: &'static str) -> Place {
+    Place {
+        told: config.ip.map(|_| "-ip"),
+        ..anywhere(config.ip.unwrap_or(config.advertise), port, rule)
+    }
 }
 
 fn anywhere(address: IpAddr, port: u16, rule: &'static str) -> Place {
@@ -183,5 +188,6 @@ fn anywhere(address: IpAddr, port: u16, rule: &'static str) -> Place {
         port,
         only_here: false,
         rule,
+        told: None,
     }
 }

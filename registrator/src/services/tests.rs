@@ -1,7 +1,7 @@
 //! Recorded inspect answers in, registrations out. The transcripts are `tests/golden/*.txt`;
 //! REWRITE=1 writes them anew, and the difference is for a person to judge.
 //!
-//! Below `derive <recording>` stand settings in the user's own words (`-ip=1.2.3.4`), variables
+//! Below `derive <recording>`, or `offer <recording>` for what stands beside the registration, stand settings in the user's own words (`-ip=1.2.3.4`), variables
 //! (`env A=b`), another container in reach (`with <recording>`), what differs from the recording
 //! (`image …`), and labels. `\n` is a line break.
 
@@ -22,7 +22,7 @@ fn recorded(name: &str) -> Container {
     read_inspect(&std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}")))
 }
 
-fn derive_case(case: &TestCase) -> String {
+fn derived(case: &TestCase) -> Derived {
     let name = case.args.keys().next().expect("the first word names a recording");
     let mut container = recorded(name);
     let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
@@ -39,11 +39,36 @@ fn derive_case(case: &TestCase) -> String {
             "advertise6" => config.advertise_v6 = Some(value.parse().unwrap()),
             "with" => _ = others.insert(recorded(value).id.to_string(), recorded(value)),
             "image" => value.clone_into(&mut container.image),
+            "hostname" => value.clone_into(&mut container.hostname),
             "env" => container.env.push(value.to_owned()),
             label => _ = container.labels.insert(label.to_owned(), value.to_owned()),
         }
     }
-    show(&derive(&container, &config, &|id| others.get(id)))
+    derive(&container, &config, &|id| others.get(id))
+}
+
+/// What registries are told besides the registration, and which rule gave what of that.
+fn offers(derived: &Derived) -> String {
+    let mut text = String::new();
+    for offer in &derived.offers {
+        let Offer {
+            port,
+            container,
+            inside_name,
+            attributes,
+            fit,
+            ..
+        } = offer;
+        let digits = &container[container.len() - ID_DIGITS..];
+        writeln!(text, "{port} of {digits} inside={inside_name} fit={fit}").unwrap();
+        for (key, value) in attributes {
+            writeln!(text, "  {key}={value}").unwrap();
+        }
+        for Reason { field, rule, value } in &offer.why {
+            writeln!(text, "  {field} {value}: {rule}").unwrap();
+        }
+    }
+    text
 }
 
 fn show(derived: &Derived) -> String {
@@ -144,7 +169,8 @@ fn a_thousand_labels_too_many_are_one_complaint_among_few() {
 fn recorded_containers_become_the_registrations_of_the_transcripts() {
     datadriven::walk(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden"), |file| {
         file.run(|case| match case.directive.as_str() {
-            "derive" => derive_case(case),
+            "derive" => show(&derived(case)),
+            "offer" => offers(&derived(case)),
             other => panic!("unknown directive {other}"),
         });
     });
