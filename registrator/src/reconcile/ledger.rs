@@ -123,13 +123,10 @@ impl Ledger {
     /// Those of `intended` that this registry is to hold, by key.
     fn wanted<'a>(&self, intended: &'a Intended) -> BTreeMap<Arc<str>, &'a Arc<Offer>> {
         let shown = |offer: &&Arc<Offer>| self.abilities.tells_health || offer.fit == Status::Passing;
-        let mut wanted = BTreeMap::new();
-        for offer in intended.values().filter(shown) {
-            // Of two that it cannot tell apart, the first in order of ids.
-            let key = (self.abilities.key)(&offer.registration.service);
-            wanted.entry(key).or_insert(offer);
-        }
-        wanted
+        let key = |offer: &Offer| (self.abilities.key)(&offer.registration.service);
+        let offers = intended.values().filter(shown);
+        // From the last on, so that of two that it cannot tell apart the first in order of ids stays.
+        offers.rev().map(|offer| (key(offer), offer)).collect()
     }
 
     /// Offers whose keys others hold.

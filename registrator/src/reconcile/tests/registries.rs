@@ -281,6 +281,20 @@ fn an_entry_is_what_its_registry_tells_apart() {
 }
 
 #[test]
+fn of_two_that_a_registry_cannot_tell_apart_it_holds_the_first_in_order_of_ids() {
+    let by_name = Abilities {
+        key: |service| service.name.clone(),
+        ..Abilities::default()
+    };
+    let mut world = World::with(vec![by_name], |_| {});
+    (0..3).for_each(|number| world.start(number));
+    world.settle();
+    world.pass(Duration::from_secs(130));
+    let held: Vec<&str> = world.registry.values().map(|entry| &*entry.service.id).collect();
+    assert_eq!((held, world.writes), (vec!["t1:c0:80"], 1));
+}
+
+#[test]
 fn a_registry_that_faltered_is_asked_at_once_and_listened_to_again() {
     let mut world = started(2);
     let watches = |world: &mut World| {
