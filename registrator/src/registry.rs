@@ -67,6 +67,9 @@ pub struct Abilities {
     pub abreast: usize,
     /// What an entry is told apart by: a service of another key is another entry. By default its id.
     pub key: fn(&ServiceSpec) -> Arc<str>,
+    /// Why a service cannot have an entry there: the setting that would help, and the reason. By default
+    /// every service can.
+    pub refuses: fn(&ServiceSpec) -> Option<(&'static str, String)>,
 }
 
 impl Default for Abilities {
@@ -76,6 +79,7 @@ impl Default for Abilities {
             lists: Lists::Checks,
             abreast: 32,
             key: |service| service.id.clone(),
+            refuses: |_| None,
         }
     }
 }

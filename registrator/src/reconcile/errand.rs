@@ -26,6 +26,11 @@ impl Errand {
         self.due = Some(at);
     }
 
+    /// Asks at `at`, unless that is planned for sooner.
+    pub(crate) fn want_by(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
     pub(crate) fn begin(&mut self, now: Instant) -> bool {
         let begins = !self.under_way && self.due.is_some_and(|due| due <= now);
         if begins {

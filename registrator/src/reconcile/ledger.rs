@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use catalog::service::{META_CONTAINER, META_OWNER};
 use catalog::{Registration, ServiceSpec, Status};
@@ -15,6 +15,9 @@ use super::errand::Errand;
 use super::{Difference, Held, Intended, Plan, Recorded, Verb, Write, apart, pause_after};
 use crate::config::Config;
 use crate::registry::{Abilities, Lists, Offer};
+
+/// Between two questions to a registry that falters and gives no answers.
+const NO_ANSWER: Duration = Duration::from_secs(1);
 
 /// The registrator's side of one registry.
 #[derive(Debug)]
@@ -122,11 +125,24 @@ impl Ledger {
 
     /// Those of `intended` that this registry is to hold, by key.
     fn wanted<'a>(&self, intended: &'a Intended) -> BTreeMap<Arc<str>, &'a Arc<Offer>> {
-        let shown = |offer: &&Arc<Offer>| self.abilities.tells_health || offer.fit == Status::Passing;
+        let shown = |offer: &&Arc<Offer>| {
+            (self.abilities.tells_health || offer.fit == Status::Passing)
+                && (self.abilities.refuses)(&offer.registration.service).is_none()
+        };
         let key = |offer: &Offer| (self.abilities.key)(&offer.registration.service);
         let offers = intended.values().filter(shown);
         // From the last on, so that of two that it cannot tell apart the first in order of ids stays.
         offers.rev().map(|offer| (key(offer), offer)).collect()
+    }
+
+    /// Offers that it cannot hold, with the setting that would help and the reason.
+    pub(crate) fn refused<'a>(
+        &self,
+        intended: &'a Intended,
+    ) -> impl Iterator<Item = (&'a Arc<Offer>, (&'static str, String))> {
+        let refuses = self.abilities.refuses;
+        let offers = intended.values();
+        offers.filter_map(move |offer| Some((offer, refuses(&offer.registration.service)?)))
     }
 
     /// Offers whose keys others hold.
@@ -199,10 +215,13 @@ impl Ledger {
         for last in self.failed.values_mut() {
             last.not_before = now;
         }
-        // While it gives no answers it is asked at its own pace.
-        if !self.reading.fails() {
-            self.reading.want(now);
-        }
+        // While it gives no answers it is asked no more often than that, however often it falters.
+        let pause = if self.reading.fails() {
+            NO_ANSWER
+        } else {
+            Duration::ZERO
+        };
+        self.reading.want_by(now + pause);
     }
 
     /// What was written and holds.

@@ -69,6 +69,8 @@ pub(crate) struct Mind {
     services: usize,
     /// Ids that somebody else has registered in a registry, and which container would like to have them.
     taken: BTreeSet<(Arc<str>, String)>,
+    /// Containers that have a service which a registry cannot hold, with the setting that would help and the reason.
+    refused: BTreeSet<(String, &'static str, String)>,
     stream_is_suspect: bool,
 }
 
@@ -89,6 +91,7 @@ impl Mind {
             losers: Vec::new(),
             services: 0,
             taken: BTreeSet::new(),
+            refused: BTreeSet::new(),
             stream_is_suspect: false,
         }
     }
@@ -249,6 +252,10 @@ impl Mind {
         self.taken = taken
             .map(|offer| (offer.registration.service.id.clone(), offer.container.to_string()))
             .collect();
+        let refused = self.ledgers.iter().flat_map(|ledger| ledger.refused(&intended));
+        self.refused = refused
+            .map(|(offer, (setting, why))| (offer.container.to_string(), setting, why))
+            .collect();
         let Self {
             knowledge,
             ledgers,
@@ -311,7 +318,7 @@ impl Mind {
         waits.into_iter().flatten().min()
     }
 
-    /// Containers that do not get the id they want, as complaints against them.
+    /// Containers that do not get the entry they want, as complaints against them.
     pub(crate) fn losers(&self) -> Vec<Complaint> {
         let complaint = |id: &Arc<str>, loser: &str, holder: &str| Complaint {
             container: self.knowledge.name_of(loser).to_owned(),
@@ -321,7 +328,11 @@ impl Mind {
         let rivals = rivals.map(|(id, loser)| complaint(id, loser, "another container"));
         let late = self.taken.iter();
         let late = late.map(|(id, loser)| complaint(id, loser, "somebody else"));
-        rivals.chain(late).collect()
+        let refused = self.refused.iter().map(|(container, setting, why)| Complaint {
+            container: self.knowledge.name_of(container).to_owned(),
+            fault: Fault::new(*setting, format!("{why}; not registered")),
+        });
+        rivals.chain(late).chain(refused).collect()
     }
 
     /// Whether a listing showed what events should have told; asks once.

@@ -309,13 +309,51 @@ fn a_registry_that_faltered_is_asked_at_once_and_listened_to_again() {
     world.mind.faltered(0, world.now);
     world.settle();
     assert_eq!(world.registry, world.expected());
-    // One that gives no answers is asked at its own pace, however often it falters.
-    world.now += world.config.resync;
-    world.settle_but(|pending| matches!(pending, Pending::Read(..)));
+    // One that gives no answers is asked once a second, however often it falters.
+    for _ in 0..8 {
+        world.now += world.config.resync;
+        world.settle_but(|pending| matches!(pending, Pending::Read(..)));
+    }
     world.mind.faltered(0, world.now);
     assert_eq!(watches(&mut world), 1);
     world.ask();
     assert!(world.pending.is_empty(), "{:?}", world.pending);
+    world.mind.faltered(0, world.now + Duration::from_millis(500));
+    world.now += Duration::from_secs(1);
+    world.ask();
+    assert!(
+        matches!(world.pending[..], [Pending::Read(0, _)]),
+        "{:?}",
+        world.pending
+    );
+}
+
+#[test]
+fn what_a_registry_cannot_hold_is_not_offered_and_named_once_with_the_setting_that_helps() {
+    let picky = Abilities {
+        refuses: |service| {
+            service
+                .id
+                .contains("c1")
+                .then(|| ("SERVICE_ID", "no ones".to_owned()))
+        },
+        ..Abilities::default()
+    };
+    let mut world = World::with(vec![picky, Abilities::default()], |_| {});
+    (0..2).for_each(|number| world.start(number));
+    world.settle();
+    let keys = |entries: &Entries| entries.keys().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(keys(&world.registry), ["t1:c0:80"]);
+    assert_eq!(keys(&world.beside), ["t1:c0:80", "t1:c1:80"]);
+    let losers = world.mind.losers();
+    let [complaint] = &losers[..] else {
+        panic!("{losers:?}")
+    };
+    assert_eq!(
+        (complaint.container.as_str(), complaint.fault.key.as_str()),
+        ("c1", "SERVICE_ID")
+    );
+    assert_eq!(complaint.fault.reason, "no ones; not registered");
 }
 
 #[test]
