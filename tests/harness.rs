@@ -6,6 +6,7 @@
 mod agent;
 mod cut;
 mod engine;
+mod etcd;
 pub(crate) mod http;
 pub(crate) mod mixed;
 mod own_engine;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 pub(crate) use agent::{Agent, agent};
 pub(crate) use cut::Cut;
 pub(crate) use engine::{Container, Engine, machine};
+pub(crate) use etcd::Etcd;
 pub(crate) use own_engine::OwnEngine;
 pub(crate) use traffic::Traffic;
 

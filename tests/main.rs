@@ -15,6 +15,8 @@ mod drain;
 mod feed;
 /// Containers come, go and show in the catalog; an engine that is missing or comes late.
 mod registration;
+/// Registries of other kinds than Consul: each key and value, as registrator writes it.
+mod registries;
 /// Three hundred containers, a cut event stream and an engine that restarts.
 mod restart;
 /// Bad input of every kind gets its clear error and harms nobody else.

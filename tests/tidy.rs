@@ -47,7 +47,7 @@ const HOMES: [(&str, &str); 7] = [
     ("hcl-rs", "lictor"),
     ("mimalloc", "lictor"),
     ("bollard", "registrator"),
-    ("hyper", "api lb lictor"),
+    ("hyper", "api lb registrator lictor"),
     ("tracing-subscriber", "lictor"),
 ];
 

@@ -5,6 +5,8 @@
 //! URI means, and what the environment says of it, is read by whoever makes one: `src/config/uri.rs`.
 
 pub mod consul;
+pub mod etcd;
+pub(crate) mod skydns2;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -71,11 +71,15 @@ impl Agent {
     /// # Errors
     /// What cannot be built, with the option that asked for it.
     pub fn build_registrator(config: config::Registrator) -> Result<Self, BuildError> {
-        let written: Vec<_> = config
-            .uris
-            .iter()
-            .map(registries::open)
-            .collect::<Result<_, _>>()?;
+        let advertise = net::host_address().unwrap_or(IpAddr::from([127, 0, 0, 1]));
+        let says_ip = config.registrator.ip.is_some();
+        let mut wanted = registrator_config(config.registrator, net::hostname(), advertise);
+        wanted.retry_attempts = config
+            .retry_attempts
+            .map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
+        wanted.retry_interval = config.retry_interval;
+        let written = config.uris.iter().map(|uri| registries::open(uri, &wanted));
+        let written: Vec<_> = written.collect::<Result<_, _>>()?;
         let names: Vec<String> = written.iter().map(|registry| registry.name()).collect();
         let title = format!(
             "Lictor {} registrator: writing to {}",
@@ -83,15 +87,9 @@ impl Agent {
             names.join(" and ")
         );
         let mut agent = Self::new(title, config.notes);
-        if config.registrator.ip.is_none() {
+        if !says_ip {
             agent.note_container("-ip");
         }
-        let advertise = net::host_address().unwrap_or(IpAddr::from([127, 0, 0, 1]));
-        let mut wanted = registrator_config(config.registrator, net::hostname(), advertise);
-        wanted.retry_attempts = config
-            .retry_attempts
-            .map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
-        wanted.retry_interval = config.retry_interval;
         let registrator = wanted.build(written);
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         agent.bound("registrator", format_args!("following {}", registrator.engine()));

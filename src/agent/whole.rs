@@ -188,12 +188,13 @@ impl Agent {
         let node = core.identity.node.to_string();
         let own: Arc<dyn registrator::registry::Registry> = Arc::new(Door::new(core.local.clone()));
         let mut written = vec![own];
-        for uri in &config.also {
-            let registry = registries::open(uri)?;
+        let also = config.also.clone();
+        let config = registrator_config(config, node, reachable);
+        for uri in also {
+            let registry = registries::open(&uri, &config)?;
             self.bound("registrator", format_args!("writing also to {}", registry.name()));
             written.push(registry);
         }
-        let config = registrator_config(config, node, reachable);
         let registrator = config.build(written);
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         registrator

@@ -15,8 +15,6 @@ const LATER: &[&str] = &[
     "consul-tls",
     "consulkv",
     "consulkv-unix",
-    "etcd",
-    "skydns2",
     "zookeeper",
 ];
 const EXAMPLE: &str = "expected for example consul://127.0.0.1:8500";
@@ -48,7 +46,8 @@ impl Uri {
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err(format!("bad adapter uri: {text:?} has no scheme; {EXAMPLE}"));
         };
-        let wrong = |why: &str| format!("bad adapter uri: {text:?}{why}; {EXAMPLE}");
+        let shown = without_password(text);
+        let wrong = |why: &str| format!("bad adapter uri: {shown:?}{why}; {EXAMPLE}");
         let read = match scheme {
             "consul" | "consul-tls" | "consul-unix" => {
                 Consul::parse(scheme, rest, variables).map(Self::Consul)
@@ -56,10 +55,10 @@ impl Uri {
             "consulkv" | "consulkv-unix" => {
                 Consul::parse_kv(scheme, rest, variables).map(|(agent, prefix)| Self::ConsulKv(agent, prefix))
             }
-            "etcd" => Etcd::parse(rest).map(Self::Etcd),
-            "skydns2" => Etcd::parse_domain(rest).map(Self::SkyDns),
+            "etcd" => Etcd::parse(rest, variables).map(Self::Etcd),
+            "skydns2" => Etcd::parse_domain(rest, variables).map(Self::SkyDns),
             "zookeeper" => ZooKeeper::parse(rest).map(Self::ZooKeeper),
-            _ => return Err(format!("unrecognized adapter: {text}; {EXAMPLE}")),
+            _ => return Err(format!("unrecognized adapter: {shown}; {EXAMPLE}")),
         };
         if LATER.contains(&scheme) {
             return Err(format!(
@@ -84,6 +83,14 @@ pub fn list(text: &str) -> Result<Vec<String>, String> {
         }
     }
     Ok(uris)
+}
+
+/// A URI as it may be shown: whatever stands before an '@' may be secret.
+fn without_password(uri: &str) -> String {
+    match (uri.split_once(':'), uri.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://…@{rest}"),
+        _ => uri.to_owned(),
+    }
 }
 
 /// Host and path of what follows the colon of a scheme; both may be empty.
@@ -151,6 +158,11 @@ mod tests {
                 .starts_with("unrecognized adapter: redis://h")
         );
         assert!(bare("localhost").unwrap_err().contains("has no scheme"));
+        let shown = bare("etcd://reg:secret@h:port/x").unwrap_err();
+        assert!(
+            shown.contains("etcd://…@h:port/x") && !shown.contains("secret"),
+            "{shown}"
+        );
         assert!(bare("consul://h:99999").is_err());
     }
 }
