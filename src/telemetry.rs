@@ -112,6 +112,7 @@ fn targets(level: LevelFilter) -> Targets {
         ("h2", libraries),
         ("hyper", libraries),
         ("rustls", libraries),
+        ("zookeeper_client", libraries),
     ])
 }
 

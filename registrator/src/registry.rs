@@ -7,6 +7,7 @@
 pub mod consul;
 pub mod etcd;
 pub(crate) mod skydns2;
+pub mod zookeeper;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use registrator::registry::Registry;
 use registrator::registry::consul::Consul;
 use registrator::registry::etcd::{Api, Credentials, Etcd, Settings, Shelf};
+use registrator::registry::zookeeper::ZooKeeper;
 
 use super::BuildError;
 use crate::config::Uri;
@@ -24,7 +25,11 @@ pub(super) fn open(uri: &Uri, config: &registrator::Config) -> Result<Arc<dyn Re
             let shelf = shelf.map_err(|reason| BuildError::of("registry uri", &reason))?;
             cluster(etcd, shelf, Api::PreferV2, config)
         }
-        Uri::ConsulKv(..) | Uri::ZooKeeper(_) => Err(later()),
+        Uri::ConsulKv(..) => Err(later()),
+        Uri::ZooKeeper(tree) => match ZooKeeper::new(&tree.hosts, &tree.path, &config.owner) {
+            Ok(zookeeper) => Ok(Arc::new(zookeeper)),
+            Err(reason) => Err(BuildError::of("registry uri", &reason)),
+        },
     }
 }
 

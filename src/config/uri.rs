@@ -15,7 +15,6 @@ const LATER: &[&str] = &[
     "consul-tls",
     "consulkv",
     "consulkv-unix",
-    "zookeeper",
 ];
 const EXAMPLE: &str = "expected for example consul://127.0.0.1:8500";
 

@@ -1,0 +1,215 @@
+//! ZooKeeper: one ephemeral node for each service, `<base>/<name>/<ip>:<port>`, as the original's readers know it.
+//!
+//! A node is ours by the session that it hangs on. A process that was killed leaves a session behind, which lives
+//! until it times out. So each session is noted at `<base>/_lictor/<owner>` before anything hangs on it, and what
+//! hangs on an older one is moved to the one that holds, deleted and created in one transaction: nothing goes missing
+//! when the old one times out, and what nobody wants any more is found. What hangs on other sessions, or on none, is
+//! never touched.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `tree.rs` | paths, and what a node says; pure |
+//! | `session.rs` | the session and its keeper |
+//! | `nodes.rs` | what is done to nodes, against all who do the same |
+
+mod nodes;
+mod session;
+pub mod tree;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use catalog::service::META_OWNER;
+use catalog::{Registration, ServiceSpec};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
+use tracing::info;
+
+use self::session::{Live, Session};
+use self::tree::{Base, Body};
+use super::{Abilities, Error, Lists, Offer, Registry};
+
+/// A tree that takes longer is not searched: what nobody wants in it times out by itself.
+const SEARCH: Duration = Duration::from_secs(5);
+
+/// A tree kept by one server or several.
+#[derive(Debug)]
+pub struct ZooKeeper {
+    servers: String,
+    base: Base,
+    owner: String,
+    session: OnceLock<Session>,
+    /// How many sessions [`Registry::faltered`] has told of.
+    told: AtomicU64,
+    /// By key: nodes that we have written, and what they say if so; or that we found to be ours.
+    held: Mutex<BTreeMap<String, Option<Written>>>,
+    /// Whether what processes before us left was looked for.
+    searched: AtomicBool,
+}
+
+/// What was written to a node, and what it stands for.
+#[derive(Clone, Debug)]
+struct Written {
+    text: String,
+    entry: Arc<Registration>,
+}
+
+impl ZooKeeper {
+    /// Registers under the path `base` of these servers, each `host:port`; `owner` marks what is ours. Contacts nobody.
+    ///
+    /// # Errors
+    /// What the path or the owner holds that no path may.
+    pub fn new(servers: &[String], base: &str, owner: &str) -> Result<Self, String> {
+        tree::part(owner)?;
+        Ok(Self {
+            servers: servers.join(","),
+            base: Base::new(base)?,
+            owner: owner.to_owned(),
+            session: OnceLock::new(),
+            told: AtomicU64::new(1),
+            held: Mutex::default(),
+            searched: AtomicBool::new(false),
+        })
+    }
+
+    fn session(&self) -> &Session {
+        self.session
+            .get_or_init(|| Session::keep(self.servers.clone(), self.base.mark(&self.owner)))
+    }
+
+    async fn live(&self) -> Result<Arc<Live>, Error> {
+        self.session().live().await
+    }
+
+    /// Adds what a process before us has left, once.
+    async fn search(&self, live: &Live) -> Result<(), Error> {
+        if self.searched.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        if !live.older.is_empty() {
+            match timeout(SEARCH, live.inherited(&self.base)).await {
+                Ok(found) => self.held().extend(found?.into_iter().map(|key| (key, None))),
+                Err(_) => info!(
+                    base = self.base.path(),
+                    "too large to be searched for nodes left behind; they time out"
+                ),
+            }
+        }
+        self.searched.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Option<Written>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What stands for a node of which nobody remembers more than where it is: it will be written, or removed.
+    fn bare(&self, key: &str) -> Option<Registration> {
+        let (name, address, port) = tree::read(key)?;
+        let service = ServiceSpec {
+            id: key.into(),
+            name: name.into(),
+            address: address.to_owned(),
+            port,
+            meta: [(META_OWNER.to_owned(), self.owner.clone())].into(),
+            ..ServiceSpec::default()
+        };
+        Some(Registration {
+            service,
+            checks: Vec::new(),
+        })
+    }
+}
+
+impl Registry for ZooKeeper {
+    fn name(&self) -> String {
+        format!("zookeeper://{}{}", self.servers, self.base.path())
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            tells_health: false,
+            lists: Lists::Services,
+            key: |service| tree::key(&service.name, &service.address, service.port).into(),
+            ..Abilities::default()
+        }
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
+        async { self.live().await.map(drop) }.boxed()
+    }
+
+    fn services(&self) -> BoxFuture<'_, Result<Option<Vec<Registration>>, Error>> {
+        async move {
+            let live = self.live().await?;
+            self.search(&live).await?;
+            let held = self.held().clone();
+            let entries = nodes::abreast(held, |(key, written)| {
+                let live = &live;
+                async move {
+                    let Some(text) = live.adopt(&self.base.node(&key)).await? else {
+                        return Ok(None);
+                    };
+                    Ok(match written.filter(|written| written.text.as_bytes() == text) {
+                        Some(written) => Some((*written.entry).clone()),
+                        None => self.bare(&key),
+                    })
+                }
+            });
+            Ok(Some(entries.await?.into_iter().flatten().collect()))
+        }
+        .boxed()
+    }
+
+    fn register<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let service = &wanted.registration.service;
+            self.base.may_hold(&service.name).map_err(Error::Refused)?;
+            let key = tree::key(&service.name, &service.address, service.port);
+            let body = Body {
+                name: &service.name,
+                ip: &service.address,
+                public_port: service.port,
+                private_port: wanted.port.number,
+                container: &wanted.inside_name,
+                tags: &service.tags,
+                attrs: &wanted.attributes,
+            };
+            let text = body.json();
+            // A write that fails may have been obeyed: then the node is ours, and nobody knows what it says.
+            self.held().insert(key.clone(), None);
+            let live = self.live().await?;
+            live.put(&self.base.node(&key), text.as_bytes()).await?;
+            let entry = wanted.registration.clone();
+            self.held().insert(key, Some(Written { text, entry }));
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn refresh<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
+        self.register(wanted)
+    }
+
+    fn deregister<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async {
+            let live = self.live().await?;
+            live.remove(&self.base.node(key)).await?;
+            self.held().remove(key);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn faltered(&self) -> BoxFuture<'_, ()> {
+        async {
+            let known = self.told.load(Ordering::Relaxed);
+            let opened = self.session().opened(known).await;
+            self.told.store(opened, Ordering::Relaxed);
+        }
+        .boxed()
+    }
+}
