@@ -11,6 +11,7 @@ pub(crate) mod http;
 pub(crate) mod mixed;
 mod own_engine;
 mod traffic;
+mod zookeeper;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ pub(crate) use engine::{Container, Engine, machine};
 pub(crate) use etcd::Etcd;
 pub(crate) use own_engine::OwnEngine;
 pub(crate) use traffic::Traffic;
+pub(crate) use zookeeper::{Node, ZooKeeper};
 
 /// Long enough for a loaded machine with two cores; a passing test never waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

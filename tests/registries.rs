@@ -2,3 +2,5 @@
 
 /// etcd by v2 and v3, and the records of SkyDNS in it.
 mod etcd;
+/// A tree of ZooKeeper.
+mod zookeeper;
