@@ -189,6 +189,27 @@ fn nodes_outlive_a_restart_of_zookeeper_and_are_made_again_where_it_lost_its_dat
 }
 
 #[test]
+fn a_session_that_expired_is_followed_by_another_with_all_nodes() {
+    // The server has the last word on how long a session lives.
+    let zookeeper = ZooKeeper::start_with("maxSessionTimeout=2000");
+    let registrator = registrator(zookeeper.address(), &unique("host"));
+    let service = unique("expired");
+    let container = web(&service);
+    let path = path_of(&service, &container);
+    let before = await_node(&zookeeper, &service, &path);
+
+    registrator.signal("STOP");
+    wait_for("the session to expire", || {
+        same(known(&zookeeper, &service)?.get(&path), None)
+    });
+    registrator.signal("CONT");
+
+    let after = await_node(&zookeeper, &service, &path);
+    assert_eq!(after.data, before.data);
+    assert_ne!(after.session, before.session);
+}
+
+#[test]
 fn of_several_zookeepers_one_may_be_dead_and_without_any_it_says_so() {
     let zookeeper = ZooKeeper::start();
     // Nothing listens on port 1.
