@@ -189,7 +189,7 @@ fn nodes_outlive_a_restart_of_zookeeper_and_are_made_again_where_it_lost_its_dat
 }
 
 #[test]
-fn a_session_that_expired_is_followed_by_another_with_all_nodes() {
+fn a_session_that_expired_is_followed_by_another_with_all_nodes_unless_nobody_is_left() {
     // The server has the last word on how long a session lives.
     let zookeeper = ZooKeeper::start_with("maxSessionTimeout=2000");
     let registrator = registrator(zookeeper.address(), &unique("host"));
@@ -207,6 +207,12 @@ fn a_session_that_expired_is_followed_by_another_with_all_nodes() {
     let after = await_node(&zookeeper, &service, &path);
     assert_eq!(after.data, before.data);
     assert_ne!(after.session, before.session);
+
+    // One that is killed and never started again leaves nothing that anybody would try to reach.
+    registrator.kill();
+    wait_for("the node to go after the process", || {
+        same(known(&zookeeper, &service)?.get(&path), None)
+    });
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl ZooKeeper {
     /// # Errors
     /// What the path or the owner holds that no path may.
     pub fn new(servers: &[String], base: &str, owner: &str) -> Result<Self, String> {
-        tree::part(owner)?;
+        tree::part(owner).map_err(|why| format!("whose entries are ours: {why}"))?;
         Ok(Self {
             servers: servers.join(","),
             base: Base::new(base)?,
@@ -211,5 +211,26 @@ impl Registry for ZooKeeper {
             self.told.store(opened, Ordering::Relaxed);
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_a_path_is_refused_with_its_reason() {
+        let open = |base, owner| ZooKeeper::new(&["h:2181".to_owned()], base, owner);
+        assert_eq!(open("a/b/", "me").unwrap().name(), "zookeeper://h:2181/a/b");
+        assert_eq!(open("", "me").unwrap().name(), "zookeeper://h:2181/");
+        assert_eq!(
+            open("a/../b", "me").unwrap_err(),
+            "\"..\" cannot be part of a path: it would be relative"
+        );
+        assert!(
+            open("", "a/b")
+                .unwrap_err()
+                .starts_with("whose entries are ours: \"a/b\" cannot")
+        );
     }
 }

@@ -80,13 +80,13 @@ impl Live {
     /// Removes `path` if it is ours, and the node above it if that was the last one under it.
     pub(super) async fn remove(&self, path: &str) -> Result<(), Error> {
         for _ in 0..TURNS {
-            let Some(stat) = self.stat(path).await? else {
-                return Ok(());
+            let removed = match self.stat(path).await? {
+                Some(stat) if !self.is_ours(&stat) => return Ok(()),
+                Some(stat) => unless_changed(path, self.client.delete(path, Some(stat.version)).await)?,
+                // It went with its session, which leaves the node above.
+                None => true,
             };
-            if !self.is_ours(&stat) {
-                return Ok(());
-            }
-            if unless_changed(path, self.client.delete(path, Some(stat.version)).await)? {
+            if removed {
                 return self.remove_if_bare(parent(path)).await;
             }
         }

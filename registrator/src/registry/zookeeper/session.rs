@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tracing::info;
-use zookeeper_client::{Client, SessionState};
+use zookeeper_client::{Client, Error as Zk, SessionState};
 
 use super::nodes;
 use crate::registry::Error;
@@ -105,14 +105,8 @@ async fn keep(servers: &str, mark: &str, state: &watch::Sender<State>) {
     let mut pause = *PAUSES.start();
     loop {
         let opening = timeout(OPENS_WITHIN, open(servers, mark, &older)).await;
-        let late = || {
-            Err(Error::Unreachable(format!(
-                "none within {} s",
-                OPENS_WITHIN.as_secs()
-            )))
-        };
-        let why = match opening.unwrap_or_else(|_| late()) {
-            Ok(live) => {
+        let why = match opening {
+            Ok(Ok(live)) => {
                 pause = *PAUSES.start();
                 info!(
                     session = format_args!("{:#x}", live.id),
@@ -124,7 +118,8 @@ async fn keep(servers: &str, mark: &str, state: &watch::Sender<State>) {
                 info!(why, "ZooKeeper session lost; opening another");
                 why
             }
-            Err(error) => error.to_string(),
+            Ok(Err(Error::Unreachable(why) | Error::Refused(why))) => why,
+            Err(_) => format!("none within {} s", OPENS_WITHIN.as_secs()),
         };
         state.send_modify(|state| state.live = Err(why));
         sleep(pause).await;
@@ -139,7 +134,10 @@ async fn open(servers: &str, mark: &str, older: &BTreeSet<i64>) -> Result<Live, 
         .with_fail_eagerly()
         // Nodes outlive a process that ends, so that the next one finds them all.
         .with_detached();
-    let client = connector.connect(servers).await.map_err(nodes::at(servers))?;
+    let client = match connector.connect(servers).await {
+        Err(Zk::NoHosts) => return Err(Error::Unreachable(format!("{servers} does not answer"))),
+        client => client.map_err(nodes::at(servers))?,
+    };
     let id = client.session_id().0;
     let mut older = older.clone();
     // Before anything hangs on it: one that nobody noted would be a stranger's to the next process.
