@@ -10,12 +10,7 @@ use self::etcd::Etcd;
 use self::zookeeper::ZooKeeper;
 
 /// What registrator knows and this version does not.
-const LATER: &[&str] = &[
-    "consul-unix",
-    "consul-tls",
-    "consulkv",
-    "consulkv-unix",
-];
+const LATER: &[&str] = &["consul-unix", "consul-tls", "consulkv", "consulkv-unix"];
 const EXAMPLE: &str = "expected for example consul://127.0.0.1:8500";
 
 /// A registry.

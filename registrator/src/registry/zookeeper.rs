@@ -134,6 +134,11 @@ impl Registry for ZooKeeper {
             tells_health: false,
             lists: Lists::Services,
             key: |service| tree::key(&service.name, &service.address, service.port).into(),
+            refuses: if self.base.is_root() {
+                |service| refusal(service, true)
+            } else {
+                |service| refusal(service, false)
+            },
             ..Abilities::default()
         }
     }
@@ -167,7 +172,6 @@ impl Registry for ZooKeeper {
     fn register<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
         async move {
             let service = &wanted.registration.service;
-            self.base.may_hold(&service.name).map_err(Error::Refused)?;
             let key = tree::key(&service.name, &service.address, service.port);
             let body = Body {
                 name: &service.name,
@@ -214,6 +218,12 @@ impl Registry for ZooKeeper {
     }
 }
 
+/// Why a service cannot have a node, and the setting that would help.
+fn refusal(service: &ServiceSpec, under_root: bool) -> Option<(&'static str, String)> {
+    let why = tree::name(&service.name, under_root).err()?;
+    Some(("SERVICE_NAME", why))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,5 +242,20 @@ mod tests {
                 .unwrap_err()
                 .starts_with("whose entries are ours: \"a/b\" cannot")
         );
+    }
+
+    #[test]
+    fn a_service_whose_name_is_taken_under_this_base_is_refused() {
+        let refuses = |base, name: &str| {
+            let service = ServiceSpec {
+                name: name.into(),
+                ..ServiceSpec::default()
+            };
+            let zookeeper = ZooKeeper::new(&["h:2181".to_owned()], base, "me").unwrap();
+            (zookeeper.abilities().refuses)(&service)
+        };
+        let taken = ("SERVICE_NAME", "\"zookeeper\" is taken in ZooKeeper".to_owned());
+        assert_eq!(refuses("", "zookeeper"), Some(taken));
+        assert_eq!(refuses("services", "zookeeper"), None);
     }
 }

@@ -112,7 +112,7 @@ impl Live {
             .children(base.path())
             .await?
             .into_iter()
-            .filter(|name| base.may_hold(name).is_ok());
+            .filter(|name| tree::name(name, base.is_root()).is_ok());
         let places = abreast(names, |name| self.places(base, name));
         let keys = places.await?.into_iter().flatten();
         let ours = abreast(keys, |key| async move {

@@ -56,16 +56,21 @@ impl Base {
         self.node(&format!("{CORNER}/{owner}"))
     }
 
-    /// Whether a child of the base may be the node of a service.
-    pub(crate) fn may_hold(&self, name: &str) -> Result<(), String> {
-        part(name)?;
-        if name == CORNER || (self.0.is_empty() && name == "zookeeper") {
-            return Err(format!(
-                "a service cannot be called {name:?} here: the path is taken"
-            ));
-        }
-        Ok(())
+    pub(crate) fn is_root(&self) -> bool {
+        self.0.is_empty()
     }
+}
+
+/// Whether the node of a service may be called so, under the root or under another base.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn name(name: &str, under_root: bool) -> Result<(), String> {
+    part(name)?;
+    if name == CORNER || (under_root && name == "zookeeper") {
+        return Err(format!("{name:?} is taken in ZooKeeper"));
+    }
+    Ok(())
 }
 
 /// The path of a service below the base, `<name>/<ip>:<port>`. IPv6 is not put in brackets, as ever.
@@ -186,13 +191,12 @@ mod tests {
 
     #[test]
     fn names_that_would_be_somebody_elses_path_are_refused() {
-        let (root, below) = (Base::new("").unwrap(), Base::new("/services").unwrap());
         for bad in ["", "a/b", "..", "_lictor", "a\u{7f}"] {
-            assert!(below.may_hold(bad).is_err(), "{bad:?}");
+            assert!(name(bad, false).is_err(), "{bad:?}");
         }
-        assert!(root.may_hold("zookeeper").is_err());
-        assert_eq!(below.may_hold("zookeeper"), Ok(()));
-        assert_eq!(below.may_hold("nginx-80"), Ok(()));
+        assert!(name("zookeeper", true).is_err());
+        assert_eq!(name("zookeeper", false), Ok(()));
+        assert_eq!(name("nginx-80", true), Ok(()));
     }
 
     #[test]
