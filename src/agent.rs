@@ -244,7 +244,7 @@ fn registrator_config(config: config::Containers, node: String, advertise: IpAdd
         resync: config.resync.unwrap_or(defaults.resync),
         ttl: config.ttl,
         ttl_refresh: config.ttl_refresh,
-        docker_host: config.docker,
+        engine: config.docker,
         filter: config.filter,
         networks: config.networks,
         advertise_v6: config.ipv6,

@@ -262,7 +262,8 @@ fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invo
     let uris = line.uris(program);
     let (raw, mut faults) = line.gather(world);
     // Without a URI the options are still read, so that their faults are told as well.
-    let (config, found) = Registrator::resolve(raw, &uris);
+    let (mut config, found) = Registrator::resolve(raw, &uris);
+    config.registrator.docker.like_the_original = program == "registrator";
     faults.extend(found);
     if !faults.is_empty() {
         return Err(originals(program, Command::Registrator, &faults));

@@ -41,12 +41,11 @@ const ARROWS: [(&str, &[&str]); 5] = [
 const CATALOG_USES: [&str; 3] = ["imbl", "serde", "thiserror"];
 
 /// Crates with one home.
-const HOMES: [(&str, &str); 7] = [
+const HOMES: [(&str, &str); 6] = [
     ("axum", "lictor"),
     ("hickory-proto", "lictor"),
     ("hcl-rs", "lictor"),
     ("mimalloc", "lictor"),
-    ("bollard", "registrator"),
     ("hyper", "api lb registrator lictor"),
     ("tracing-subscriber", "lictor"),
 ];

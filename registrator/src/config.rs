@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::Registrator;
-use crate::docker::Endpoint;
+use crate::docker::endpoint::EngineAddress;
 use crate::registry::Registry;
 
 /// What a user may set.
@@ -45,8 +45,8 @@ pub struct Config {
     pub retry_attempts: i32,
     /// Pause between those attempts.
     pub retry_interval: Duration,
-    /// The engine, as in `DOCKER_HOST`, which decides where this is absent.
-    pub docker_host: Option<String>,
+    /// Where the engine is.
+    pub engine: EngineAddress,
     /// First part of every service id.
     pub hostname: String,
     /// Address of this host as others reach it, for ports bound to all addresses.
@@ -121,7 +121,7 @@ impl Config {
             ttl_refresh: Duration::ZERO,
             retry_attempts: 0,
             retry_interval: Duration::from_secs(2),
-            docker_host: None,
+            engine: EngineAddress::default(),
             hostname: hostname.into(),
             advertise,
             advertise_v6: None,
@@ -166,7 +166,7 @@ impl Config {
         if self.retry_interval.is_zero() {
             return Err(invalid("retry-interval", "0", "more than 0"));
         }
-        let endpoint = Endpoint::choose(self.docker_host.as_deref())?;
+        let endpoint = self.engine.choose()?;
         Ok(Registrator::new(self, endpoint, registries))
     }
 }

@@ -27,10 +27,13 @@ use tracing::warn;
 
 pub use crate::config::{AtExit, BuildError, Config, Deregister};
 pub use crate::container::{Port, Protocol};
+pub use crate::docker::endpoint::EngineAddress;
+pub use crate::docker::exec::{ExecError, Inside, Outcome};
 pub use crate::docker::stream::Connection;
 pub use crate::services::metadata::split_tags;
 
-use crate::docker::Endpoint;
+use crate::docker::Docker;
+use crate::docker::endpoint::Endpoint;
 use crate::docker::stream::Follower;
 use crate::metrics::Metrics;
 use crate::reconcile::engine::{Counts, Engine, patient};
@@ -46,6 +49,7 @@ pub struct Registrator {
     metrics: Metrics,
     stopped: watch::Sender<Arc<[Registration]>>,
     status: watch::Sender<Status>,
+    docker: watch::Sender<Option<Docker>>,
 }
 
 /// What a registrator is doing.
@@ -85,6 +89,7 @@ impl Registrator {
                 containers: 0,
                 services: 0,
             }),
+            docker: watch::Sender::new(None),
         }
     }
 
@@ -99,6 +104,12 @@ impl Registrator {
     #[must_use]
     pub fn engine(&self) -> String {
         self.endpoint.to_string()
+    }
+
+    /// Runs programs inside containers of that engine.
+    #[must_use]
+    pub fn inside(&self) -> Inside {
+        Inside::new(self.docker.subscribe())
     }
 
     /// What it is doing.
@@ -132,6 +143,7 @@ impl Registrator {
             notes: notes.clone(),
             metrics: self.metrics.clone(),
             connection,
+            docker: self.docker,
         };
         // A task of its own: an engine drops events for a reader that is slow for a moment.
         let mut following = AbortOnDropHandle::new(tokio::spawn(follower.run(stop.clone())));

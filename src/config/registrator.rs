@@ -2,9 +2,10 @@
 //! latter. Pure, like all of `config`.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
 use std::time::Duration;
 
-use registrator::AtExit;
+use registrator::{AtExit, EngineAddress};
 use tracing::level_filters::LevelFilter;
 
 use super::fault::Fault;
@@ -38,8 +39,8 @@ pub struct Containers {
     pub ttl_refresh: Duration,
     /// First part of service ids; `None`: the node's name, or the host's.
     pub hostname: Option<String>,
-    /// Address of the Docker Engine; `None`: as `DOCKER_HOST` says.
-    pub docker: Option<String>,
+    /// Where the engine is, by option or environment.
+    pub docker: EngineAddress,
     /// In the agent: registries beside its own catalog.
     pub also: Vec<Uri>,
     /// Which containers are registered, as an expression; empty: all.
@@ -130,7 +131,7 @@ impl Containers {
             ttl,
             ttl_refresh,
             hostname: read.optional("registrator.hostname", values::filled),
-            docker: read.optional("registrator.docker", docker),
+            docker: engine(read),
             also: registries(read, &also),
             filter: read.value("registrator.filter", values::text),
             networks: read.value("registrator.networks", values::list),
@@ -161,6 +162,23 @@ fn registries(read: &mut Reader, uris: &[String]) -> Vec<Uri> {
     registries
 }
 
+/// Where the engine is, as the option says or else the variables that other clients of engines know.
+fn engine(read: &mut Reader) -> EngineAddress {
+    let judged = |text: &str| match EngineAddress::judge(text) {
+        Ok(()) => Ok(text.to_owned()),
+        Err(expected) => Err(format!("expected {expected}")),
+    };
+    let host = read.optional("registrator.docker", judged);
+    let at_home = || Some(Path::new(&read.variable("HOME")?).join(".docker"));
+    EngineAddress {
+        host: host.or_else(|| read.variable("DOCKER_HOST")),
+        tls: read.variable("DOCKER_TLS_VERIFY").is_some(),
+        certificates: read.variable("DOCKER_CERT_PATH").map(Into::into).or_else(at_home),
+        runtime_dir: read.variable("XDG_RUNTIME_DIR").map(Into::into),
+        like_the_original: false,
+    }
+}
+
 /// Tags as they are. A template taken literally would be a tag that nobody meant.
 fn plain_tags(text: &str) -> Result<String, String> {
     if text.contains("{{") {
@@ -176,16 +194,6 @@ fn ipv6(text: &str) -> values::Value<Ipv6Addr> {
         IpAddr::V6(address) => Ok(address),
         IpAddr::V4(_) => Err("expected an IPv6 address".to_owned()),
     }
-}
-
-fn docker(text: &str) -> values::Value<String> {
-    let known = ["unix://", "tcp://", "http://", "https://"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme));
-    if known || text.starts_with('/') {
-        return Ok(text.to_owned());
-    }
-    Err("expected unix:///path/to.sock or tcp://host:port".to_owned())
 }
 
 fn nonzero(time: Duration) -> Option<Duration> {

@@ -5,14 +5,15 @@
 //! only partly replayed. Never decides anything about containers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use super::{Docker, Endpoint, Error};
+use super::endpoint::Endpoint;
+use super::events::Events;
+use super::{Docker, Error, Info};
 use crate::metrics::Metrics;
 use crate::reconcile::notes::Notes;
 
@@ -39,10 +40,12 @@ pub(crate) struct Follower {
     pub(crate) notes: Arc<Notes>,
     pub(crate) metrics: Metrics,
     pub(crate) connection: watch::Sender<Connection>,
+    /// The engine that was last heard, for whoever has something done by it.
+    pub(crate) docker: watch::Sender<Option<Docker>>,
 }
 
 impl Follower {
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut pause = FIRST_PAUSE;
         // Where the next stream begins: nothing between two streams is missed that the engine
         // still remembers.
@@ -65,7 +68,7 @@ impl Follower {
     }
 
     /// Connects and listens; comes back with what ended it.
-    async fn follow(&self, since: &mut Option<i64>) -> Error {
+    async fn follow(&mut self, since: &mut Option<i64>) -> Error {
         match self.listen(since).await {
             Ok(()) => Error::Engine("the engine ended the event stream".to_owned()),
             Err(error) => {
@@ -78,25 +81,29 @@ impl Follower {
         }
     }
 
-    async fn listen(&self, since: &mut Option<i64>) -> Result<(), Error> {
+    async fn listen(&mut self, since: &mut Option<i64>) -> Result<(), Error> {
         let docker = Docker::connect(&self.endpoint).await?;
-        let start = match *since {
-            Some(last) => last,
-            None => docker.clock(&self.endpoint).await?,
-        };
-        let mut events = std::pin::pin!(docker.events(start));
+        // Of several sockets that was the one: another engine would have other containers, and ours would all be gone.
+        self.endpoint = docker.endpoint().clone();
+        let info = docker.info().await.unwrap_or_else(|error| {
+            debug!(engine = %self.endpoint, %error, "the engine says nothing of itself");
+            Info::default()
+        });
+        let start = since.or(info.time).unwrap_or_else(our_clock);
+        let mut events = Events::new(docker.clone(), start);
         // From `start` on nothing gets lost, so the look at everything may begin.
         *since = Some(start);
         self.notes.trust_stream();
         self.notes.connected(docker.clone());
-        info!(engine = %self.endpoint, "following the container engine");
+        let id = info.id.as_deref().unwrap_or_default();
+        info!(engine = %self.endpoint, api = %docker.version(), id, "following the container engine");
+        self.docker.send_replace(Some(docker));
         self.connection.send_replace(Connection::Connected);
         loop {
             tokio::select! {
-                event = events.next() => match event {
+                event = events.next() => match event? {
                     None => return Ok(()),
-                    Some(event) => {
-                        let notice = event?;
+                    Some(notice) => {
                         self.metrics.events.inc();
                         *since = Some((notice.at + 1).max(start));
                         self.notes.take(notice);
@@ -126,6 +133,12 @@ impl Follower {
             Connection::Waiting { .. } => {}
         }
     }
+}
+
+/// The next best to the engine's own, which most often is the same.
+fn our_clock() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Reads a time as engines write it, `2026-01-31T12:00:00.123456789+01:00`, in nanoseconds since 1970.

@@ -161,6 +161,8 @@ impl World {
                     let line = |c: &Container| Listed {
                         id: c.id.clone(),
                         up: c.state.running,
+                        shows: 0,
+                        tells_health: true,
                     };
                     Pending::List(self.containers.values().map(line).collect())
                 }

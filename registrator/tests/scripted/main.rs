@@ -5,6 +5,7 @@
 
 mod consul;
 mod engine;
+mod engines;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -15,7 +16,7 @@ use catalog::{Registration, Status as Health};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use registrator::registry::{Abilities, Error, Offer, Registry};
-use registrator::{Config, Connection, Status};
+use registrator::{Config, Connection, EngineAddress, Inside, Status};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -108,6 +109,7 @@ struct Running {
     services: watch::Receiver<Services>,
     status: watch::Receiver<Status>,
     stopped: watch::Receiver<Arc<[Registration]>>,
+    inside: Inside,
     stop: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
@@ -119,8 +121,17 @@ impl Running {
 
     /// One that also writes to `others`.
     fn beside(others: Vec<Arc<dyn Registry>>, engine: &Engine, resync: Duration) -> Self {
+        let host = Some(format!("unix://{}", engine.socket.display()));
+        let address = EngineAddress {
+            host,
+            ..EngineAddress::default()
+        };
+        Self::at(address, others, resync)
+    }
+
+    fn at(engine: EngineAddress, others: Vec<Arc<dyn Registry>>, resync: Duration) -> Self {
         let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
-        config.docker_host = Some(format!("unix://{}", engine.socket.display()));
+        config.engine = engine;
         config.resync = resync;
         let (memory, services) = watch::channel(Services::new());
         let mut registries = others;
@@ -131,11 +142,13 @@ impl Running {
             registrator.stopped(),
             CancellationToken::new(),
         );
+        let inside = registrator.inside();
         let task = tokio::spawn(registrator.run(stop.clone()).map(|end| end.unwrap()));
         Self {
             services,
             status,
             stopped,
+            inside,
             stop,
             task: AbortOnDropHandle::new(task),
         }

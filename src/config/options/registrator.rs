@@ -25,7 +25,7 @@ pub const ROWS: &[Row] = &[
     own("registrator.docker").is(
         Kind::Text,
         "",
-        "Address of the Docker Engine; default: DOCKER_HOST, else /var/run/docker.sock.",
+        "Address of the container engine; default: DOCKER_HOST, else the first of the usual sockets that is there.",
     ),
     own("registrator.hostname").is(
         Kind::Text,

@@ -1,0 +1,305 @@
+//! The event stream: lines of JSON → notices that say where to look.
+//!
+//! Engines are asked for the few events that count. One that knows no such question is asked for all, and what does not
+//! count is dropped here; so is what any engine sends beyond what was asked for.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body_util::BodyExt as _;
+use hyper::Method;
+use hyper::body::Incoming;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::client::refusal;
+use super::{Docker, Error, Notice, What};
+use crate::container;
+
+/// Events that change what should be registered, in the words of Docker and of Podman before 4.4.
+const WORDS: &[&str] = &[
+    "start",
+    "die",
+    "died",
+    "kill",
+    "destroy",
+    "remove",
+    "rename",
+    "pause",
+    "unpause",
+    "update",
+    "oom",
+    "health_status",
+    "connect",
+    "disconnect",
+];
+/// An event has some attributes and all labels of its container.
+const LONGEST_LINE: usize = 4 << 20;
+
+/// What happens from a moment on, that moment included.
+pub(super) struct Events {
+    docker: Docker,
+    since: i64,
+    lines: Option<Lines>,
+}
+
+impl Events {
+    /// Contacts nobody; `since` is in nanoseconds of the engine's clock.
+    pub(super) fn new(docker: Docker, since: i64) -> Self {
+        Self {
+            docker,
+            since,
+            lines: None,
+        }
+    }
+
+    /// The next event; `None` when the engine has ended the stream. After an error, or when dropped before it is
+    /// ready, there is nothing more to come.
+    pub(super) async fn next(&mut self) -> Result<Option<Notice>, Error> {
+        let lines = match &mut self.lines {
+            Some(lines) => lines,
+            none => none.insert(open(&self.docker, self.since).await?),
+        };
+        while let Some(line) = lines.next().await? {
+            let event: Value =
+                serde_json::from_slice(&line).map_err(|error| Error::Unreadable(error.to_string()))?;
+            if let Some(notice) = notice(&event) {
+                return Ok(Some(notice));
+            }
+        }
+        Ok(None)
+    }
+}
+
+async fn open(docker: &Docker, since: i64) -> Result<Lines, Error> {
+    let refused = match ask(docker, &question(since, true)).await? {
+        Ok(lines) => return Ok(lines),
+        Err(refused) => refused,
+    };
+    info!(engine = %docker.endpoint(), error = %refused, "the engine takes no filter for events; reading all");
+    ask(docker, &question(since, false)).await?
+}
+
+/// The events that a question brings, or the engine's refusal.
+async fn ask(docker: &Docker, question: &str) -> Result<Result<Lines, Error>, Error> {
+    let path = docker.path(question);
+    let response = docker.inner.client.open(Method::GET, &path, Bytes::new()).await?;
+    let status = response.status();
+    let mut lines = Lines::new(response.into_body());
+    if status.is_success() {
+        return Ok(Ok(lines));
+    }
+    let said = lines.next().await?.unwrap_or_default();
+    Ok(Err(refusal(status, &said)))
+}
+
+fn question(since: i64, filtered: bool) -> String {
+    let mut question = format!(
+        "/events?since={}.{:09}",
+        since / 1_000_000_000,
+        since % 1_000_000_000
+    );
+    if filtered {
+        let filters = json!({"type": ["container", "network"], "event": WORDS}).to_string();
+        let _ = write!(
+            question,
+            "&filters={}",
+            utf8_percent_encode(&filters, NON_ALPHANUMERIC)
+        );
+    }
+    question
+}
+
+/// Lines of a body that has no end.
+struct Lines {
+    body: Incoming,
+    buffer: BytesMut,
+    /// How much of the buffer holds no end of a line.
+    seen: usize,
+}
+
+impl Lines {
+    fn new(body: Incoming) -> Self {
+        Self {
+            body,
+            buffer: BytesMut::new(),
+            seen: 0,
+        }
+    }
+
+    /// The next line that is not empty; what stands behind the last end of a line is one, too.
+    async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            if let Some(at) = self.buffer[self.seen..].iter().position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(self.seen + at).freeze();
+                self.buffer.advance(1);
+                self.seen = 0;
+                if !line.trim_ascii().is_empty() {
+                    return Ok(Some(line));
+                }
+                continue;
+            }
+            self.seen = self.buffer.len();
+            if self.seen > LONGEST_LINE {
+                let reason = format!("an event is longer than {} MiB", LONGEST_LINE >> 20);
+                return Err(Error::Unreadable(reason));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                Some(Err(error)) => return Err(Error::Engine(format!("the event stream broke: {error}"))),
+                None if self.seen == 0 => return Ok(None),
+                None => {
+                    self.seen = 0;
+                    return Ok(Some(self.buffer.split().freeze()));
+                }
+            }
+        }
+    }
+}
+
+/// What an event asks of us, if it counts.
+fn notice(event: &Value) -> Option<Notice> {
+    let (actor, attributes) = (&event["Actor"], &event["Actor"]["Attributes"]);
+    let word = event["Action"].as_str().or(event["status"].as_str())?;
+    // `health_status: healthy`
+    let word = word.split(':').next().unwrap_or(word);
+    let subject = actor["ID"].as_str().or(event["id"].as_str());
+    let container = match event["Type"].as_str() {
+        // The network is the actor in Docker, the container in Podman.
+        Some("network") => attributes["container"].as_str().or(subject)?,
+        Some("container") | None => subject?,
+        _ => return None,
+    };
+    if container.is_empty() || !WORDS.contains(&word) {
+        return None;
+    }
+    let what = match word {
+        // Podman does not say which signal it was. A guess would take out of rotation who was only told to read its files
+        // again; if it ends, it will be heard of.
+        "kill" => match attributes["signal"].as_str().and_then(container::signal) {
+            Some(signal) => What::Signalled(signal),
+            None => What::Changed,
+        },
+        "die" | "died" => What::Died,
+        "start" | "destroy" | "remove" => What::Turned,
+        _ => What::Changed,
+    };
+    Some(Notice {
+        container: Arc::from(container),
+        what,
+        at: at(event),
+    })
+}
+
+/// When it happened, in nanoseconds; old engines say seconds only.
+fn at(event: &Value) -> i64 {
+    let seconds = || Some(event["time"].as_i64()?.saturating_mul(1_000_000_000));
+    event["timeNano"].as_i64().or_else(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(event: &Value) -> Option<(String, What)> {
+        let notice = notice(event)?;
+        Some((notice.container.to_string(), notice.what))
+    }
+
+    fn of(kind: &str, action: &str, attributes: &Value) -> Option<(String, What)> {
+        read(
+            &json!({"Type": kind, "Action": action, "Actor": {"ID": "c1", "Attributes": attributes}, "timeNano": 7}),
+        )
+    }
+
+    #[test]
+    fn the_words_of_docker_and_of_old_podman_mean_the_same() {
+        for (word, what) in [
+            ("start", What::Turned),
+            ("die", What::Died),
+            ("died", What::Died),
+            ("destroy", What::Turned),
+            ("remove", What::Turned),
+            ("rename", What::Changed),
+            ("health_status: healthy", What::Changed),
+            ("health_status", What::Changed),
+        ] {
+            assert_eq!(
+                of("container", word, &json!({})),
+                Some(("c1".to_owned(), what)),
+                "{word}"
+            );
+        }
+        for word in [
+            "exec_start: /bin/true",
+            "exec_died",
+            "attach",
+            "cleanup",
+            "init",
+            "stop",
+            "create",
+            "top",
+            "",
+        ] {
+            assert_eq!(of("container", word, &json!({})), None, "{word}");
+        }
+        for kind in ["image", "volume", "daemon", "pod", "service"] {
+            assert_eq!(of(kind, "remove", &json!({})), None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_signal_counts_where_it_is_told_and_is_not_guessed() {
+        let kill = |attributes: Value| of("container", "kill", &attributes).unwrap().1;
+        assert_eq!(kill(json!({"signal": "15"})), What::Signalled(15));
+        assert_eq!(kill(json!({"signal": "SIGQUIT"})), What::Signalled(3));
+        assert_eq!(kill(json!({})), What::Changed);
+    }
+
+    #[test]
+    fn a_network_event_is_about_the_container_it_names() {
+        let docker = json!({"container": "c2", "name": "front"});
+        assert_eq!(
+            of("network", "connect", &docker),
+            Some(("c2".to_owned(), What::Changed))
+        );
+        let podman = json!({"name": "web"});
+        assert_eq!(
+            of("network", "disconnect", &podman),
+            Some(("c1".to_owned(), What::Changed))
+        );
+    }
+
+    #[test]
+    fn events_are_read_in_the_shapes_of_old_and_new_versions() {
+        let old = json!({"status": "die", "id": "c1", "from": "web", "time": 3});
+        assert_eq!(read(&old), Some(("c1".to_owned(), What::Died)));
+        assert_eq!(notice(&old).unwrap().at, 3_000_000_000);
+        let new = json!({"Type": "container", "Action": "die", "Actor": {"ID": "c1"}, "time": 3, "timeNano": 3_000_000_007_i64});
+        assert_eq!(notice(&new).unwrap().at, 3_000_000_007);
+        for odd in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!({"Type": "container", "Action": "die", "Actor": {"ID": ""}}),
+        ] {
+            assert_eq!(read(&odd), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_question_names_the_moment_and_the_events() {
+        assert_eq!(question(1_000_000_007, false), "/events?since=1.000000007");
+        let filtered = question(0, true);
+        assert!(
+            filtered.contains("&filters=%7B%22event%22%3A%5B%22start%22%2C%22die%22%2C%22died%22"),
+            "{filtered}"
+        );
+    }
+}
