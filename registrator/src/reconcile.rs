@@ -18,6 +18,7 @@ pub(crate) mod engine;
 mod errand;
 pub(crate) mod knowledge;
 pub(crate) mod ledger;
+mod lines;
 pub(crate) mod mind;
 pub(crate) mod notes;
 pub(crate) mod queue;

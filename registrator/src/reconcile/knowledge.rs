@@ -15,6 +15,7 @@ use super::ledger::Ledger;
 use super::notes::Note;
 use crate::config::{Config, Deregister};
 use crate::container::{self, Container, Network};
+use crate::docker::Listed;
 use crate::registry::Offer;
 use crate::services::{self, Fault, checks};
 
@@ -276,6 +277,16 @@ impl Knowledge {
     /// Whether it ran when last inspected; `None` for one we never met.
     pub(crate) fn ran(&self, id: &str) -> Option<bool> {
         self.containers.get(id).map(|known| known.facts.state.running)
+    }
+
+    /// Whether a line of a listing leaves nothing to ask of its container, if it shows what it showed before.
+    pub(crate) fn agrees_with(&self, line: &Listed) -> bool {
+        let Some(Known { facts, .. }) = self.containers.get(&line.id) else {
+            return false;
+        };
+        // An end or a signal is held against it, which an inspection may lift.
+        let in_doubt = self.drains.contains_key(&line.id);
+        facts.state.running == line.up && !in_doubt && (line.tells_health || facts.state.health.is_none())
     }
 
     pub(crate) fn name_of<'a>(&'a self, id: &'a str) -> &'a str {

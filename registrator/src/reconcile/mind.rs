@@ -13,6 +13,7 @@ use super::Write;
 use super::errand::Errand;
 use super::knowledge::{Complaint, Knowledge};
 use super::ledger::Ledger;
+use super::lines::Lines;
 use super::notes::Note;
 use super::queue::Queue;
 use crate::config::Config;
@@ -57,6 +58,8 @@ pub(crate) struct Mind {
     /// Inspections that began after a container's life had ended.
     ended: BTreeSet<Arc<str>>,
     listing: Errand,
+    /// What the listing before showed.
+    lines: Lines,
     connected: bool,
     /// Who vanished in the last listing, if that was too many to believe at once.
     suspected: Option<BTreeSet<Arc<str>>>,
@@ -84,6 +87,7 @@ impl Mind {
             queue: Queue::default(),
             ended: BTreeSet::new(),
             listing: Errand::default(),
+            lines: Lines::default(),
             connected: false,
             suspected: None,
             surveyed: false,
@@ -99,6 +103,7 @@ impl Mind {
     /// The engine is there (again): look at everything.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.connected = true;
+        self.lines.forget();
         self.listing.want(now);
         self.ledgers
             .iter_mut()
@@ -137,12 +142,12 @@ impl Mind {
         } else {
             self.suspected = None;
         }
-        for line in listed {
+        for (line, shows_news) in listed.iter().zip(self.lines.take(listed)) {
             let ran = self.knowledge.ran(&line.id);
             // Events should have told us; if not, the stream is silent for no good reason.
             self.stream_is_suspect |=
                 self.listed_once && line.up && ran != Some(true) && self.queue.is_idle();
-            if line.up || ran != Some(false) {
+            if shows_news || !self.knowledge.agrees_with(line) {
                 self.queue.add(&line.id, false);
             }
         }

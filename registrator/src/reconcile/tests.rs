@@ -2,6 +2,7 @@
 //! answers that are old when they arrive, a registry that fails and may have obeyed all the same.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -161,7 +162,7 @@ impl World {
                     let line = |c: &Container| Listed {
                         id: c.id.clone(),
                         up: c.state.running,
-                        shows: 0,
+                        shows: shows(c),
                         tells_health: true,
                     };
                     Pending::List(self.containers.values().map(line).collect())
@@ -263,6 +264,13 @@ impl World {
         let check = &self.registry[&*format!("t1:c{number}:80")].checks[0];
         (check.initial.unwrap(), &check.output)
     }
+}
+
+/// As a line of a listing shows it.
+fn shows(container: &Container) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{container:?}").hash(&mut hasher);
+    hasher.finish()
 }
 
 fn started(count: u8) -> World {

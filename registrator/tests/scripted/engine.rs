@@ -24,6 +24,8 @@ struct World {
     inspections: usize,
     listings: usize,
     connections: usize,
+    /// What lines of listings leave out.
+    hidden: Vec<&'static str>,
     /// Every request line, as it came.
     asked: Vec<String>,
 }
@@ -79,6 +81,7 @@ impl Engine {
             inspections: 0,
             listings: 0,
             connections: 0,
+            hidden: Vec::new(),
             asked: Vec::new(),
         };
         Self {
@@ -214,6 +217,15 @@ impl Engine {
 
     pub fn mend(&self) {
         self.world.lock().unwrap().broken.clear();
+    }
+
+    /// Listings show no verdict of a HEALTHCHECK, as those of Podman 4.3.
+    pub fn hide_health(&self) {
+        self.world.lock().unwrap().hidden.push("Health");
+    }
+
+    pub fn hide_labels(&self) {
+        self.world.lock().unwrap().hidden.push("Labels");
     }
 
     pub fn inspections(&self) -> usize {
@@ -392,7 +404,14 @@ fn answer(path: &str, body: &[u8], world: &Mutex<World>) -> (&'static str, Value
                 world.empty_listings -= 1;
                 return ("200 OK", json!([]));
             }
-            return ("200 OK", world.containers.values().map(line).collect());
+            return (
+                "200 OK",
+                world
+                    .containers
+                    .values()
+                    .map(|container| line(container, &world.hidden))
+                    .collect(),
+            );
         }
         _ => {}
     }
@@ -426,7 +445,7 @@ fn answer(path: &str, body: &[u8], world: &Mutex<World>) -> (&'static str, Value
 }
 
 /// The line of a listing, made of an inspection as engines do.
-fn line(container: &Value) -> Value {
+fn line(container: &Value, hidden: &[&str]) -> Value {
     let state = &container["State"];
     let number = |text: &str| text.split('/').next().unwrap().parse::<u16>().unwrap();
     let ports = container["NetworkSettings"]["Ports"]
@@ -448,9 +467,11 @@ fn line(container: &Value) -> Value {
     let health = state["Health"]["Status"]
         .as_str()
         .map(|health| format!(" ({health})"));
+    let health = health.filter(|_| !hidden.contains(&"Health"));
+    let labels = Some(&container["Config"]["Labels"]).filter(|_| !hidden.contains(&"Labels"));
     json!({
         "Id": container["Id"], "Names": [container["Name"]], "Image": container["Config"]["Image"],
-        "ImageID": container["Image"], "Labels": container["Config"]["Labels"], "Ports": ports.collect::<Vec<_>>(),
+        "ImageID": container["Image"], "Labels": labels, "Ports": ports.collect::<Vec<_>>(),
         "State": state["Status"], "Status": status + &health.unwrap_or_default(),
         "HostConfig": {"NetworkMode": container["HostConfig"]["NetworkMode"]},
         "NetworkSettings": {"Networks": container["NetworkSettings"]["Networks"]},

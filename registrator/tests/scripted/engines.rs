@@ -179,6 +179,53 @@ async fn connections_are_kept_for_the_next_question() {
 }
 
 #[tokio::test]
+async fn a_slow_pass_inspects_only_what_its_listing_shows_as_changed_and_at_times_all() {
+    let engine = with(&["a", "b", "c"]);
+    engine.put("d", false, 0);
+    engine.hide_labels();
+    let mut running = Running::start(&engine, Duration::from_millis(100));
+    running.holds(&["a", "b", "c"]).await;
+    eventually("the second listing", || engine.listings() >= 2).await;
+    assert_eq!(engine.inspections(), 4);
+    engine.put("b", true, 20_020);
+    running
+        .until("the new port", |services| {
+            services["t1:b:80"].service.port == 20_020
+        })
+        .await;
+    eventually("the sixth listing", || engine.listings() >= 6).await;
+    assert_eq!(engine.inspections(), 5, "b alone has changed");
+    // Another name shows, though nothing runs.
+    engine.change("d", "/Name", json!("/other"));
+    eventually("the changed one", || engine.inspections() == 6).await;
+    // What lines do not show is found in the end.
+    engine.change("a", "/Config/Labels", json!({"SERVICE_NAME": "b"}));
+    running
+        .until("the new name", |services| {
+            &*services["t1:a:80"].service.name == "b"
+        })
+        .await;
+    assert!(engine.listings() > 10 && engine.inspections() >= 10);
+}
+
+#[tokio::test]
+async fn health_that_a_listing_does_not_show_is_asked_for() {
+    let engine = with(&["a", "b"]);
+    let mut state = json!({"Status": "running", "Running": true, "StartedAt": "2026-01-01T00:00:00Z",
+                           "Health": {"Status": "healthy"}});
+    engine.change("a", "/State", state.clone());
+    engine.hide_health();
+    let mut running = Running::start(&engine, Duration::from_millis(60));
+    running.holds(&["a", "b"]).await;
+    state["Health"]["Status"] = json!("unhealthy");
+    engine.change("a", "/State", state);
+    let critical =
+        |services: &super::Services| services["t1:a:80"].checks[0].initial == Some(super::Health::Critical);
+    running.until("unhealthy", critical).await;
+    assert!(engine.listings() < 10, "not for being thorough");
+}
+
+#[tokio::test]
 async fn an_engine_on_the_network_is_followed_without_tls() {
     let mut engine = Engine::new();
     engine.put("a", true, 20_000);
