@@ -31,6 +31,9 @@ use version::Version;
 /// An engine that takes longer to answer one request is treated as absent, and asked again.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// What every template begins with.
+const TEMPLATE: &[u8] = b"{{";
+
 /// Why the engine gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -104,16 +107,20 @@ struct Inner {
     client: Client,
     endpoint: Endpoint,
     version: Version,
+    keeps_answers: bool,
 }
 
 impl Docker {
-    pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Self, Error> {
+    /// Finds it and agrees on a version. An inspection's whole answer is kept with its facts for containers that say
+    /// something like a template; for all with `keeps_answers`.
+    pub(crate) async fn connect(endpoint: &Endpoint, keeps_answers: bool) -> Result<Self, Error> {
         let (client, endpoint) = Client::reach(endpoint).await?;
         let version = version::negotiate(&client).await?;
         let inner = Inner {
             client,
             endpoint,
             version,
+            keeps_answers,
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -151,7 +158,7 @@ impl Docker {
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        Ok(Some(shape::facts(&read(&answer.checked()?)?)))
+        inspected(&answer.checked()?.body, self.inner.keeps_answers).map(Some)
     }
 
     async fn get(&self, path: &str) -> Result<Answer, Error> {
@@ -168,11 +175,40 @@ impl Docker {
 }
 
 fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Error> {
-    serde_json::from_slice(&answer.body).map_err(|error| Error::Unreadable(error.to_string()))
+    parse(&answer.body)
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(body).map_err(|error| Error::Unreadable(error.to_string()))
+}
+
+/// The facts of an inspect answer, and the answer itself where templates may need it: they are some kilobytes each.
+fn inspected(body: &[u8], keeps_answer: bool) -> Result<Container, Error> {
+    let answer = parse(body)?;
+    let facts = shape::facts(&answer);
+    let has_template = body.windows(TEMPLATE.len()).any(|bytes| bytes == TEMPLATE);
+    Ok(Container {
+        raw: (keeps_answer || has_template).then(|| Arc::new(answer)),
+        ..facts
+    })
 }
 
 /// Reads a recorded inspect answer, for tests of what follows from it.
 #[cfg(test)]
 pub(crate) fn read_inspect(json: &str) -> Container {
-    shape::facts(&serde_json::from_str(json).unwrap())
+    inspected(json.as_bytes(), false).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_answer_is_kept_only_where_a_template_may_need_it() {
+        let plain = br#"{"Id": "c1", "Name": "/web"}"#;
+        assert_eq!(inspected(plain, false).unwrap().raw, None);
+        assert_eq!(inspected(plain, true).unwrap().raw.unwrap()["Name"], "/web");
+        let template = br#"{"Id": "c1", "Config": {"Env": ["SERVICE_TAGS={{.Name}}"]}}"#;
+        assert_eq!(inspected(template, false).unwrap().raw.unwrap()["Id"], "c1");
+    }
 }

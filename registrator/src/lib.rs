@@ -140,6 +140,7 @@ impl Registrator {
         let (counts, mut counted) = watch::channel(Counts::default());
         let follower = Follower {
             endpoint: self.endpoint,
+            keeps_answers: self.config.tags.iter().any(|tag| tag.contains("{{")),
             notes: notes.clone(),
             metrics: self.metrics.clone(),
             connection,

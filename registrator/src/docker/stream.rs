@@ -37,6 +37,8 @@ pub enum Connection {
 /// Follows the engine at `endpoint` until `stop`.
 pub(crate) struct Follower {
     pub(crate) endpoint: Endpoint,
+    /// Whether templates of the configuration may name any part of a container's answer.
+    pub(crate) keeps_answers: bool,
     pub(crate) notes: Arc<Notes>,
     pub(crate) metrics: Metrics,
     pub(crate) connection: watch::Sender<Connection>,
@@ -82,7 +84,7 @@ impl Follower {
     }
 
     async fn listen(&mut self, since: &mut Option<i64>) -> Result<(), Error> {
-        let docker = Docker::connect(&self.endpoint).await?;
+        let docker = Docker::connect(&self.endpoint, self.keeps_answers).await?;
         // Of several sockets that was the one: another engine would have other containers, and ours would all be gone.
         self.endpoint = docker.endpoint().clone();
         let info = docker.info().await.unwrap_or_else(|error| {
