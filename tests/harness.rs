@@ -10,6 +10,7 @@ mod etcd;
 pub(crate) mod http;
 pub(crate) mod mixed;
 mod own_engine;
+mod podman;
 mod traffic;
 mod zookeeper;
 
@@ -21,6 +22,7 @@ pub(crate) use cut::Cut;
 pub(crate) use engine::{Container, Engine, machine};
 pub(crate) use etcd::Etcd;
 pub(crate) use own_engine::OwnEngine;
+pub(crate) use podman::Podman;
 pub(crate) use traffic::Traffic;
 pub(crate) use zookeeper::{Node, ZooKeeper};
 

@@ -11,6 +11,8 @@ mod compat;
 mod dns;
 /// `docker stop` and `docker kill` under traffic.
 mod drain;
+/// Podman in Docker's place; programs inside containers; engines that cannot be named.
+mod engines;
 /// A foreign catalog as the source of routes, its loss and return; files; the balancer as a service.
 mod feed;
 /// Containers come, go and show in the catalog; an engine that is missing or comes late.

@@ -92,7 +92,7 @@ impl Builder {
         }
         // What the developer's shell has set for a real Consul or Docker must not leak into a test.
         for (name, _) in
-            std::env::vars().filter(|(name, _)| name.starts_with("CONSUL_") || name == "DOCKER_HOST")
+            std::env::vars().filter(|(name, _)| name.starts_with("CONSUL_") || name.starts_with("DOCKER_"))
         {
             command.env_remove(name);
         }
