@@ -1,7 +1,7 @@
 //! Podman's API service of the test's own, asked by the `docker` command like any engine.
 //!
-//! It runs in namespaces of its own for network and mounts, with memory over the folders that all Podmans of a machine
-//! share: whatever else runs on this machine is out of its reach.
+//! It runs in namespaces of its own for network, mounts and processes, with memory over the folders that all Podmans of a
+//! machine share: whatever else runs on this machine is out of its reach, and whatever it started ends with it.
 
 use std::fs::File;
 use std::process::{Child, Command, Stdio};
@@ -44,7 +44,7 @@ impl Podman {
         std::fs::create_dir(home.path().join("networks")).expect("the directory is ours");
         std::fs::write(home.path().join("containers.conf"), configuration).expect("the directory is ours");
         let log = File::create(home.path().join("log")).expect("the directory is ours");
-        // `exec` twice over: the process we hold is the service itself, to be ended by its own id.
+        // With its first process ends all of a namespace; Podman leaves those that watch over programs inside containers.
         let script = format!(
             "mount -t tmpfs none /run && mount -t tmpfs none /dev/shm && mkdir -p /var/lib/cni && \
              mount -t tmpfs none /var/lib/cni && ip link set lo up && \
@@ -53,7 +53,15 @@ impl Podman {
         );
         let mut command = Command::new("unshare");
         command
-            .args(["--net", "--mount", "sh", "-c", &script])
+            .args([
+                "--net",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ])
+            .args(["sh", "-c", &script])
             .env("CONTAINERS_CONF", home.path().join("containers.conf"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
