@@ -213,3 +213,27 @@ proptest::proptest! {
         }
     }
 }
+
+/// `docker-20.10` and `podman-4.3` are recorded as they came. `docker-29` is the former with what API 1.52 leaves out and
+/// adds, by its documentation.
+#[test]
+fn the_same_container_is_registered_alike_whichever_engine_runs_it() {
+    let shown = |engine: &str, internal: bool| {
+        let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+        config.internal = internal;
+        show(&derive(&recorded(&format!("engines/{engine}")), &config, &|_| {
+            None
+        }))
+    };
+    let docker = shown("docker-20.10", false);
+    assert!(
+        docker.starts_with("web 10.0.0.1:18080 id=t1:rec-engine:8000 tags=[\"a\", \"b\"]"),
+        "{docker}"
+    );
+    assert_eq!(shown("docker-29", false), docker);
+    assert_eq!(shown("podman-4.3", false), docker);
+    let docker = shown("docker-20.10", true);
+    assert!(docker.starts_with("web 172.17.0.2:8000 "), "{docker}");
+    assert_eq!(shown("docker-29", true), docker);
+    assert!(shown("podman-4.3", true).starts_with("web 10.88.0."));
+}
