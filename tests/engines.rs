@@ -70,6 +70,39 @@ fn containers_of_podman_come_pause_move_and_go() {
 }
 
 #[test]
+fn of_a_pod_its_members_are_registered_and_not_what_holds_its_network() {
+    let podman = Podman::start();
+    let agent = agent().env("DOCKER_HOST", podman.host()).start();
+    let (service, pod, name) = (unique("pod"), unique("lictor-pod"), unique("lictor-test"));
+    let infra = ["--infra-image", "lictor-whoami", "--infra-command", "/whoami"];
+    let create = [&["pod", "create", "--name", &pod, "-p", "18124:8000"][..], &infra].concat();
+    podman.podman(&create).unwrap_or_else(|reason| panic!("{reason}"));
+    let label = format!("SERVICE_NAME={service}");
+    let listen = "-listen=0.0.0.0:9000";
+    let run = [
+        "run",
+        "-d",
+        "--pod",
+        &pod,
+        "--name",
+        &name,
+        "--label",
+        &label,
+        "lictor-whoami",
+        listen,
+    ];
+    podman.podman(&run).unwrap_or_else(|reason| panic!("{reason}"));
+
+    let rows = agent.await_passing(&service, 1);
+    assert_eq!(rows[0]["Service"]["Port"], 18124);
+    assert_eq!(
+        podman.engine.docker(&["ps", "-q"]).map(|all| all.lines().count()),
+        Ok(2)
+    );
+    assert!(!agent.said().contains("-infra"), "{}", agent.said());
+}
+
+#[test]
 fn the_healthcheck_of_a_container_of_podman_decides_over_its_traffic() {
     let podman = Podman::start();
     let agent = agent().env("DOCKER_HOST", podman.host()).start();

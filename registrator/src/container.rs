@@ -62,6 +62,16 @@ impl Container {
         self.state.running && !self.state.restarting && !self.state.dead
     }
 
+    /// Whether all it does is to hold the network of a pod: Podman's infra container, or the sandbox of Kubernetes on
+    /// Docker. The ports of the pod are its, what answers on them is in others.
+    #[must_use]
+    pub fn holds_a_pod(&self) -> bool {
+        let is_id = |text: &str| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let of_podman =
+            self.name.strip_suffix("-infra").is_some_and(is_id) || self.image.contains("/podman-pause:");
+        of_podman || self.label("io.kubernetes.docker.type") == Some("podsandbox")
+    }
+
     /// The compose service that it is an instance of.
     #[must_use]
     pub fn service(&self) -> Option<&str> {

@@ -90,7 +90,7 @@ pub(crate) enum What {
 /// What an engine says of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Info {
-    /// Of Docker's data directory; Podman makes up another one for each answer.
+    /// Of Docker's data directory, for as long as that lasts. Podman has none: it makes up another for each answer.
     pub(crate) id: Option<String>,
     /// Its clock, in nanoseconds.
     pub(crate) time: Option<i64>,
@@ -139,11 +139,7 @@ impl Docker {
 
     /// What it says of itself; it need not, proxies before engines often let nobody ask.
     pub(crate) async fn info(&self) -> Result<Info, Error> {
-        let info: Value = read(&self.get("/info").await?)?;
-        Ok(Info {
-            id: info["ID"].as_str().map(str::to_owned),
-            time: info["SystemTime"].as_str().and_then(stream::unix_nanos),
-        })
+        info(&self.get("/info").await?)
     }
 
     /// Every container, stopped ones included.
@@ -182,6 +178,15 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|error| Error::Unreadable(error.to_string()))
 }
 
+fn info(answer: &Answer) -> Result<Info, Error> {
+    let info: Value = read(answer)?;
+    let is_podman = answer.headers.contains_key("libpod-api-version");
+    Ok(Info {
+        id: info["ID"].as_str().filter(|_| !is_podman).map(str::to_owned),
+        time: info["SystemTime"].as_str().and_then(stream::unix_nanos),
+    })
+}
+
 /// The facts of an inspect answer, and the answer itself where templates may need it: they are some kilobytes each.
 fn inspected(body: &[u8], keeps_answer: bool) -> Result<Container, Error> {
     let answer = parse(body)?;
@@ -210,5 +215,24 @@ mod tests {
         assert_eq!(inspected(plain, true).unwrap().raw.unwrap()["Name"], "/web");
         let template = br#"{"Id": "c1", "Config": {"Env": ["SERVICE_TAGS={{.Name}}"]}}"#;
         assert_eq!(inspected(template, false).unwrap().raw.unwrap()["Id"], "c1");
+    }
+
+    #[test]
+    fn an_id_that_podman_makes_up_is_none() {
+        let mut answer = Answer {
+            status: StatusCode::OK,
+            headers: hyper::HeaderMap::new(),
+            body: br#"{"ID": "E1", "SystemTime": "1970-01-01T00:00:01Z"}"#.as_slice().into(),
+        };
+        let docker = info(&answer).unwrap();
+        assert_eq!(
+            (docker.id.as_deref(), docker.time),
+            (Some("E1"), Some(1_000_000_000))
+        );
+        answer.headers.insert(
+            "libpod-api-version",
+            hyper::header::HeaderValue::from_static("4.3.1"),
+        );
+        assert_eq!(info(&answer).unwrap().id, None);
     }
 }

@@ -64,6 +64,9 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a Container>;
 /// What should be registered for `container`. For one that does not run: what is to be expected
 /// once it does, with port 0 and a critical check.
 pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>) -> Derived {
+    if container.holds_a_pod() {
+        return Derived::default();
+    }
     let metadata = Metadata::read(container);
     let mut faults = Vec::new();
     let ports = ports(container, &metadata, config, &mut faults);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::{Error, read};
 
-/// Of Docker 20.10 and Podman 4.
+/// Of Docker 20.10 and Podman 4.2.
 const OLDEST: Version = Version(1, 41);
 /// Of Docker 29.
 const NEWEST: Version = Version(1, 53);
@@ -62,7 +62,7 @@ pub(super) async fn negotiate(client: &Client) -> Result<Version, Error> {
 /// The newest of `oldest..=newest` that we know.
 fn choose(newest: Version, oldest: Option<Version>) -> Result<Version, Error> {
     if newest < OLDEST {
-        let reason = "Docker 20.10 and Podman 4 are the oldest that will do";
+        let reason = "Docker 20.10 and Podman 4.2 are the oldest that will do";
         return Err(Error::Version(format!(
             "the engine is too old: it speaks API {newest}, {OLDEST} is needed; {reason}"
         )));

@@ -237,3 +237,24 @@ fn the_same_container_is_registered_alike_whichever_engine_runs_it() {
     assert_eq!(shown("docker-29", true), docker);
     assert!(shown("podman-4.3", true).starts_with("web 10.88.0."));
 }
+
+#[test]
+fn what_only_holds_the_network_of_a_pod_is_nobodys_service() {
+    let registered = |change: fn(&mut Container)| {
+        let mut container = recorded("engines/podman-4.3");
+        change(&mut container);
+        let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+        derive(&container, &config, &|_| None).offers.len()
+    };
+    assert_eq!(registered(|it| it.name = "6c73e8c8dd03-infra".to_owned()), 0);
+    assert_eq!(
+        registered(|it| it.image = "localhost/podman-pause:4.3.1-0".to_owned()),
+        0
+    );
+    let sandbox = |it: &mut Container| {
+        let label = ("io.kubernetes.docker.type".to_owned(), "podsandbox".to_owned());
+        it.labels.extend([label]);
+    };
+    assert_eq!(registered(sandbox), 0);
+    assert_eq!(registered(|it| it.name = "shop-infra".to_owned()), 1);
+}
