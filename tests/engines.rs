@@ -1,6 +1,7 @@
 //! Engines as they really are: Podman behind the socket where Docker is expected, and programs run inside containers of
 //! both.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use registrator::{Config, Connection, EngineAddress, ExecError, Inside, Outcome}
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::{Agent, PATIENCE, Podman, agent, machine, same, unique, wait_for};
+use crate::harness::{Agent, Cut, PATIENCE, Podman, agent, machine, same, unique, wait_for};
 
 #[test]
 fn containers_of_podman_come_pause_move_and_go() {
@@ -241,6 +242,30 @@ impl Registry for Nowhere {
     fn deregister<'a>(&'a self, _key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         async { Ok(()) }.boxed()
     }
+}
+
+#[test]
+fn an_engine_without_root_is_found_where_its_user_has_it() {
+    let docker = machine();
+    let directory = tempfile::tempdir().expect("/tmp is writable");
+    let line = Cut::between(
+        &directory.path().join("docker.sock"),
+        Path::new("/var/run/docker.sock"),
+    );
+    let user = directory.path().display().to_string();
+    // The sockets of engines of root are in /run.
+    let agent = agent().hiding("/run").env("XDG_RUNTIME_DIR", &user).start();
+    let service = unique("user");
+    let _container = docker
+        .container("lictor-whoami")
+        .label("SERVICE_NAME", &service)
+        .start();
+    agent.await_passing(&service, 1);
+    assert!(
+        agent.said().contains(&format!("engine={}", line.host())),
+        "{}",
+        agent.said()
+    );
 }
 
 #[test]

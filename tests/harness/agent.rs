@@ -34,6 +34,7 @@ pub(crate) fn agent() -> Builder {
         listeners: String::from("127.0.0.1:0"),
         node,
         open_files: None,
+        hidden: None,
     }
 }
 
@@ -43,6 +44,7 @@ pub(crate) struct Builder {
     listeners: String,
     node: String,
     open_files: Option<u32>,
+    hidden: Option<&'static str>,
 }
 
 impl Builder {
@@ -69,6 +71,12 @@ impl Builder {
         self
     }
 
+    /// It sees this folder empty, in a mount namespace of its own.
+    pub(crate) fn hiding(mut self, folder: &'static str) -> Self {
+        self.hidden = Some(folder);
+        self
+    }
+
     /// A second listener of the balancer, for `proto=tcp` routes.
     pub(crate) fn tcp_listener(mut self) -> Self {
         self.listeners.push_str(",127.0.0.1:0;proto=tcp");
@@ -78,13 +86,19 @@ impl Builder {
     /// Runs until every part named has said where it listens.
     fn spawn(&self) -> Process {
         let binary = env!("CARGO_BIN_EXE_lictor");
-        let mut command = match self.open_files {
-            Some(most) => {
+        let mut command = match (self.open_files, self.hidden) {
+            (Some(most), _) => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), binary]);
                 shell
             }
-            None => Command::new(binary),
+            (None, Some(folder)) => {
+                let mut unshare = Command::new("unshare");
+                let script = format!("mount -t tmpfs none {folder} && exec \"$0\" \"$@\"");
+                unshare.args(["--mount", "sh", "-c", &script, binary]);
+                unshare
+            }
+            (None, None) => Command::new(binary),
         };
         command.args(&self.arguments);
         if !self.listeners.is_empty() {

@@ -115,51 +115,66 @@ fn question(since: i64, filtered: bool) -> String {
 /// Lines of a body that has no end.
 struct Lines {
     body: Incoming,
-    buffer: BytesMut,
-    /// How much of the buffer holds no end of a line.
-    seen: usize,
+    read: Splitter,
 }
 
 impl Lines {
     fn new(body: Incoming) -> Self {
-        Self {
-            body,
-            buffer: BytesMut::new(),
-            seen: 0,
-        }
+        let read = Splitter::default();
+        Self { body, read }
     }
 
     /// The next line that is not empty; what stands behind the last end of a line is one, too.
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            if let Some(at) = self.buffer[self.seen..].iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(self.seen + at).freeze();
-                self.buffer.advance(1);
-                self.seen = 0;
-                if !line.trim_ascii().is_empty() {
-                    return Ok(Some(line));
-                }
-                continue;
-            }
-            self.seen = self.buffer.len();
-            if self.seen > LONGEST_LINE {
-                let reason = format!("an event is longer than {} MiB", LONGEST_LINE >> 20);
-                return Err(Error::Unreadable(reason));
+            if let Some(line) = self.read.line()? {
+                return Ok(Some(line));
             }
             match self.body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Some(data) = frame.data_ref() {
-                        self.buffer.extend_from_slice(data);
-                    }
-                }
+                Some(Ok(frame)) => frame.data_ref().into_iter().for_each(|data| self.read.add(data)),
                 Some(Err(error)) => return Err(Error::Engine(format!("the event stream broke: {error}"))),
-                None if self.seen == 0 => return Ok(None),
-                None => {
-                    self.seen = 0;
-                    return Ok(Some(self.buffer.split().freeze()));
-                }
+                None => return Ok(self.read.rest()),
             }
         }
+    }
+}
+
+/// Bytes as they come → lines.
+#[derive(Default)]
+struct Splitter {
+    buffer: BytesMut,
+    /// How much of the buffer is known to hold no end of a line.
+    seen: usize,
+}
+
+impl Splitter {
+    fn add(&mut self, data: &[u8]) {
+        self.buffer.extend_from_slice(data);
+    }
+
+    /// A line that is whole and not empty, if there is one.
+    fn line(&mut self) -> Result<Option<Bytes>, Error> {
+        while let Some(at) = self.buffer[self.seen..].iter().position(|byte| *byte == b'\n') {
+            let line = self.buffer.split_to(self.seen + at).freeze();
+            self.buffer.advance(1);
+            self.seen = 0;
+            if !line.trim_ascii().is_empty() {
+                return Ok(Some(line));
+            }
+        }
+        self.seen = self.buffer.len();
+        if self.seen > LONGEST_LINE {
+            let reason = format!("an event is longer than {} MiB", LONGEST_LINE >> 20);
+            return Err(Error::Unreadable(reason));
+        }
+        Ok(None)
+    }
+
+    /// What no end of a line follows, unless empty.
+    fn rest(&mut self) -> Option<Bytes> {
+        self.seen = 0;
+        let rest = self.buffer.split().freeze();
+        (!rest.trim_ascii().is_empty()).then_some(rest)
     }
 }
 
@@ -205,6 +220,8 @@ fn at(event: &Value) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(event: &Value) -> Option<(String, What)> {
@@ -301,5 +318,34 @@ mod tests {
             filtered.contains("&filters=%7B%22event%22%3A%5B%22start%22%2C%22die%22%2C%22died%22"),
             "{filtered}"
         );
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_read_for_ever() {
+        let mut read = Splitter::default();
+        read.add(&vec![b' '; LONGEST_LINE]);
+        assert!(matches!(read.line(), Ok(None)));
+        read.add(b"  ");
+        assert!(matches!(read.line(), Err(Error::Unreadable(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn lines_are_the_same_however_they_were_cut(
+            lines in prop::collection::vec("[a-z]{0,9}\r?", 0..9),
+            cut in 1_usize..20,
+        ) {
+            let sent = lines.join("\n");
+            let (mut read, mut seen) = (Splitter::default(), Vec::new());
+            for data in sent.as_bytes().chunks(cut) {
+                read.add(data);
+                while let Some(line) = read.line().unwrap() {
+                    seen.push(String::from_utf8(line.to_vec()).unwrap());
+                }
+            }
+            seen.extend(read.rest().map(|rest| String::from_utf8(rest.to_vec()).unwrap()));
+            let wanted: Vec<_> = lines.into_iter().filter(|line| !line.trim().is_empty()).collect();
+            prop_assert_eq!(seen, wanted);
+        }
     }
 }
