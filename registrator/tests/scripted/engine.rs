@@ -24,6 +24,8 @@ struct World {
     inspections: usize,
     listings: usize,
     connections: usize,
+    /// Whether it closes each connection at the second question.
+    hangs_up: bool,
     /// What lines of listings leave out.
     hidden: Vec<&'static str>,
     /// Every request line, as it came.
@@ -81,6 +83,7 @@ impl Engine {
             inspections: 0,
             listings: 0,
             connections: 0,
+            hangs_up: false,
             hidden: Vec::new(),
             asked: Vec::new(),
         };
@@ -224,6 +227,11 @@ impl Engine {
         self.world.lock().unwrap().hidden.push("Health");
     }
 
+    /// Closes each connection at the second question, as if it had been closed just before.
+    pub fn hang_up(&self) {
+        self.world.lock().unwrap().hangs_up = true;
+    }
+
     pub fn hide_labels(&self) {
         self.world.lock().unwrap().hidden.push("Labels");
     }
@@ -278,7 +286,11 @@ async fn serve(
     events: broadcast::Sender<Option<String>>,
 ) {
     world.lock().unwrap().connections += 1;
+    let mut used = false;
     while let Some(Request { path, body }) = request(&mut stream).await {
+        if world.lock().unwrap().hangs_up && std::mem::replace(&mut used, true) {
+            return;
+        }
         world.lock().unwrap().asked.push(path.clone());
         let character = world.lock().unwrap().character;
         let (plain, query) = path.split_once('?').unwrap_or((&path, ""));

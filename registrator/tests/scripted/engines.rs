@@ -179,6 +179,17 @@ async fn connections_are_kept_for_the_next_question() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_that_died_meanwhile_costs_another_and_no_failure() {
+    let names: Vec<String> = (0..50).map(|number| format!("n{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let engine = with(&names);
+    engine.hang_up();
+    let mut running = Running::start(&engine, NEVER);
+    running.holds(&names).await;
+    assert_eq!((engine.inspections(), running.failures()), (50, 0.0));
+}
+
+#[tokio::test]
 async fn a_slow_pass_inspects_only_what_its_listing_shows_as_changed_and_at_times_all() {
     let engine = with(&["a", "b", "c"]);
     engine.put("d", false, 0);

@@ -110,6 +110,7 @@ struct Running {
     status: watch::Receiver<Status>,
     stopped: watch::Receiver<Arc<[Registration]>>,
     inside: Inside,
+    metrics: prometheus::Registry,
     stop: CancellationToken,
     task: AbortOnDropHandle<()>,
 }
@@ -143,12 +144,15 @@ impl Running {
             CancellationToken::new(),
         );
         let inside = registrator.inside();
+        let metrics = prometheus::Registry::new();
+        registrator.register_metrics(&metrics).unwrap();
         let task = tokio::spawn(registrator.run(stop.clone()).map(|end| end.unwrap()));
         Self {
             services,
             status,
             stopped,
             inside,
+            metrics,
             stop,
             task: AbortOnDropHandle::new(task),
         }
@@ -173,6 +177,18 @@ impl Running {
             tokio::time::timeout(PATIENCE, wait).await.is_ok(),
             "never: {what}"
         );
+    }
+
+    /// How many questions and writes have failed.
+    fn failures(&self) -> f64 {
+        let families = self.metrics.gather();
+        let failures = families
+            .iter()
+            .filter(|family| family.name().ends_with("_failures_total"));
+        let counts = failures
+            .flat_map(|family| family.get_metric())
+            .map(|metric| metric.get_counter().get_value());
+        counts.sum()
     }
 
     async fn connection(&mut self, seen: impl Fn(&Connection) -> bool) {
