@@ -6,6 +6,7 @@
 //! the files below this one.
 
 mod alone;
+mod home;
 mod registries;
 mod whole;
 
@@ -225,11 +226,15 @@ impl Agent {
 }
 
 /// The registrator's settings as the registrator means them. `node` starts its ids unless a host
-/// name is given; `advertise` is where ports published on all addresses are reached.
-fn registrator_config(config: config::Containers, node: String, advertise: IpAddr) -> registrator::Config {
+/// name is given; `home` is where ports published on all addresses are reached.
+fn registrator_config(
+    config: config::Containers,
+    node: String,
+    home: registrator::Home,
+) -> registrator::Config {
     let hostname = config.hostname.unwrap_or(node);
     let owner = config.owner.unwrap_or_else(|| hostname.clone());
-    let defaults = registrator::Config::new(hostname, advertise, owner);
+    let defaults = registrator::Config::new(hostname, home, owner);
     registrator::Config {
         ip: config.ip,
         internal: config.internal,
@@ -247,7 +252,6 @@ fn registrator_config(config: config::Containers, node: String, advertise: IpAdd
         engine: config.docker,
         filter: config.filter,
         networks: config.networks,
-        advertise_v6: config.ipv6,
         compose_names: config.compose_names,
         drain: config.drain,
         grace: config.grace,

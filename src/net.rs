@@ -17,17 +17,21 @@ const SOMEWHERE: [SocketAddr; 2] = [
 /// Connecting a UDP socket makes the kernel choose a route and a source address without a packet.
 /// Asking a name service for our own host name, as registrator does, finds 127.0.1.1 on Debian.
 pub fn default_route() -> Option<IpAddr> {
-    SOMEWHERE.iter().find_map(|somewhere| {
-        let any: IpAddr = if somewhere.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-        let socket = UdpSocket::bind((any, 0)).ok()?;
-        socket.connect(somewhere).ok()?;
-        let address = socket.local_addr().ok()?.ip();
-        (!address.is_unspecified() && !address.is_loopback()).then_some(address)
-    })
+    SOMEWHERE.into_iter().find_map(source_towards)
+}
+
+fn source_towards(somewhere: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if somewhere.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(somewhere).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    // An address of one link means nothing to whoever is not on it.
+    let of_link = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    (!address.is_unspecified() && !address.is_loopback() && !of_link).then_some(address)
 }
 
 /// The address under which ports of this *host* are reached: its default route's source, or, inside
@@ -35,6 +39,18 @@ pub fn default_route() -> Option<IpAddr> {
 /// would be combined with ports that nobody serves on it.
 pub fn host_address() -> Option<IpAddr> {
     gateway_out_of_container().map(IpAddr::V4).or_else(default_route)
+}
+
+/// The same for ports that the host has on IPv6.
+pub fn host_address_v6() -> Option<Ipv6Addr> {
+    if gateway_out_of_container().is_some() {
+        let routes = std::fs::read_to_string("/proc/net/ipv6_route").ok()?;
+        return default_gateway_v6(&routes);
+    }
+    match source_towards(SOMEWHERE[1])? {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
 }
 
 /// The way from a container to its host; `None` on a host or in its network, where the default
@@ -59,6 +75,20 @@ fn default_gateway(routes: &str) -> Option<(&str, Ipv4Addr)> {
     let (device, gateway) = gateways.next()?;
     let bytes = u32::from_str_radix(gateway, 16).ok()?;
     Some((device, Ipv4Addr::from(bytes.to_le_bytes())))
+}
+
+/// The gateway of the default route in the kernel's table of IPv6, unless others cannot mean it.
+fn default_gateway_v6(routes: &str) -> Option<Ipv6Addr> {
+    let mut gateways = routes.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let &[destination, "00", _, _, gateway, ..] = fields.as_slice() else {
+            return None;
+        };
+        let gateway = Ipv6Addr::from(u128::from_str_radix(gateway, 16).ok()?);
+        let everywhere = destination.bytes().all(|digit| digit == b'0');
+        (everywhere && !gateway.is_unspecified()).then_some(gateway)
+    });
+    gateways.next().filter(|gateway| !gateway.is_unicast_link_local())
 }
 
 /// Every address of every interface; none where the system does not tell.
@@ -128,8 +158,12 @@ mod tests {
         );
         assert_eq!(default_device("", ""), None);
         let table6 = "00000000000000000000000000000000 00 0 00 0 ffffffff 1 0 00200200 lo\n\
-                      00000000000000000000000000000000 00 0 00 fe80 400 1 0 3 wlan0\n";
+                      00000000000000000000000000000000 00 0 00 fe800000000000000000000000000001 400 1 0 3 wlan0\n";
         assert_eq!(default_device("", table6), Some("wlan0"));
+        assert_eq!(default_gateway_v6(table6), None, "one of a link");
+        let table6 = "fd000000000000000000000000000000 40 0 00 0 100 1 0 1 eth0\n\
+                      00000000000000000000000000000000 00 0 00 fd000000000000000000000000000001 400 1 0 3 eth0\n";
+        assert_eq!(default_gateway_v6(table6), "fd00::1".parse().ok());
         let table4 = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\n\
                       eth0\t000011AC\t0\t1\t0\t0\t0\t0000FFFF\n\
                       eth1\t00000000\t0\t3\t0\t0\t0\t00000000\n";

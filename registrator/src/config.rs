@@ -49,10 +49,8 @@ pub struct Config {
     pub engine: EngineAddress,
     /// First part of every service id.
     pub hostname: String,
-    /// Address of this host as others reach it, for ports bound to all addresses.
-    pub advertise: IpAddr,
-    /// The same for ports that are bound on IPv6 only; absent, `advertise` serves.
-    pub advertise_v6: Option<Ipv6Addr>,
+    /// Where others reach this host.
+    pub home: Home,
     /// Marks what we register; entries marked otherwise are never touched.
     pub owner: String,
     /// Marks that we used before, whose entries are ours too.
@@ -65,6 +63,28 @@ pub struct Config {
     pub grace: Duration,
     /// What becomes of the entries when the registrator is stopped.
     pub at_exit: AtExit,
+}
+
+/// Where others reach this host, for ports that are bound to all of its addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Home {
+    /// `None` where it is not known: then such ports are not registered.
+    pub address: Option<IpAddr>,
+    /// On IPv6, where `address` is not that already. Ports bound on IPv6 only are registered with it, those
+    /// bound on both have it as a second address.
+    pub v6: Option<Ipv6Addr>,
+}
+
+/// A host that is reached at one address.
+impl std::str::FromStr for Home {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(address: &str) -> Result<Self, Self::Err> {
+        Ok(Self {
+            address: Some(address.parse()?),
+            v6: None,
+        })
+    }
 }
 
 /// What becomes of what is registered when the registrator is stopped.
@@ -104,7 +124,7 @@ impl std::str::FromStr for Deregister {
 impl Config {
     /// The defaults, around the three things that have none.
     #[must_use]
-    pub fn new(hostname: impl Into<String>, advertise: IpAddr, owner: impl Into<String>) -> Self {
+    pub fn new(hostname: impl Into<String>, home: Home, owner: impl Into<String>) -> Self {
         Self {
             ip: None,
             internal: false,
@@ -123,8 +143,7 @@ impl Config {
             retry_interval: Duration::from_secs(2),
             engine: EngineAddress::default(),
             hostname: hostname.into(),
-            advertise,
-            advertise_v6: None,
+            home,
             owner: owner.into(),
             former_owners: Vec::new(),
             drain: Duration::from_secs(10),
@@ -147,7 +166,7 @@ impl Config {
         if self.owner.is_empty() {
             return Err(invalid("owner", "", "a name: it marks our entries"));
         }
-        for (setting, address) in [("advertise", Some(self.advertise)), ("ip", self.ip)] {
+        for (setting, address) in [("advertise", self.home.address), ("ip", self.ip)] {
             if let Some(address) = address.filter(IpAddr::is_unspecified) {
                 return Err(invalid(
                     setting,

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-pub use crate::config::{AtExit, BuildError, Config, Deregister};
+pub use crate::config::{AtExit, BuildError, Config, Deregister, Home};
 pub use crate::container::{Port, Protocol};
 pub use crate::docker::endpoint::EngineAddress;
 pub use crate::docker::exec::{ExecError, Inside, Outcome};

@@ -17,16 +17,18 @@ pub(crate) mod metadata;
 pub(crate) mod naming;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT};
+use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT, ServiceAddress};
 use catalog::{Registration, ServiceSpec};
 
 use crate::config::Config;
 use crate::container::{Container, Network, Port, Protocol};
 use crate::registry::{Offer, Reason};
-use address::Place;
+use address::{Place, Situation};
 use metadata::{Metadata, Settings};
+use naming::{Id, Name};
 
 /// Whoever has to mend more of one container's settings than this begins with the first.
 const MOST_FAULTS: usize = 20;
@@ -34,7 +36,7 @@ const MOST_FAULTS: usize = 20;
 /// What a container should be known as, and what of it was not understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Derived {
-    /// One per usable port, ordered by port.
+    /// One per usable port and address that it is published on, ordered by port.
     pub(crate) offers: Vec<Offer>,
     /// Settings that were left out.
     pub(crate) faults: Vec<Fault>,
@@ -63,74 +65,118 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a Container>;
 
 /// What should be registered for `container`. For one that does not run: what is to be expected
 /// once it does, with port 0 and a critical check.
-pub(crate) fn derive(container: &Container, config: &Config, lookup: Lookup<'_>) -> Derived {
+pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: Lookup<'a>) -> Derived {
     if container.holds_a_pod() {
         return Derived::default();
     }
     let metadata = Metadata::read(container);
     let mut faults = Vec::new();
     let ports = ports(container, &metadata, config, &mut faults);
-    let mut places = address::places(container, &ports, config, lookup);
-    if let Some(label) = &config.use_ip_from_label {
-        match address::from_label(container, label) {
-            Ok(Some(address)) => places
-                .values_mut()
-                .for_each(|place| (place.address, place.told) = (address, Some("-useIpFromLabel"))),
-            Ok(None) => {}
-            Err(fault) => faults.push(fault),
+    let situation = Situation {
+        container,
+        config,
+        lookup,
+    };
+    let mut wanted: Vec<(Port, Place, Settings)> = Vec::with_capacity(ports.len());
+    // Where a port is published on several addresses: the places beside the first.
+    let mut further: Vec<Vec<Place>> = Vec::with_capacity(ports.len());
+    for port in ports {
+        let settings = metadata.for_port(port);
+        if settings.is_on("ignore") {
+            continue;
+        }
+        let mut places = address::places(situation, port, &settings, &mut faults).into_iter();
+        if let Some(first) = places.next() {
+            wanted.push((port, first, settings));
+            further.push(places.collect());
         }
     }
-    let wanted: Vec<(Port, Place, Settings)> = places
-        .into_iter()
-        .map(|(port, place)| (port, place, metadata.for_port(port)))
-        .filter(|(_, _, settings)| !settings.is_on("ignore"))
-        .collect();
     // The suffix depends on how many ports are left, whether or not each of them gets a name.
     let several = wanted.len() > 1;
     let ids = naming::ids(container, config, &wanted, &mut faults);
     let mut offers = Vec::with_capacity(wanted.len());
-    for ((port, place, settings), id) in wanted.iter().zip(ids) {
+    for (((port, first, settings), id), further) in wanted.iter().zip(ids).zip(&further) {
         if config.explicit && settings.get("name").is_none() {
             continue;
         }
         let Some(name) = naming::name(container, settings, *port, several, &mut faults) else {
             continue;
         };
-        let why = vec![
-            Reason::new("id", id.rule, &id.text),
-            Reason::new("name", name.rule, &name.full),
-            Reason::new("address", place.told.unwrap_or(place.rule), &place.address),
-            Reason::new("port", place.rule, &place.port),
-        ];
-        let service = ServiceSpec {
-            id: id.text.into(),
-            name: name.full.into(),
-            tags: tags(settings, *port, config, &mut faults),
-            meta: meta(
-                container,
-                config,
+        let mut add = |place: &Place, id: &Id| {
+            offers.push(offer(
+                (container, config),
                 (*port, place),
-                (settings, &name.base),
+                (settings, &name, id),
                 &mut faults,
-            ),
-            port: place.port,
-            address: place.address.to_string(),
-            ..ServiceSpec::default()
+            ));
         };
-        let checks = checks::all(container, settings, *port, &service, &mut faults);
-        offers.push(Offer {
-            port: *port,
-            container: container.id.clone(),
-            inside_name: container.hostname.clone(),
-            attributes: settings.attributes(),
-            fit: checks::fit(&checks),
-            why,
-            registration: Arc::new(Registration { service, checks }),
-        });
+        add(first, &id);
+        for place in further {
+            let text = format!("{}:{}", id.text, place.address);
+            let rule = "id of the first address, this address";
+            add(place, &Id { text, rule });
+        }
     }
-    faults.dedup();
+    let mut seen = BTreeSet::new();
+    faults.retain(|fault| seen.insert((fault.key.clone(), fault.reason.clone())));
     cut_short(&mut faults);
     Derived { offers, faults }
+}
+
+/// What registries are told of one port in one place.
+fn offer(
+    (container, config): (&Container, &Config),
+    (port, place): (Port, &Place),
+    (settings, name, id): (&Settings, &Name, &Id),
+    faults: &mut Vec<Fault>,
+) -> Offer {
+    let address_rule = place.told.as_deref().unwrap_or(place.rule);
+    let why = vec![
+        Reason::new("id", id.rule, &id.text),
+        Reason::new("name", name.rule, &name.full),
+        Reason::new("address", address_rule, &place.address),
+        Reason::new("port", place.rule, &place.port),
+    ];
+    let service = ServiceSpec {
+        id: id.text.as_str().into(),
+        name: name.full.as_str().into(),
+        tags: tags(settings, port, config, faults),
+        meta: meta(container, config, (port, place), (settings, &name.base), faults),
+        port: place.port,
+        address: place.address.to_string(),
+        tagged_addresses: by_family(place),
+        ..ServiceSpec::default()
+    };
+    let checks = checks::all(container, settings, port, &service, faults);
+    Offer {
+        port,
+        container: container.id.clone(),
+        inside_name: container.hostname.clone(),
+        attributes: settings.attributes(),
+        fit: checks::fit(&checks),
+        why,
+        registration: Arc::new(Registration { service, checks }),
+    }
+}
+
+/// Both addresses of a place that has one of each family, as Consul names them; else none: the service's own
+/// says it.
+fn by_family(place: &Place) -> BTreeMap<String, ServiceAddress> {
+    let both = place
+        .twin
+        .map(|twin| [SocketAddr::new(place.address, place.port), twin]);
+    let named = both.into_iter().flatten().map(|at| {
+        let name = if at.is_ipv4() { "lan_ipv4" } else { "lan_ipv6" };
+        let address = at.ip().to_string();
+        (
+            name.to_owned(),
+            ServiceAddress {
+                address,
+                port: at.port(),
+            },
+        )
+    });
+    named.collect()
 }
 
 /// A thousand labels that are one too many each are one mistake.
@@ -158,7 +204,10 @@ fn ports(
     if !container.runs() {
         ports.extend(container.asked.keys());
     }
-    let direct = config.internal || container.network == Network::Host;
+    let asked = ["internal", "network"]
+        .iter()
+        .any(|key| metadata.common(key).is_some());
+    let direct = config.internal || container.network == Network::Host || asked;
     if let Some(text) = metadata.common("port").filter(|_| ports.is_empty() && direct) {
         match text.parse() {
             Ok(port) => _ = ports.insert(port),

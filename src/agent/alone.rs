@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use api::client::Client;
 
+use super::home::Said;
 use super::{Agent, BuildError, Plan, Shown, registrator_config, registries};
 use crate::config;
 use crate::config::registry::{Backend, NoRoute};
@@ -71,9 +72,12 @@ impl Agent {
     /// # Errors
     /// What cannot be built, with the option that asked for it.
     pub fn build_registrator(config: config::Registrator) -> Result<Self, BuildError> {
-        let advertise = net::host_address().unwrap_or(IpAddr::from([127, 0, 0, 1]));
-        let says_ip = config.registrator.ip.is_some();
-        let mut wanted = registrator_config(config.registrator, net::hostname(), advertise);
+        let said = Said {
+            ip: config.registrator.ip.is_some(),
+            ipv6: config.registrator.ipv6,
+            ..Said::default()
+        };
+        let mut wanted = registrator_config(config.registrator, net::hostname(), said.home());
         wanted.retry_attempts = config
             .retry_attempts
             .map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
@@ -87,9 +91,10 @@ impl Agent {
             names.join(" and ")
         );
         let mut agent = Self::new(title, config.notes);
-        if !says_ip {
+        if !said.ip {
             agent.note_container("-ip");
         }
+        agent.notes.extend(said.note("-ip"));
         let registrator = wanted.build(written);
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         agent.bound("registrator", format_args!("following {}", registrator.engine()));

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::home::Said;
 use super::{Agent, BuildError, Plan, Shown, registrator_config, registries};
 use crate::check::{Checks, Event};
 use crate::config;
@@ -175,21 +176,28 @@ impl Agent {
     fn registrator(
         &mut self,
         config: Option<config::Containers>,
-        told: Option<IpAddr>,
+        advertise: Option<IpAddr>,
         core: &Core,
     ) -> Result<Option<registrator::Registrator>, BuildError> {
         let Some(config) = config else { return Ok(None) };
         // With `-dev` the node itself is only known on loopback, but its containers are not.
-        let told = told.filter(|address| !address.is_loopback());
+        let told = advertise.filter(|address| !address.is_loopback());
         if told.is_none() && config.ip.is_none() {
             self.note_container("-registrator.ip");
         }
-        let reachable = told.or_else(net::host_address).unwrap_or(core.identity.advertise);
+        let said = Said {
+            node: told,
+            ipv6: config.ipv6,
+            ip: config.ip.is_some(),
+            // A loopback address that somebody asked for, not one for want of a better.
+            otherwise: advertise,
+        };
+        self.notes.extend(said.note("-registrator.ip"));
         let node = core.identity.node.to_string();
         let own: Arc<dyn registrator::registry::Registry> = Arc::new(Door::new(core.local.clone()));
         let mut written = vec![own];
         let also = config.also.clone();
-        let config = registrator_config(config, node, reachable);
+        let config = registrator_config(config, node, said.home());
         for uri in also {
             let registry = registries::open(&uri, &config)?;
             self.bound("registrator", format_args!("writing also to {}", registry.name()));

@@ -2,13 +2,22 @@
 //!
 //! The rule: an address that somebody can connect to, or no registration. Never an unspecified
 //! or empty address, never a container's address with a port of the host.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `binding.rs` | where published ports are had on the host |
+//! | `network.rs` | which of a container's own addresses stands for it |
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+mod binding;
+mod network;
 
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+
+use super::metadata::Settings;
 use super::{Fault, Lookup};
 use crate::config::Config;
-use crate::container::{Binding, Container, Network, Port};
+use crate::container::{Container, Network, Port};
 
 /// How many containers may hand on a network to the next before we stop following.
 const LONGEST_CHAIN: usize = 4;
@@ -19,173 +28,218 @@ pub(crate) struct Place {
     pub(crate) address: IpAddr,
     /// 0 for a container that does not run.
     pub(crate) port: u16,
-    /// Bound to a loopback address: of no use to other machines.
+    /// The same place in the other family of addresses.
+    pub(crate) twin: Option<SocketAddr>,
+    /// A loopback address: of no use to other machines.
     pub(crate) only_here: bool,
     /// What gave it.
     pub(crate) rule: &'static str,
-    /// What gave another address in its place.
-    pub(crate) told: Option<&'static str>,
+    /// What gave the address, where that was something else.
+    pub(crate) told: Option<Cow<'static, str>>,
 }
 
-/// Those of `ports` that can be had, each with its place.
+/// A container, and what its addresses depend on besides.
+#[derive(Clone, Copy)]
+pub(crate) struct Situation<'a> {
+    pub(crate) container: &'a Container,
+    pub(crate) config: &'a Config,
+    pub(crate) lookup: Lookup<'a>,
+}
+
+/// What is wished of the address of one port.
+struct Wish<'a> {
+    /// Who wants the container's own address instead of the host's.
+    inside: Option<&'static str>,
+    /// The network that is to give it, by the name that the engine has for it.
+    network: Option<&'a str>,
+    /// The address itself, and who says so.
+    told: Option<(IpAddr, &'static str)>,
+}
+
+/// Where `port` can be had: nowhere, or in one place for each address that it was published on,
+/// the best first.
 pub(crate) fn places(
-    container: &Container,
-    ports: &BTreeSet<Port>,
-    config: &Config,
-    lookup: Lookup<'_>,
-) -> BTreeMap<Port, Place> {
-    let find = |port: &Port| {
-        if container.runs() {
-            place(container, *port, config, lookup)
-        } else {
-            expected(container, *port, config)
-        }
+    situation: Situation<'_>,
+    port: Port,
+    settings: &Settings,
+    faults: &mut Vec<Fault>,
+) -> Vec<Place> {
+    let Some(owner) = owner(situation) else {
+        return Vec::new();
     };
-    ports
-        .iter()
-        .filter_map(|port| Some((*port, find(port)?)))
-        .collect()
-}
-
-fn place(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>) -> Option<Place> {
-    match &container.network {
-        Network::None => None,
-        Network::Host => Some(on_host(config, port.number, "host network")),
-        Network::Container(_) => shared(container, port, config, lookup),
-        Network::Bridge | Network::Named(_) if config.internal => {
-            Some(anywhere(container_address(container)?, port.number, "-internal"))
+    let wish = Wish::read(situation, owner, settings, faults);
+    let mut places = if situation.container.runs() {
+        found(situation, owner, port, (&wish, faults))
+    } else {
+        expected(situation, port, &wish)
+    };
+    if let Some((address, rule)) = wish.told {
+        places.truncate(1);
+        for place in &mut places {
+            place.address = address;
+            place.twin = None;
+            place.only_here = address.is_loopback();
+            place.told = Some(rule.into());
         }
-        Network::Bridge | Network::Named(_) => bound(container.bindings.get(&port)?, config),
     }
+    places
 }
 
-/// A port in somebody else's network: published by that container or, failing that, at its address.
-fn shared(container: &Container, port: Port, config: &Config, lookup: Lookup<'_>) -> Option<Place> {
-    let mut owner = container;
+/// Whose network the container is in: mostly its own.
+fn owner(situation: Situation<'_>) -> Option<&Container> {
+    let mut owner = situation.container;
+    if !owner.runs() {
+        return Some(owner);
+    }
     for _ in 0..LONGEST_CHAIN {
         let Network::Container(id) = &owner.network else {
             break;
         };
-        owner = lookup(id).filter(|owner| owner.runs())?;
+        owner = (situation.lookup)(id).filter(|owner| owner.runs())?;
     }
+    Some(owner)
+}
+
+fn found(
+    situation: Situation<'_>,
+    owner: &Container,
+    port: Port,
+    (wish, faults): (&Wish<'_>, &mut Vec<Fault>),
+) -> Vec<Place> {
+    let config = situation.config;
+    let shared = !std::ptr::eq(owner, situation.container);
+    let bindings = owner.bindings.get(&port).filter(|bindings| !bindings.is_empty());
     match &owner.network {
-        Network::Container(_) | Network::None => None,
-        Network::Host => Some(on_host(config, port.number, "host network of another container")),
-        Network::Bridge | Network::Named(_) => {
-            let published = owner.bindings.get(&port).filter(|_| !config.internal);
-            let inside = || {
-                let address = container_address(owner)?;
-                Some(anywhere(address, port.number, "network of another container"))
+        Network::Container(_) | Network::None => Vec::new(),
+        Network::Host => {
+            let rule = if shared {
+                "host network of another container"
+            } else {
+                "host network"
             };
-            published
-                .and_then(|bindings| bound(bindings, config))
-                .or_else(inside)
+            let place = on_host(config, port.number, rule);
+            if place.is_none() {
+                faults.push(Fault::new(port.to_string(), UNKNOWN_HOST));
+            }
+            place.into_iter().collect()
         }
+        Network::Bridge | Network::Named(_) => match (wish.inside, bindings) {
+            (None, Some(bindings)) => {
+                let places = binding::places(bindings, config);
+                if places.is_empty() {
+                    let v6 = bindings.iter().all(|binding| binding.address.is_ipv6());
+                    let why = if v6 { binding::UNKNOWN_V6 } else { UNKNOWN_HOST };
+                    faults.push(Fault::new(port.to_string(), why));
+                }
+                places
+            }
+            (None, None) if !shared => Vec::new(),
+            (asked, _) => {
+                let rule = asked.unwrap_or("network of another container");
+                let place = network::place(owner, wish.network, config, (port.number, rule));
+                place.into_iter().collect()
+            }
+        },
     }
 }
 
 /// Where a stopped container's port will be had once it runs; the number is not known yet.
-fn expected(container: &Container, port: Port, config: &Config) -> Option<Place> {
+fn expected(situation: Situation<'_>, port: Port, wish: &Wish<'_>) -> Vec<Place> {
+    let Situation {
+        container, config, ..
+    } = situation;
+    let inside = wish.inside.is_some();
     let published = match &container.network {
-        Network::None | Network::Container(_) => return None,
+        Network::None | Network::Container(_) => return Vec::new(),
         Network::Host => true,
-        Network::Bridge | Network::Named(_) => config.internal || container.publish_all,
+        Network::Bridge | Network::Named(_) => inside || container.publish_all,
     };
     match container.asked.get(&port).filter(|asked| !asked.is_empty()) {
-        Some(asked) if container.network != Network::Host && !config.internal => Some(Place {
-            port: 0,
-            ..bound(asked, config)?
-        }),
-        _ => published.then(|| on_host(config, 0, "not running")),
+        Some(asked) if container.network != Network::Host && !inside => {
+            let mut places = binding::places(asked, config);
+            places
+                .iter_mut()
+                .for_each(|place| (place.port, place.twin) = (0, None));
+            places
+        }
+        _ if published => on_host(config, 0, "not running").into_iter().collect(),
+        _ => Vec::new(),
     }
 }
 
-/// The best of several bindings: the address we are known by, else all addresses, else any single
-/// one, else one that is only reachable from here.
-fn bound(bindings: &[Binding], config: &Config) -> Option<Place> {
-    let known = |binding: &Binding| binding.address == config.advertise || Some(binding.address) == config.ip;
-    let rank = |binding: &Binding| match binding.address {
-        // Even where this host is known by a loopback address: who binds there wants no visitors.
-        address if address.is_loopback() => 4,
-        _ if known(binding) => 0,
-        address if address.is_unspecified() && address.is_ipv4() => 1,
-        address if address.is_unspecified() => 2,
-        _ => 3,
-    };
-    let best = bindings
-        .iter()
-        .min_by_key(|binding| (rank(binding), binding.address, binding.port))?;
-    if rank(best) == 4 {
-        return Some(Place {
-            address: best.address,
-            port: best.port,
-            only_here: true,
-            rule: "published on loopback",
-            told: None,
-        });
+impl<'a> Wish<'a> {
+    fn read(
+        situation: Situation<'_>,
+        owner: &'a Container,
+        settings: &Settings,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
+        let Situation {
+            container, config, ..
+        } = situation;
+        let asked = settings.get("network");
+        let network = asked.and_then(|name| network::find(owner, name));
+        if let Some(name) = asked.filter(|_| network.is_none() && container.runs()) {
+            let names: Vec<&str> = owner.addresses.keys().map(String::as_str).collect();
+            faults.push(Fault::new(
+                "SERVICE_NETWORK",
+                format!("not in a network {name:?} but in {names:?}; registered as without this setting"),
+            ));
+        }
+        let inside = match settings.get("internal") {
+            Some(_) if settings.is_on("internal") => Some("SERVICE_INTERNAL"),
+            Some(_) => None,
+            None if network.is_some() => Some("SERVICE_NETWORK"),
+            None => config.internal.then_some("-internal"),
+        };
+        let mut parsed = |text: Option<&str>, key: &str| {
+            let address = address_of(text?);
+            if address.is_none() {
+                faults.push(Fault::new(
+                    key,
+                    format!(
+                        "{text:?} is no address; the usual one is registered",
+                        text = text?
+                    ),
+                ));
+            }
+            address
+        };
+        let by_setting = parsed(settings.get("ip"), "SERVICE_IP").map(|address| (address, "SERVICE_IP"));
+        let by_label = config.use_ip_from_label.as_deref();
+        let by_label = by_label.and_then(|label| parsed(container.label(label), label));
+        Self {
+            inside,
+            network,
+            told: by_setting.or(by_label.map(|address| (address, "-useIpFromLabel"))),
+        }
     }
-    let (address, rule) = match best.address {
-        address if !address.is_unspecified() => (address, "published on one address"),
-        IpAddr::V6(_) => (
-            config.advertise_v6.map_or(config.advertise, IpAddr::V6),
-            "published on all addresses",
-        ),
-        IpAddr::V4(_) => (config.advertise, "published on all addresses"),
-    };
+}
+
+/// The address in a text, a prefix length behind it cut off.
+fn address_of(text: &str) -> Option<IpAddr> {
+    let bare = text.rsplit_once('/').map_or(text, |(address, _)| address);
+    bare.parse()
+        .ok()
+        .filter(|address: &IpAddr| !address.is_unspecified())
+}
+
+/// Why a port of the host is not registered.
+const UNKNOWN_HOST: &str =
+    "not registered: this host has no address that others reach (no default route); -ip names one";
+
+fn on_host(config: &Config, port: u16, rule: &'static str) -> Option<Place> {
     Some(Place {
-        address: config.ip.unwrap_or(address),
-        told: config.ip.map(|_| "-ip"),
-        ..anywhere(address, best.port, rule)
+        told: config.ip.map(|_| "-ip".into()),
+        ..at(config.ip.or(config.home.address)?, port, rule)
     })
 }
 
-/// The container's own address: in the network it was started with, else the first by name.
-fn container_address(container: &Container) -> Option<IpAddr> {
-    let preferred = match &container.network {
-        Network::Named(name) => name.as_str(),
-        _ => "bridge",
-    };
-    let addresses = &container.addresses;
-    let usable = |addresses: &Vec<IpAddr>| {
-        addresses
-            .iter()
-            .find(|address| !address.is_unspecified())
-            .copied()
-    };
-    addresses
-        .get(preferred)
-        .and_then(usable)
-        .or_else(|| addresses.values().find_map(usable))
-}
-
-/// The address in the label `name`, a prefix length behind it cut off.
-pub(crate) fn from_label(container: &Container, name: &str) -> Result<Option<IpAddr>, Fault> {
-    let Some(text) = container.labels.get(name).filter(|text| !text.is_empty()) else {
-        return Ok(None);
-    };
-    let bare = text
-        .rsplit_once('/')
-        .map_or(text.as_str(), |(address, _)| address);
-    match bare.parse::<IpAddr>() {
-        Ok(address) if !address.is_unspecified() => Ok(Some(address)),
-        _ => Err(Fault::new(
-            name,
-            format!("{text:?} is no address; the usual one is registered"),
-        )),
-    }
-}
-
-fn on_host(config: &Config, port: u16, rule: &'static str) -> Place {
-    Place {
-        told: config.ip.map(|_| "-ip"),
-        ..anywhere(config.ip.unwrap_or(config.advertise), port, rule)
-    }
-}
-
-fn anywhere(address: IpAddr, port: u16, rule: &'static str) -> Place {
+fn at(address: IpAddr, port: u16, rule: &'static str) -> Place {
     Place {
         address,
         port,
+        twin: None,
         only_here: false,
         rule,
         told: None,

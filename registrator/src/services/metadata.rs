@@ -16,7 +16,9 @@ const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 512;
 
 /// Keys that steer the registration instead of describing it.
-const STEERING: &[&str] = &["name", "id", "tags", "ignore", "port"];
+const STEERING: &[&str] = &[
+    "name", "id", "tags", "ignore", "port", "network", "internal", "ip",
+];
 
 type Values = BTreeMap<String, String>;
 

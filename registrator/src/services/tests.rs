@@ -2,11 +2,14 @@
 //! REWRITE=1 writes them anew, and the difference is for a person to judge.
 //!
 //! Below `derive <recording>`, or `offer <recording>` for what stands beside the registration, stand settings in the user's own words (`-ip=1.2.3.4`), variables
-//! (`env A=b`), another container in reach (`with <recording>`), what differs from the recording
+//! (`env A=b`), another container in reach (`with <recording>`) or whose
+//! network it is in (`shares <recording>`), other networks than the recorded
+//! ones (`networks front=10.0.1.7,fd00::7`), what differs from the recording
 //! (`image …`), and labels. `\n` is a line break.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 use catalog::check::Probe;
 use datadriven::TestCase;
@@ -35,9 +38,17 @@ fn derived(case: &TestCase) -> Derived {
             "-explicit" => config.explicit = true,
             "-tags" => config.tags = split_tags(value),
             "-useIpFromLabel" => config.use_ip_from_label = Some(value.to_owned()),
-            "advertise" => config.advertise = value.parse().unwrap(),
-            "advertise6" => config.advertise_v6 = Some(value.parse().unwrap()),
+            "-networks" => config.networks = value.split(',').map(str::to_owned).collect(),
+            "advertise" if value == "none" => config.home.address = None,
+            "advertise" => config.home.address = Some(value.parse().unwrap()),
+            "advertise6" => config.home.v6 = Some(value.parse().unwrap()),
+            "networks" => container.addresses = value.split(' ').map(network).collect(),
             "with" => _ = others.insert(recorded(value).id.to_string(), recorded(value)),
+            "shares" => {
+                let owner = recorded(value);
+                container.network = Network::Container(owner.id.clone());
+                others.insert(owner.id.to_string(), owner);
+            }
             "image" => value.clone_into(&mut container.image),
             "hostname" => value.clone_into(&mut container.hostname),
             "env" => container.env.push(value.to_owned()),
@@ -45,6 +56,13 @@ fn derived(case: &TestCase) -> Derived {
         }
     }
     derive(&container, &config, &|id| others.get(id))
+}
+
+/// A network and the addresses in it: `front=10.0.1.7,fd00::7`.
+fn network(text: &str) -> (String, Vec<IpAddr>) {
+    let (name, addresses) = text.split_once('=').expect("a name and addresses");
+    let addresses = addresses.split(',').map(|address| address.parse().unwrap());
+    (name.to_owned(), addresses.collect())
 }
 
 /// What registries are told besides the registration, and which rule gave what of that.
@@ -91,6 +109,9 @@ fn show(derived: &Derived) -> String {
             write!(text, " tags={:?}", service.tags).unwrap();
         }
         text.push('\n');
+        for (name, at) in &service.tagged_addresses {
+            writeln!(text, "  {name} {} port {}", at.address, at.port).unwrap();
+        }
         for (key, value) in service.meta.iter().filter(|(key, _)| *key != META_OWNER) {
             let shown = if key == META_CONTAINER {
                 &value[value.len() - ID_DIGITS..]
@@ -198,7 +219,7 @@ fn attributes_never_exceed_what_a_catalog_takes() {
 
 proptest::proptest! {
     #[test]
-    fn no_label_upsets_the_derivation(labels in proptest::collection::btree_map("SERVICE_(80_)?(NAME|ID|TAGS|IGNORE|PORT|CHECK_HTTP|CHECK_TTL|CHECK_INTERVAL|[a-zA-Z.]{0,4})", "\\PC{0,8}|[\\x00-\\x20]{0,3}", 0..8)) {
+    fn no_label_upsets_the_derivation(labels in proptest::collection::btree_map("SERVICE_(80_)?(NAME|ID|TAGS|IGNORE|PORT|IP|NETWORK|INTERNAL|CHECK_HTTP|CHECK_TTL|CHECK_INTERVAL|[a-zA-Z.]{0,4})", "\\PC{0,8}|[\\x00-\\x20]{0,3}", 0..8)) {
         let mut container = recorded("published-all");
         container.labels = labels;
         let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
@@ -257,4 +278,51 @@ fn what_only_holds_the_network_of_a_pod_is_nobodys_service() {
     };
     assert_eq!(registered(sandbox), 0);
     assert_eq!(registered(|it| it.name = "shop-infra".to_owned()), 1);
+}
+
+/// Addresses that a port may be bound to, of every kind.
+const BOUND: [&str; 8] = [
+    "0.0.0.0",
+    "::",
+    "127.0.0.1",
+    "127.8.8.8",
+    "::1",
+    "10.0.0.1",
+    "10.9.9.9",
+    "2001:db8::7",
+];
+
+proptest::proptest! {
+    #[test]
+    fn no_binding_becomes_an_address_that_nobody_reaches(
+        bound in proptest::collection::vec((0..BOUND.len(), 1..4_u16), 0..5),
+        ip: bool, v4: bool, v6: bool,
+    ) {
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        let mut container = recorded("published-one");
+        let bindings = bound.iter().map(|(at, port)| crate::container::Binding { address: address(BOUND[*at]), port: *port });
+        let bindings: Vec<_> = bindings.collect();
+        container.bindings.insert("6379".parse().unwrap(), bindings.clone());
+        let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+        config.ip = ip.then(|| address("192.0.2.7"));
+        config.home.address = config.home.address.filter(|_| v4);
+        config.home.v6 = v6.then(|| "2001:db8::1".parse().unwrap());
+        let derived = derive(&container, &config, &|_| None);
+        let services = || derived.offers.iter().map(|offer| &offer.registration.service);
+        let places: BTreeSet<_> = services().map(|service| (service.address.clone(), service.id.clone())).collect();
+        proptest::prop_assert_eq!(places.len(), derived.offers.len());
+        for service in services() {
+            let told = service.tagged_addresses.values().map(|at| (at.address.as_str(), at.port));
+            for (at, port) in told.chain([(service.address.as_str(), service.port)]) {
+                let at = address(at);
+                proptest::prop_assert!(!at.is_unspecified() && port > 0);
+                // Only where somebody asked for it, and where nothing better is left.
+                let asked = bindings.iter().any(|binding| binding.address == at);
+                proptest::prop_assert!(!at.is_loopback() || asked && derived.offers.len() == 1);
+            }
+        }
+        if (ip || v4 && v6) && !bindings.is_empty() {
+            proptest::prop_assert!(!derived.offers.is_empty());
+        }
+    }
 }

@@ -1,15 +1,17 @@
 #!/bin/sh
 # Records inspect answers of a real engine beside this file: one container per line of `cases`,
 # its host's particulars taken out. Needs docker, gcc and jq; leaves nothing behind.
-# To add a case: add its line, run this, commit the new file.
+# To add a case: add its line, run this with its name, commit the new file. Without names: all of them.
 set -eu
+wanted=$*
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 made="$work/made"
 : >"$made"
 clean() {
     xargs -r docker rm -f <"$made" >/dev/null 2>&1 || true
-    docker network rm rec-front >/dev/null 2>&1 || true
+    docker network rm rec-front rec-back rec-six >/dev/null 2>&1 || true
+    ip addr del 10.9.9.9/32 dev lo 2>/dev/null || true
     docker rmi -f recorded/nginx:1 recorded/redis recorded/dns recorded/bare recorded/healthy >/dev/null 2>&1 || true
     rm -rf "$work"
 }
@@ -25,9 +27,23 @@ image recorded/redis 'EXPOSE 6379'
 image recorded/dns 'EXPOSE 53/tcp 53/udp'
 image recorded/bare ''
 image recorded/healthy 'EXPOSE 80\nHEALTHCHECK --interval=1s --retries=1 CMD ["/idle", "0"]'
-docker network create rec-front >/dev/null
+docker network create --subnet 172.18.0.0/16 rec-front >/dev/null
+docker network create --subnet 172.19.0.0/16 --internal rec-back >/dev/null
+docker network create --subnet 172.20.0.0/16 --ipv6 --subnet fd00:20::/64 rec-six >/dev/null
+ip addr add 10.9.9.9/32 dev lo
 
+# Each recording has an id that says which it is, and keeps it.
+number() { # case
+    if [ -e "$here/$1.json" ]; then
+        jq -r .Id "$here/$1.json"
+    else
+        last=$(jq -r .Id "$here"/*.json | sort | tail -n 1 | sed 's/^0*//')
+        printf '%064d' $((last + 1))
+    fi
+}
 record() { # case
+    echo "s/$(docker inspect -f '{{.Id}}' "rec-$1")/$(number "$1")/g" >>"$work/ids"
+    case " ${wanted:-$1} " in *" $1 "*) ;; *) return 0 ;; esac
     docker inspect "rec-$1" | jq --arg case "$1" '.[0] | {
         Id: .Id, Name: "/\($case)", Image, Created: "2026-01-01T00:00:00Z",
         State: (.State | del(.Pid) | .StartedAt |= sub("^20.*"; "2026-01-01T00:00:01Z")
@@ -35,7 +51,8 @@ record() { # case
         Config: (.Config | {Env, Labels, ExposedPorts, Image, StopSignal, StopTimeout, Healthcheck}),
         HostConfig: (.HostConfig | {NetworkMode, PortBindings, PublishAllPorts}),
         NetworkSettings: (.NetworkSettings | {Ports, Networks: (.Networks | map_values({IPAddress, GlobalIPv6Address, Gateway}))})
-    } | del(.. | .Start?, .End?)' >"$here/$1.json"
+    } | del(.. | .Start?, .End?)' | sed -f "$work/ids" >"$work/recorded"
+    mv "$work/recorded" "$here/$1.json"
 }
 run() { # case, arguments of docker run
     case=$1
@@ -79,14 +96,13 @@ record exited
 run restarting --restart always -p 18096:80 recorded/nginx:1 1
 until [ "$(docker inspect -f '{{.State.Status}} {{.RestartCount}}' rec-restarting)" = 'restarting 3' ]; do :; done
 record restarting
+run two-bindings -p 10.9.9.9:18099:80 -p 172.17.0.1:18098:80 recorded/bare
+run one-of-all -p 10.9.9.9:18101:80 -p 18100:80 recorded/bare
+run two-networks --network rec-front -p 18102:80 recorded/bare
+docker network connect rec-back rec-two-networks
+record two-networks
+run internal-network --network rec-back -p 18103:80 recorded/bare
+run six-network --network rec-six -p 18104:80 recorded/bare
 docker create --name rec-created -P recorded/redis >/dev/null
 echo rec-created >>"$made"
 record created
-
-# Ids that say which container they are, the same in every recording.
-number=0
-for file in "$here"/*.json; do
-    number=$((number + 1))
-    id=$(jq -r .Id "$file")
-    sed -i "s/$id/$(printf '%064d' "$number")/g" "$here"/*.json
-done

@@ -102,20 +102,16 @@ pub const ROWS: &[Row] = &[
             "Expression over labels that a container must meet to be registered.",
         )
         .not_yet(),
-    own("registrator.networks")
-        .is(
-            Kind::List,
-            "",
-            "Networks whose addresses are preferred, the best first.",
-        )
-        .not_yet(),
-    own("registrator.ipv6")
-        .is(
-            Kind::Ip,
-            "",
-            "Address for ports that are published on IPv6 only; default: the host's.",
-        )
-        .not_yet(),
+    own("registrator.networks").is(
+        Kind::List,
+        "",
+        "Networks whose addresses are preferred, the best first.",
+    ),
+    own("registrator.ipv6").is(
+        Kind::Ip,
+        "",
+        "Address for ports that are published on IPv6; default: the host's, unless registrator.ip is given.",
+    ),
     own("registrator.compose-names")
         .is(
             Kind::Bool,
