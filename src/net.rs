@@ -1,5 +1,7 @@
 //! Finding out under which address other machines reach this one.
 
+pub mod changes;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 

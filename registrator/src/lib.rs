@@ -50,6 +50,7 @@ pub struct Registrator {
     stopped: watch::Sender<Arc<[Registration]>>,
     status: watch::Sender<Status>,
     docker: watch::Sender<Option<Docker>>,
+    homes: watch::Receiver<Home>,
 }
 
 /// What a registrator is doing.
@@ -79,6 +80,7 @@ pub enum RunError {
 impl Registrator {
     pub(crate) fn new(config: Config, endpoint: Endpoint, registries: Vec<Arc<dyn Registry>>) -> Self {
         Self {
+            homes: watch::channel(config.home).1,
             config: Arc::new(config),
             endpoint,
             registries,
@@ -110,6 +112,13 @@ impl Registrator {
     #[must_use]
     pub fn inside(&self) -> Inside {
         Inside::new(self.docker.subscribe())
+    }
+
+    /// Tells it where others reach this host from now on; whatever that moves is registered anew.
+    #[must_use]
+    pub fn homes(mut self, homes: watch::Receiver<Home>) -> Self {
+        self.homes = homes;
+        self
     }
 
     /// What it is doing.
@@ -159,6 +168,7 @@ impl Registrator {
             notes,
             metrics: self.metrics,
             stopped: self.stopped,
+            homes: self.homes,
             counts,
             docker: None,
             lost_ids: BTreeSet::new(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::client::Client;
 
-use super::home::Said;
+use super::home::{self, Said};
 use super::{Agent, BuildError, Plan, Shown, registrator_config, registries};
 use crate::config;
 use crate::config::registry::{Backend, NoRoute};
@@ -98,7 +98,7 @@ impl Agent {
         let registrator = wanted.build(written);
         let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
         agent.bound("registrator", format_args!("following {}", registrator.engine()));
-        agent.part(Task::Registrator, |stop| registrator.run(stop));
+        agent.part(Task::Registrator, move |stop| home::run(registrator, said, stop));
         Ok(agent)
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::home::Said;
+use super::home::{self, Said};
 use super::{Agent, BuildError, Plan, Shown, registrator_config, registries};
 use crate::check::{Checks, Event};
 use crate::config;
@@ -90,7 +90,7 @@ impl Agent {
         let registrator = agent.registrator(config.registrator, config.advertise, &core)?;
         let stopped = registrator
             .as_ref()
-            .map_or_else(no_stopped, registrator::Registrator::stopped);
+            .map_or_else(no_stopped, |(registrator, _)| registrator.stopped());
         let routing = Routing {
             lb: config.lb,
             keys: config.overrides,
@@ -99,8 +99,8 @@ impl Agent {
         };
         agent.balancer(routing, &core, stopped)?;
 
-        if let Some(registrator) = registrator {
-            agent.part(Task::Registrator, |stop| registrator.run(stop));
+        if let Some((registrator, said)) = registrator {
+            agent.part(Task::Registrator, move |stop| home::run(registrator, said, stop));
         }
         let Core {
             identity,
@@ -178,7 +178,7 @@ impl Agent {
         config: Option<config::Containers>,
         advertise: Option<IpAddr>,
         core: &Core,
-    ) -> Result<Option<registrator::Registrator>, BuildError> {
+    ) -> Result<Option<(registrator::Registrator, Said)>, BuildError> {
         let Some(config) = config else { return Ok(None) };
         // With `-dev` the node itself is only known on loopback, but its containers are not.
         let told = advertise.filter(|address| !address.is_loopback());
@@ -209,7 +209,7 @@ impl Agent {
             .register_metrics(&core.metrics)
             .map_err(|error| BuildError::of("registrator", &error))?;
         self.bound("registrator", format_args!("following {}", registrator.engine()));
-        Ok(Some(registrator))
+        Ok(Some((registrator, said)))
     }
 
     fn balancer(&mut self, config: Routing, core: &Core, stopped: Stopped) -> Result<(), BuildError> {

@@ -19,6 +19,7 @@ use super::knowledge::Complaint;
 use super::mind::{Action, Mind, Which};
 use super::notes::Notes;
 use super::{Verb, Write};
+use crate::config::Home;
 use crate::container::{Container, short};
 use crate::docker::{self, Docker, Listed};
 use crate::metrics::Metrics;
@@ -41,6 +42,7 @@ pub(crate) struct Engine {
     pub(crate) notes: Arc<Notes>,
     pub(crate) metrics: Metrics,
     pub(crate) stopped: watch::Sender<Arc<[Registration]>>,
+    pub(crate) homes: watch::Receiver<Home>,
     pub(crate) counts: watch::Sender<Counts>,
     pub(crate) docker: Option<Docker>,
     pub(crate) lost_ids: BTreeSet<(String, String)>,
@@ -90,6 +92,10 @@ impl Engine {
                     while let Some(Some(done)) = work.next().now_or_never() {
                         self.settle(done);
                     }
+                }
+                Ok(()) = self.homes.changed() => {
+                    let complaints = self.mind.moved(*self.homes.borrow_and_update());
+                    complaints.iter().for_each(|complaint| self.complain(complaint));
                 }
                 () = alarm => {}
             }

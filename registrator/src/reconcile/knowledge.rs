@@ -13,7 +13,7 @@ use catalog::Registration;
 use super::Intended;
 use super::ledger::Ledger;
 use super::notes::Note;
-use crate::config::{Config, Deregister};
+use crate::config::{Config, Deregister, Home};
 use crate::container::{self, Container, Network};
 use crate::docker::Listed;
 use crate::registry::Offer;
@@ -153,6 +153,19 @@ impl Knowledge {
         };
         self.containers.insert(id, known);
         complaints
+    }
+
+    /// Others reach this host elsewhere from now on: what all containers are registered as is derived anew.
+    pub(crate) fn moved(&mut self, home: Home) -> Vec<Complaint> {
+        Arc::make_mut(&mut self.config).home = home;
+        let all: Vec<Container> = self
+            .containers
+            .values()
+            .map(|known| known.facts.clone())
+            .collect();
+        all.into_iter()
+            .flat_map(|facts| self.derive(facts.id.clone(), facts))
+            .collect()
     }
 
     /// Containers in the network of `owner` are reached through it, so they change with it.

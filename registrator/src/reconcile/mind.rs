@@ -16,7 +16,7 @@ use super::ledger::Ledger;
 use super::lines::Lines;
 use super::notes::Note;
 use super::queue::Queue;
-use crate::config::Config;
+use crate::config::{Config, Home};
 use crate::container::Container;
 use crate::docker::Listed;
 use crate::registry::Abilities;
@@ -109,6 +109,11 @@ impl Mind {
             .iter_mut()
             .for_each(|ledger| ledger.reading.want(now));
         self.queue.forgive(now);
+    }
+
+    /// Others reach this host elsewhere from now on. Returns what cannot be registered there.
+    pub(crate) fn moved(&mut self, home: Home) -> Vec<Complaint> {
+        self.knowledge.moved(home)
     }
 
     /// Events were noted.

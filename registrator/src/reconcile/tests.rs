@@ -291,6 +291,25 @@ fn what_runs_is_registered_and_a_second_look_writes_nothing() {
 }
 
 #[test]
+fn a_host_that_moves_writes_each_service_once_under_its_id() {
+    let mut world = started(3);
+    let home = "10.0.0.2".parse().unwrap();
+    world.mind.moved(home);
+    Arc::make_mut(&mut world.config).home = home;
+    world.settle();
+    assert_eq!(world.registry, world.expected());
+    assert_eq!((world.registry.len(), world.writes), (3, 6));
+    assert!(
+        world
+            .registry
+            .values()
+            .all(|entry| entry.service.address == "10.0.0.2")
+    );
+    world.pass(Duration::from_secs(200));
+    assert_eq!(world.writes, 6);
+}
+
+#[test]
 fn a_stop_signal_takes_a_container_out_of_rotation_without_an_inspection() {
     let mut world = started(2);
     world.tell(0, What::Signalled(15));
