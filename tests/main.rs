@@ -7,6 +7,8 @@ mod harness;
 
 /// Client libraries in Python; `lictor lb` and `lictor registrator` against a foreign catalog.
 mod compat;
+/// Where containers are reached, by network and binding; a host whose address changes.
+mod containers;
 /// Names asked with `dig`; a critical check takes an instance out of DNS and out of the table.
 mod dns;
 /// `docker stop` and `docker kill` under traffic.

@@ -39,14 +39,20 @@ impl Said {
         }
     }
 
-    /// What the user should hear of it.
+    /// What the user should hear of a host that nobody reaches.
     pub(super) fn note(self, option: &str) -> Option<String> {
-        (!self.ip && self.home().address.is_none()).then(|| {
-            format!(
-                "this host has no default route: ports that containers publish are registered once it has; \
-                 {option} says where others reach this host"
-            )
-        })
+        let known = self.home().address;
+        let fate = match known.filter(|address| !self.ip && address.is_loopback()) {
+            Some(address) => {
+                format!("registered at {address}, which leads nobody else here, until it has one")
+            }
+            None if known.is_none() && !self.ip => "registered once it has one".to_owned(),
+            None => return None,
+        };
+        Some(format!(
+            "this host has no default route: ports that containers publish are {fate}; {option} says where others \
+             reach this host"
+        ))
     }
 }
 

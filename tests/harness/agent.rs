@@ -35,6 +35,7 @@ pub(crate) fn agent() -> Builder {
         node,
         open_files: None,
         hidden: None,
+        network: None,
     }
 }
 
@@ -45,6 +46,7 @@ pub(crate) struct Builder {
     node: String,
     open_files: Option<u32>,
     hidden: Option<&'static str>,
+    network: Option<String>,
 }
 
 impl Builder {
@@ -77,6 +79,12 @@ impl Builder {
         self
     }
 
+    /// It runs in this network namespace of `ip netns`.
+    pub(crate) fn in_network(mut self, name: &str) -> Self {
+        self.network = Some(name.to_owned());
+        self
+    }
+
     /// A second listener of the balancer, for `proto=tcp` routes.
     pub(crate) fn tcp_listener(mut self) -> Self {
         self.listeners.push_str(",127.0.0.1:0;proto=tcp");
@@ -86,19 +94,25 @@ impl Builder {
     /// Runs until every part named has said where it listens.
     fn spawn(&self) -> Process {
         let binary = env!("CARGO_BIN_EXE_lictor");
-        let mut command = match (self.open_files, self.hidden) {
-            (Some(most), _) => {
+        let mut command = match (self.open_files, self.hidden, &self.network) {
+            (_, _, Some(network)) => {
+                // It becomes what it starts: the process we hold is the agent itself.
+                let mut ip = Command::new("ip");
+                ip.args(["netns", "exec", network, binary]);
+                ip
+            }
+            (Some(most), _, None) => {
                 let mut shell = Command::new("sh");
                 shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), binary]);
                 shell
             }
-            (None, Some(folder)) => {
+            (None, Some(folder), None) => {
                 let mut unshare = Command::new("unshare");
                 let script = format!("mount -t tmpfs none {folder} && exec \"$0\" \"$@\"");
                 unshare.args(["--mount", "sh", "-c", &script, binary]);
                 unshare
             }
-            (None, None) => Command::new(binary),
+            (None, None, None) => Command::new(binary),
         };
         command.args(&self.arguments);
         if !self.listeners.is_empty() {

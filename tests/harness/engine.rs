@@ -53,8 +53,9 @@ impl Engine {
         let label = format!("--label={LABEL}={}", std::process::id());
         Setup {
             engine: self,
-            options: vec![format!("--name={name}"), label],
+            options: vec![String::from("-P"), format!("--name={name}"), label],
             image: image.to_owned(),
+            arguments: Vec::new(),
             name,
         }
     }
@@ -85,10 +86,23 @@ pub(crate) struct Setup<'a> {
     engine: &'a Engine,
     options: Vec<String>,
     image: String,
+    arguments: Vec<String>,
     name: String,
 }
 
 impl<'a> Setup<'a> {
+    /// Without `-P`, which does not go with every network.
+    pub(crate) fn unpublished(mut self) -> Self {
+        self.options.retain(|option| option != "-P");
+        self
+    }
+
+    /// What its program is told.
+    pub(crate) fn argument(mut self, argument: &str) -> Self {
+        self.arguments.push(argument.to_owned());
+        self
+    }
+
     pub(crate) fn label(self, name: &str, value: &str) -> Self {
         self.option(&format!("--label={name}={value}"))
     }
@@ -103,9 +117,10 @@ impl<'a> Setup<'a> {
     }
 
     pub(crate) fn start(self) -> Container<'a> {
-        let mut arguments = vec!["run", "-dP"];
+        let mut arguments = vec!["run", "-d"];
         arguments.extend(self.options.iter().map(String::as_str));
         arguments.push(&self.image);
+        arguments.extend(self.arguments.iter().map(String::as_str));
         // The guard exists before the container does: one that fails half way is removed, too.
         let container = Container {
             engine: self.engine,

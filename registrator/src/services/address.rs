@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::metadata::Settings;
 use super::{Fault, Lookup};
-use crate::config::Config;
+use crate::config::{Config, Home};
 use crate::container::{Container, Network, Port};
 
 /// How many containers may hand on a network to the next before we stop following.
@@ -54,6 +54,15 @@ struct Wish<'a> {
     network: Option<&'a str>,
     /// The address itself, and who says so.
     told: Option<(IpAddr, &'static str)>,
+    host: Host,
+}
+
+/// Where ports of the host are had.
+#[derive(Clone, Copy)]
+struct Host {
+    /// What stands for all of its addresses.
+    ip: Option<IpAddr>,
+    home: Home,
 }
 
 /// Where `port` can be had: nowhere, or in one place for each address that it was published on,
@@ -106,7 +115,7 @@ fn found(
     port: Port,
     (wish, faults): (&Wish<'_>, &mut Vec<Fault>),
 ) -> Vec<Place> {
-    let config = situation.config;
+    let host = wish.host;
     let shared = !std::ptr::eq(owner, situation.container);
     let bindings = owner.bindings.get(&port).filter(|bindings| !bindings.is_empty());
     match &owner.network {
@@ -117,7 +126,7 @@ fn found(
             } else {
                 "host network"
             };
-            let place = on_host(config, port.number, rule);
+            let place = on_host(host, port.number, rule);
             if place.is_none() {
                 faults.push(Fault::new(port.to_string(), UNKNOWN_HOST));
             }
@@ -125,7 +134,7 @@ fn found(
         }
         Network::Bridge | Network::Named(_) => match (wish.inside, bindings) {
             (None, Some(bindings)) => {
-                let places = binding::places(bindings, config);
+                let places = binding::places(bindings, host);
                 if places.is_empty() {
                     let v6 = bindings.iter().all(|binding| binding.address.is_ipv6());
                     let why = if v6 { binding::UNKNOWN_V6 } else { UNKNOWN_HOST };
@@ -136,7 +145,7 @@ fn found(
             (None, None) if !shared => Vec::new(),
             (asked, _) => {
                 let rule = asked.unwrap_or("network of another container");
-                let place = network::place(owner, wish.network, config, (port.number, rule));
+                let place = network::place(owner, wish.network, situation.config, (port.number, rule));
                 place.into_iter().collect()
             }
         },
@@ -145,9 +154,7 @@ fn found(
 
 /// Where a stopped container's port will be had once it runs; the number is not known yet.
 fn expected(situation: Situation<'_>, port: Port, wish: &Wish<'_>) -> Vec<Place> {
-    let Situation {
-        container, config, ..
-    } = situation;
+    let container = situation.container;
     let inside = wish.inside.is_some();
     let published = match &container.network {
         Network::None | Network::Container(_) => return Vec::new(),
@@ -156,13 +163,13 @@ fn expected(situation: Situation<'_>, port: Port, wish: &Wish<'_>) -> Vec<Place>
     };
     match container.asked.get(&port).filter(|asked| !asked.is_empty()) {
         Some(asked) if container.network != Network::Host && !inside => {
-            let mut places = binding::places(asked, config);
+            let mut places = binding::places(asked, wish.host);
             places
                 .iter_mut()
                 .for_each(|place| (place.port, place.twin) = (0, None));
             places
         }
-        _ if published => on_host(config, 0, "not running").into_iter().collect(),
+        _ if published => on_host(wish.host, 0, "not running").into_iter().collect(),
         _ => Vec::new(),
     }
 }
@@ -208,10 +215,23 @@ impl<'a> Wish<'a> {
         let by_setting = parsed(settings.get("ip"), "SERVICE_IP").map(|address| (address, "SERVICE_IP"));
         let by_label = config.use_ip_from_label.as_deref();
         let by_label = by_label.and_then(|label| parsed(container.label(label), label));
+        let told = by_setting.or(by_label.map(|address| (address, "-useIpFromLabel")));
+        let host = match told {
+            // Whoever is told the address need not know the host's.
+            Some((address, _)) => Host {
+                ip: Some(address),
+                home: Home::default(),
+            },
+            None => Host {
+                ip: config.ip,
+                home: config.home,
+            },
+        };
         Self {
             inside,
             network,
-            told: by_setting.or(by_label.map(|address| (address, "-useIpFromLabel"))),
+            told,
+            host,
         }
     }
 }
@@ -228,10 +248,10 @@ fn address_of(text: &str) -> Option<IpAddr> {
 const UNKNOWN_HOST: &str =
     "not registered: this host has no address that others reach (no default route); -ip names one";
 
-fn on_host(config: &Config, port: u16, rule: &'static str) -> Option<Place> {
+fn on_host(host: Host, port: u16, rule: &'static str) -> Option<Place> {
     Some(Place {
-        told: config.ip.map(|_| "-ip".into()),
-        ..at(config.ip.or(config.home.address)?, port, rule)
+        told: host.ip.map(|_| "-ip".into()),
+        ..at(host.ip.or(host.home.address)?, port, rule)
     })
 }
 

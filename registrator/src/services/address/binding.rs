@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Place, at};
-use crate::config::Config;
+use super::{Host, Place, at};
 use crate::container::Binding;
 
 /// Why a port that is bound on IPv6 only is not registered.
@@ -13,19 +12,19 @@ pub(super) const UNKNOWN_V6: &str = "not registered: published on IPv6 only, and
 /// Where others reach what is bound so, the best first: the address we are known by, else all addresses,
 /// else any single one. Bindings that come out at one address are one place. Only where there is nothing
 /// else, one that is reachable from here alone.
-pub(super) fn places(bindings: &[Binding], config: &Config) -> Vec<Place> {
+pub(super) fn places(bindings: &[Binding], host: Host) -> Vec<Place> {
     let mut sorted: Vec<&Binding> = bindings.iter().collect();
-    sorted.sort_by_key(|binding| (rank(binding, config), binding.address, binding.port));
+    sorted.sort_by_key(|binding| (rank(binding, host), binding.address, binding.port));
     let mut places: Vec<Place> = Vec::new();
     // Even where this host is known by a loopback address: who binds there wants no visitors.
     let open = sorted.iter().filter(|binding| !binding.address.is_loopback());
     for binding in open {
-        let Some(place) = reached(binding, config) else {
+        let Some(place) = reached(binding, host) else {
             continue;
         };
         // An engine binds both families for whoever names no address: that is one place with two addresses.
         let both = |other: &&mut Place| {
-            let known = config.ip.or(config.home.address);
+            let known = host.ip.or(host.home.address);
             binding.address.is_unspecified() && place.address.is_ipv6() && Some(other.address) == known
         };
         if places.iter().any(|known| known.address == place.address) {
@@ -49,9 +48,9 @@ pub(super) fn places(bindings: &[Binding], config: &Config) -> Vec<Place> {
     places
 }
 
-fn rank(binding: &Binding, config: &Config) -> usize {
-    let home = &config.home;
-    let known = [config.ip, home.address, home.v6.map(IpAddr::V6)];
+fn rank(binding: &Binding, host: Host) -> usize {
+    let home = host.home;
+    let known = [host.ip, home.address, home.v6.map(IpAddr::V6)];
     match binding.address {
         address if known.contains(&Some(address)) => 0,
         address if address.is_unspecified() && address.is_ipv4() => 1,
@@ -61,8 +60,8 @@ fn rank(binding: &Binding, config: &Config) -> usize {
 }
 
 /// Where others reach one binding; `None` where this host has no such address.
-fn reached(binding: &Binding, config: &Config) -> Option<Place> {
-    let home = &config.home;
+fn reached(binding: &Binding, host: Host) -> Option<Place> {
+    let home = host.home;
     let everywhere = "published on all addresses";
     let (address, rule, own) = match binding.address {
         address if !address.is_unspecified() => (Some(address), "published on one address", None),
@@ -74,7 +73,7 @@ fn reached(binding: &Binding, config: &Config) -> Option<Place> {
         }
     };
     // `-ip` stands for every address of the host, but for one that was told for this family.
-    let ip = config.ip.filter(|_| own.is_none());
+    let ip = host.ip.filter(|_| own.is_none());
     Some(Place {
         told: ip.map(|_| "-ip".into()),
         ..at(ip.or(address)?, binding.port, rule)
