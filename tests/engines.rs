@@ -169,7 +169,7 @@ fn a_program_runs_inside_a_container_of_docker_and_of_podman() {
 fn programs_run_inside(engine: EngineAddress, container: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime of two threads");
     runtime.block_on(async {
-        let mut config = Config::new("t1", [10, 0, 0, 1].into(), "me");
+        let mut config = Config::new("t1", "10.0.0.1".parse().expect("an address"), "me");
         config.engine = engine;
         let registrator = config.build(vec![Arc::new(Nowhere)]).expect("it is all defaults");
         let (inside, mut status) = (registrator.inside(), registrator.status());

@@ -82,8 +82,8 @@ pub(crate) fn places(
     } else {
         expected(situation, port, &wish)
     };
+    // All of them came out at this address: they are one.
     if let Some((address, rule)) = wish.told {
-        places.truncate(1);
         for place in &mut places {
             place.address = address;
             place.twin = None;
