@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::Registrator;
 use crate::docker::endpoint::EngineAddress;
 use crate::registry::Registry;
+use crate::services::filter::Filter;
 
 /// What a user may set.
 #[derive(Clone, Debug)]
@@ -24,8 +25,8 @@ pub struct Config {
     pub use_ip_from_label: Option<String>,
     /// Tags for every service, split; a template among them is kept as text.
     pub tags: Vec<String>,
-    /// Which containers are registered at all, as the text of an expression; empty: all.
-    pub filter: String,
+    /// Which containers are registered at all.
+    pub filter: Filter,
     /// Networks whose addresses are preferred, the best first; empty: the one a container was started
     /// with, else the first by name.
     pub networks: Vec<String>,
@@ -131,7 +132,7 @@ impl Config {
             explicit: false,
             use_ip_from_label: None,
             tags: Vec::new(),
-            filter: String::new(),
+            filter: Filter::default(),
             networks: Vec::new(),
             compose_names: false,
             deregister: Deregister::Always,

@@ -30,6 +30,7 @@ pub use crate::container::{Port, Protocol};
 pub use crate::docker::endpoint::EngineAddress;
 pub use crate::docker::exec::{ExecError, Inside, Outcome};
 pub use crate::docker::stream::Connection;
+pub use crate::services::filter::{Filter, FilterError};
 pub use crate::services::metadata::split_tags;
 
 use crate::docker::Docker;

@@ -5,28 +5,36 @@
 //!
 //! | file | |
 //! | --- | --- |
-//! | `metadata.rs` | `SERVICE_*` labels and variables: scopes, precedence, tags, attributes |
+//! | `metadata.rs` | `SERVICE_*` labels and variables: scopes, precedence, attributes |
+//! | `stack.rs` | labels of compose, swarm and the like |
+//! | `filter.rs` | the expression that chooses containers |
+//! | `select.rs` | which containers and ports are registered, and why others are not |
 //! | `address.rs` | which ports can be had, and where |
 //! | `naming.rs` | names and ids |
+//! | `description.rs` | tags, pairs, weights |
 //! | `checks.rs` | the container's own check, and the one it asks for |
-//! | `time.rs` | how long something is, as users write it |
 
 pub(crate) mod address;
 pub(crate) mod checks;
+mod description;
+pub(crate) mod filter;
 pub(crate) mod metadata;
-pub(crate) mod naming;
+mod naming;
+mod select;
+mod stack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT, ServiceAddress};
+use catalog::service::ServiceAddress;
 use catalog::{Registration, ServiceSpec};
 
 use crate::config::Config;
-use crate::container::{Container, Network, Port, Protocol};
+use crate::container::{Container, Port};
 use crate::registry::{Offer, Reason};
 use address::{Place, Situation};
+use description::Shared;
 use metadata::{Metadata, Settings};
 use naming::{Id, Name};
 
@@ -36,10 +44,12 @@ const MOST_FAULTS: usize = 20;
 /// What a container should be known as, and what of it was not understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Derived {
-    /// One per usable port and address that it is published on, ordered by port.
+    /// One per usable port, ordered by port.
     pub(crate) offers: Vec<Offer>,
     /// Settings that were left out.
     pub(crate) faults: Vec<Fault>,
+    /// What is not registered, and which rule says so.
+    pub(crate) skipped: Vec<Reason>,
 }
 
 /// A setting of a container that was left out.
@@ -69,84 +79,135 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
     if container.holds_a_pod() {
         return Derived::default();
     }
-    let metadata = Metadata::read(container);
     let mut faults = Vec::new();
-    let ports = ports(container, &metadata, config, &mut faults);
+    let metadata = Metadata::read(container, |_, _, value| Some(value.to_owned()));
+    if let Some(reason) = select::left_alone(container, config, &metadata) {
+        return Derived {
+            skipped: vec![reason],
+            ..Derived::default()
+        };
+    }
+    let no_port = |by| {
+        Fault::new(
+            by,
+            "left out: its number is that of no port, or its range of none",
+        )
+    };
+    faults.extend(metadata.nobodys().map(no_port));
+    let mut skipped = Vec::new();
     let situation = Situation {
         container,
         config,
         lookup,
     };
-    let mut wanted: Vec<(Port, Place, Settings)> = Vec::with_capacity(ports.len());
-    // Where a port is published on several addresses: the places beside the first.
-    let mut further: Vec<Vec<Place>> = Vec::with_capacity(ports.len());
-    for port in ports {
-        let settings = metadata.for_port(port);
-        if settings.is_on("ignore") {
-            continue;
-        }
-        let mut places = address::places(situation, port, &settings, &mut faults).into_iter();
-        if let Some(first) = places.next() {
-            wanted.push((port, first, settings));
-            further.push(places.collect());
-        }
-    }
+    let (wanted, further) = wanted(situation, &metadata, (&mut faults, &mut skipped));
     // The suffix depends on how many ports are left, whether or not each of them gets a name.
     let several = wanted.len() > 1;
     let ids = naming::ids(container, config, &wanted, &mut faults);
+    let shared = Shared {
+        container,
+        config,
+        tags: config.tags.clone(),
+    };
     let mut offers = Vec::with_capacity(wanted.len());
-    for (((port, first, settings), id), further) in wanted.iter().zip(ids).zip(&further) {
-        if config.explicit && settings.get("name").is_none() {
+    let mut taken = naming::held(&ids);
+    for (at, ((port, place, settings), id)) in wanted.iter().zip(&ids).enumerate() {
+        if let Some(reason) = select::unnamed(*port, settings, config, &mut faults) {
+            skipped.push(reason);
             continue;
         }
-        let Some(name) = naming::name(container, settings, *port, several, &mut faults) else {
-            continue;
-        };
-        let mut add = |place: &Place, id: &Id| {
-            offers.push(offer(
-                (container, config),
-                (*port, place),
-                (settings, &name, id),
-                &mut faults,
-            ));
-        };
-        add(first, &id);
-        for place in further {
-            let text = format!("{}:{}", id.text, place.address);
-            let rule = "id of the first address, this address";
-            add(place, &Id { text, rule });
+        let names = naming::names(container, settings, (*port, several), config, &mut faults);
+        for (index, name) in names.iter().enumerate() {
+            let (id, by) = match index {
+                0 => (id.clone(), settings.spelling("id").unwrap_or("SERVICE_ID")),
+                _ => (id.also(name), name.rule.as_str()),
+            };
+            let elsewhere = further[at].iter().map(|place| (place, id.at(place)));
+            for (place, id) in std::iter::once((place, id.clone())).chain(elsewhere) {
+                // Ports come before further names: giving a name never takes an id away.
+                if *taken.entry(id.text.clone()).or_insert((at, index)) == (at, index) {
+                    offers.push(offer(&shared, (*port, place, settings), (name, id), &mut faults));
+                } else {
+                    let why = format!("{port} not registered as {:?}: another port has that id", id.text);
+                    faults.push(Fault::new(by, why));
+                }
+            }
         }
     }
-    let mut seen = BTreeSet::new();
-    faults.retain(|fault| seen.insert((fault.key.clone(), fault.reason.clone())));
     cut_short(&mut faults);
-    Derived { offers, faults }
+    Derived {
+        offers,
+        faults,
+        skipped,
+    }
 }
 
-/// What registries are told of one port in one place.
+/// A port with its first place and what is said of it.
+type Wanted<'a> = (Port, Place, Settings<'a>);
+
+/// The ports that are to be registered; beside each, the further places where it can be had.
+fn wanted<'a>(
+    situation: Situation<'_>,
+    metadata: &'a Metadata,
+    (faults, skipped): (&mut Vec<Fault>, &mut Vec<Reason>),
+) -> (Vec<Wanted<'a>>, Vec<Vec<Place>>) {
+    let Situation { container, config, .. } = situation;
+    let ports = select::ports(container, metadata, faults);
+    let (mut wanted, mut further) = (Vec::new(), Vec::new());
+    for &port in &ports.all {
+        let settings = metadata.for_port(port);
+        if let Some(reason) = select::ignored(port, &settings) {
+            skipped.push(reason);
+            continue;
+        }
+        let mut places = address::places(situation, port, &settings, faults).into_iter();
+        if let Some(first) = places.next() {
+            wanted.push((port, first, settings));
+            further.push(places.collect());
+            continue;
+        }
+        let why = select::unreachable(container, config);
+        if let Some(by) = ports.named_by.as_ref().filter(|_| container.runs()) {
+            faults.push(Fault::new(by, format!("port {port} not registered: {why}")));
+        }
+        skipped.push(Reason::new("port", why, &port));
+    }
+    (wanted, further)
+}
+
+/// The service on one port under one name.
 fn offer(
-    (container, config): (&Container, &Config),
-    (port, place): (Port, &Place),
-    (settings, name, id): (&Settings, &Name, &Id),
+    shared: &Shared<'_>,
+    (port, place, settings): (Port, &Place, &Settings<'_>),
+    (name, id): (&Name, Id),
     faults: &mut Vec<Fault>,
 ) -> Offer {
-    let address_rule = place.told.as_deref().unwrap_or(place.rule);
-    let why = vec![
+    let mut why = vec![
         Reason::new("id", id.rule, &id.text),
-        Reason::new("name", name.rule, &name.full),
-        Reason::new("address", address_rule, &place.address),
+        Reason::new("name", &name.rule, &name.full),
+        Reason::new("address", place.told.as_deref().unwrap_or(place.rule), &place.address),
         Reason::new("port", place.rule, &place.port),
     ];
+    let tags = shared.tags(settings, port, (faults, &mut why));
+    let meta = shared.meta(settings, (port, place), &name.base, (faults, &mut why));
+    let weights = description::weights(settings, (faults, &mut why));
+    let enable_tag_override = settings.is_on("enable_tag_override");
+    if let Some(by) = settings.spelling("enable_tag_override") {
+        why.push(Reason::new("tag override", by, &enable_tag_override));
+    }
     let service = ServiceSpec {
-        id: id.text.as_str().into(),
+        id: id.text.into(),
         name: name.full.as_str().into(),
-        tags: tags(settings, port, config, faults),
-        meta: meta(container, config, (port, place), (settings, &name.base), faults),
+        tags,
+        meta,
         port: place.port,
         address: place.address.to_string(),
         tagged_addresses: by_family(place),
+        weights,
+        enable_tag_override,
         ..ServiceSpec::default()
     };
+    let container = shared.container;
     let checks = checks::all(container, settings, port, &service, faults);
     Offer {
         port,
@@ -179,87 +240,14 @@ fn by_family(place: &Place) -> BTreeMap<String, ServiceAddress> {
     named.collect()
 }
 
-/// A thousand labels that are one too many each are one mistake.
+/// What is wrong for every port is wrong once, and a thousand labels that are one too many each are one mistake.
 fn cut_short(faults: &mut Vec<Fault>) {
+    let mut seen = BTreeSet::new();
+    faults.retain(|fault| seen.insert((fault.key.clone(), fault.reason.clone())));
     if let Some(more) = faults.len().checked_sub(MOST_FAULTS).filter(|more| *more > 0) {
         faults.truncate(MOST_FAULTS);
         faults.push(Fault::new("SERVICE_*", format!("{more} more settings left out")));
     }
-}
-
-/// Every port the container speaks of. `SERVICE_PORT` helps where an image declares none and the
-/// number inside is the number outside.
-fn ports(
-    container: &Container,
-    metadata: &Metadata,
-    config: &Config,
-    faults: &mut Vec<Fault>,
-) -> BTreeSet<Port> {
-    let mut ports: BTreeSet<Port> = container
-        .exposed
-        .iter()
-        .chain(container.bindings.keys())
-        .copied()
-        .collect();
-    if !container.runs() {
-        ports.extend(container.asked.keys());
-    }
-    let asked = ["internal", "network"]
-        .iter()
-        .any(|key| metadata.common(key).is_some());
-    let direct = config.internal || container.network == Network::Host || asked;
-    if let Some(text) = metadata.common("port").filter(|_| ports.is_empty() && direct) {
-        match text.parse() {
-            Ok(port) => _ = ports.insert(port),
-            Err(problem) => faults.push(Fault::new("SERVICE_PORT", problem.to_string())),
-        }
-    }
-    ports
-}
-
-/// Own tags, then everybody's, then the protocol; each once, in the order given.
-fn tags(settings: &Settings, port: Port, config: &Config, faults: &mut Vec<Fault>) -> Vec<String> {
-    let own = settings.get("tags").map(metadata::split_tags).unwrap_or_default();
-    let protocol = Some(port.protocol).filter(|protocol| *protocol != Protocol::Tcp);
-    let mut tags: Vec<String> = Vec::new();
-    for tag in own
-        .iter()
-        .chain(&config.tags)
-        .map(String::as_str)
-        .chain(protocol.map(Protocol::as_str))
-    {
-        if let Some(problem) = metadata::unprintable(tag) {
-            faults.push(Fault::new(
-                "SERVICE_TAGS",
-                format!("tag {tag:?} left out: {problem}"),
-            ));
-        } else if !tags.iter().any(|known| known == tag) {
-            tags.push(tag.to_owned());
-        }
-    }
-    tags
-}
-
-/// The container's attributes within the catalog's limits, and ours beside them.
-fn meta(
-    container: &Container,
-    config: &Config,
-    (port, place): (Port, &Place),
-    (settings, base): (&Settings, &str),
-    faults: &mut Vec<Fault>,
-) -> BTreeMap<String, String> {
-    let mut ours = BTreeMap::from([
-        (META_CONTAINER.to_owned(), container.id.to_string()),
-        (META_OWNER.to_owned(), config.owner.clone()),
-        (META_BASE.to_owned(), base.to_owned()),
-    ]);
-    if port.protocol == Protocol::Tcp && !place.only_here {
-        ours.insert(META_PORT.to_owned(), port.number.to_string());
-    }
-    let room = metadata::MOST_PAIRS - ours.len();
-    let mut meta = metadata::attributes(settings, room, faults);
-    meta.append(&mut ours);
-    meta
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use registrator::{AtExit, EngineAddress};
+use registrator::{AtExit, EngineAddress, Filter};
 use tracing::level_filters::LevelFilter;
 
 use super::fault::Fault;
@@ -43,8 +43,8 @@ pub struct Containers {
     pub docker: EngineAddress,
     /// In the agent: registries beside its own catalog.
     pub also: Vec<Uri>,
-    /// Which containers are registered, as an expression; empty: all.
-    pub filter: String,
+    /// Which containers are registered.
+    pub filter: Filter,
     /// Networks whose addresses are preferred, the best first.
     pub networks: Vec<String>,
     /// Address for ports that are published on IPv6 only; `None`: the host's.
@@ -133,7 +133,7 @@ impl Containers {
             hostname: read.optional("registrator.hostname", values::filled),
             docker: engine(read),
             also: registries(read, &also),
-            filter: read.value("registrator.filter", values::text),
+            filter: read.value("registrator.filter", filter),
             networks: read.value("registrator.networks", values::list),
             ipv6: read.optional("registrator.ipv6", ipv6),
             compose_names: read.value("registrator.compose-names", values::boolean),
@@ -194,6 +194,10 @@ fn ipv6(text: &str) -> values::Value<Ipv6Addr> {
         IpAddr::V6(address) => Ok(address),
         IpAddr::V4(_) => Err("expected an IPv6 address".to_owned()),
     }
+}
+
+fn filter(text: &str) -> values::Value<Filter> {
+    text.parse::<Filter>().map_err(|error| error.to_string())
 }
 
 fn nonzero(time: Duration) -> Option<Duration> {

@@ -1,7 +1,11 @@
-//! `SERVICE_*` labels and variables: what they apply to, which one wins, what may pass.
+//! What a container says of its services: `SERVICE_*` labels and variables, and `lictor.*` labels.
 //!
-//! `SERVICE_X` is for every port, `SERVICE_80_X` for container port 80, `SERVICE_53_UDP_X` for
-//! 53/udp alone. The closer scope wins; within one scope a label beats a variable.
+//! `SERVICE_X` is for every port, `SERVICE_9000-9010_X` for a range of container ports, `SERVICE_80_X` for
+//! one, `SERVICE_53_UDP_X` for 53/udp alone; `lictor.80.x` is `SERVICE_80_X`. The closer scope wins; within
+//! one scope a `lictor.` label beats a `SERVICE_` label, which beats a variable.
+//!
+//! A port looks its settings up in the scopes that hold it: nothing is copied per port, because a container
+//! may have ten thousand.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,156 +21,307 @@ const LONGEST_VALUE: usize = 512;
 
 /// Keys that steer the registration instead of describing it.
 const STEERING: &[&str] = &[
-    "name", "id", "tags", "ignore", "port", "network", "internal", "ip",
+    "name",
+    "id",
+    "tags",
+    "ignore",
+    "port",
+    "weight",
+    "weight_warning",
+    "enable_tag_override",
+    "network",
+    "internal",
+    "ip",
 ];
 
-type Values = BTreeMap<String, String>;
+/// Words that switch something off; anything else that is said switches it on.
+const NO: &[&str] = &["false", "f", "0", "no", "n", "off"];
+
+/// A value and who said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Said {
+    value: String,
+    /// The setting in the user's own spelling.
+    by: String,
+}
+
+/// What is said in one scope, by key in lower case.
+type Values = BTreeMap<String, Said>;
+
+/// Which ports a setting is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Scope {
+    first: u16,
+    last: u16,
+    /// `None`: whatever is spoken.
+    protocol: Option<Protocol>,
+}
 
 /// Everything a container says of its services.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
     common: Values,
-    by_number: BTreeMap<String, Values>,
-    by_port: BTreeMap<(String, Protocol), Values>,
+    /// One number each.
+    numbers: BTreeMap<(u16, Option<Protocol>), Values>,
+    /// Several numbers each, the widest first.
+    ranges: Vec<(Scope, Values)>,
 }
 
 /// What applies to one port.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Settings {
-    values: Values,
-    /// Keys that were given for this port alone.
-    own: BTreeSet<String>,
+pub(crate) struct Settings<'a> {
+    /// The closest first; the last is for every port.
+    scopes: Vec<&'a Values>,
 }
 
 impl Metadata {
-    pub(crate) fn read(container: &Container) -> Self {
+    /// Reads what `container` says; `expand` makes the text of a value out of what is written, or leaves it out.
+    pub(crate) fn read(
+        container: &Container,
+        mut expand: impl FnMut(&str, &str, &str) -> Option<String>,
+    ) -> Self {
         let mut read = Self::default();
-        let variables = container.env.iter().filter_map(|entry| entry.split_once('='));
-        let labels = container
-            .labels
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()));
-        for (key, value) in variables.chain(labels) {
-            if let Some(rest) = key.strip_prefix("SERVICE_") {
-                let (scope, key) = read.scope(&rest.to_lowercase());
-                scope.insert(key, value.to_owned());
-            }
+        let mut ranges = BTreeMap::<Scope, Values>::new();
+        for (by, value, rest) in entries(container) {
+            let (scope, key) = scope(&rest);
+            let key = plain_key(key);
+            let values = match scope {
+                None => &mut read.common,
+                Some(scope) if scope.first == scope.last => {
+                    read.numbers.entry((scope.first, scope.protocol)).or_default()
+                }
+                Some(scope) => ranges.entry(scope).or_default(),
+            };
+            let by = by.to_owned();
+            values.insert(
+                key,
+                Said {
+                    value: value.to_owned(),
+                    by,
+                },
+            );
         }
+        let widest_first = |(scope, _): &(Scope, Values)| {
+            let width = scope.last - scope.first;
+            (std::cmp::Reverse(width), scope.protocol.is_some())
+        };
+        read.ranges = ranges.into_iter().collect();
+        read.ranges.sort_by_key(widest_first);
+        read.expand(&mut expand);
         read
     }
 
-    fn scope(&mut self, rest: &str) -> (&mut Values, String) {
-        let Some((number, key)) = rest.split_once('_').filter(|(number, _)| is_number(number)) else {
-            return (&mut self.common, rest.to_owned());
-        };
-        let exact = key.split_once('_').and_then(|(word, key)| {
-            Protocol::ALL
-                .into_iter()
-                .find(|protocol| protocol.as_str() == word)
-                .map(|protocol| (protocol, key))
-        });
-        match exact {
-            Some((protocol, key)) => (
-                self.by_port.entry((number.to_owned(), protocol)).or_default(),
-                key.to_owned(),
-            ),
-            None => (
-                self.by_number.entry(number.to_owned()).or_default(),
-                key.to_owned(),
-            ),
+    /// Once for each value, not for each port it is for.
+    fn expand(&mut self, expand: &mut impl FnMut(&str, &str, &str) -> Option<String>) {
+        let ranges = self.ranges.iter_mut().map(|(_, values)| values);
+        for values in std::iter::once(&mut self.common)
+            .chain(self.numbers.values_mut())
+            .chain(ranges)
+        {
+            values.retain(|key, said| match expand(key, &said.by, &said.value) {
+                Some(value) => {
+                    said.value = value;
+                    true
+                }
+                None => false,
+            });
         }
     }
 
-    /// A setting that is for every port, unless empty.
-    pub(crate) fn common(&self, key: &str) -> Option<&str> {
-        self.common
-            .get(key)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+    /// A setting that is for every port, unless empty; and its spelling.
+    pub(crate) fn common(&self, key: &str) -> Option<(&str, &str)> {
+        let said = self.common.get(key).filter(|said| !said.value.is_empty())?;
+        Some((&said.value, &said.by))
     }
 
-    pub(crate) fn for_port(&self, port: Port) -> Settings {
-        // Compared as text, so that `080` is nobody's port.
-        let number = port.number.to_string();
-        let mut settings = Settings {
-            values: self.common.clone(),
-            own: BTreeSet::new(),
+    /// The spellings of `key` in scopes closer than all ports.
+    pub(crate) fn narrow(&self, key: &str) -> impl Iterator<Item = &str> {
+        let ranges = self.ranges.iter().map(|(_, values)| values);
+        let narrow = self.numbers.values().chain(ranges);
+        narrow.filter_map(move |values| Some(values.get(key)?.by.as_str()))
+    }
+
+    /// Settings whose scope holds no port, as `SERVICE_080_X`.
+    pub(crate) fn nobodys(&self) -> impl Iterator<Item = &str> {
+        let of_none = self.numbers.iter().filter(|((number, _), _)| *number == 0);
+        of_none.flat_map(|(_, values)| values.values().map(|said| said.by.as_str()))
+    }
+
+    pub(crate) fn for_port(&self, port: Port) -> Settings<'_> {
+        let exact = [Some(port.protocol), None].map(|protocol| self.numbers.get(&(port.number, protocol)));
+        let holds = |scope: &Scope| {
+            (scope.first..=scope.last).contains(&port.number)
+                && scope.protocol.is_none_or(|protocol| protocol == port.protocol)
         };
-        let narrower = [
-            self.by_number.get(&number),
-            self.by_port.get(&(number, port.protocol)),
-        ];
-        for (key, value) in narrower.into_iter().flatten().flatten() {
-            settings.values.insert(key.clone(), value.clone());
-            settings.own.insert(key.clone());
+        let ranges = self.ranges.iter().rev().filter(|(scope, _)| holds(scope));
+        let scopes = exact
+            .into_iter()
+            .flatten()
+            .chain(ranges.map(|(_, values)| values))
+            .chain([&self.common]);
+        Settings {
+            scopes: scopes.collect(),
         }
-        settings
     }
 }
 
-impl Settings {
+impl Settings<'_> {
+    fn said(&self, key: &str) -> Option<&Said> {
+        let closest = self.scopes.iter().find_map(|values| values.get(key));
+        closest.filter(|said| !said.value.is_empty())
+    }
+
     /// The value, unless empty: an empty value unsets what a wider scope says.
     pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.values
-            .get(key)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.said(key).map(|said| said.value.as_str())
+    }
+
+    /// How the user spelled the setting that [`Settings::get`] gives.
+    pub(crate) fn spelling(&self, key: &str) -> Option<&str> {
+        self.said(key).map(|said| said.by.as_str())
+    }
+
+    /// Any setting at all, as its user spelled it: the container means to be known.
+    pub(crate) fn any(&self) -> Option<&str> {
+        let mut said = self.scopes.iter().flat_map(|values| values.values());
+        said.next().map(|said| said.by.as_str())
     }
 
     /// All that describes the service, as it was said.
-    pub(crate) fn attributes(&self) -> Values {
-        let mut attributes = self.values.clone();
+    pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
+        let mut attributes = BTreeMap::new();
+        for (key, said) in self.scopes.iter().rev().copied().flatten() {
+            attributes.insert(key.clone(), said.value.clone());
+        }
         attributes.retain(|key, _| !["name", "id", "tags"].contains(&key.as_str()));
         attributes
     }
 
-    /// Whether the key was given for this port alone, even if empty.
+    /// Whether the key was given for fewer than all ports, even if empty.
     pub(crate) fn is_own(&self, key: &str) -> bool {
-        self.own.contains(key)
+        let narrow = self.scopes.split_last().map(|(_, narrow)| narrow);
+        narrow
+            .unwrap_or_default()
+            .iter()
+            .any(|values| values.contains_key(key))
     }
 
     /// Whether a switch is on: anything but nothing and the usual words for no.
     pub(crate) fn is_on(&self, key: &str) -> bool {
-        self.get(key).is_some_and(|value| {
-            !["false", "f", "0", "no", "off"]
-                .iter()
-                .any(|no| value.trim().eq_ignore_ascii_case(no))
-        })
+        self.get(key).is_some_and(is_yes)
+    }
+
+    /// What describes the service, at most `room` pairs, each within what a catalog accepts; with its spelling.
+    pub(crate) fn pairs(&self, room: usize, faults: &mut Vec<Fault>) -> BTreeMap<String, (String, String)> {
+        let mut kept = BTreeMap::new();
+        let keys: BTreeSet<&String> = self.scopes.iter().flat_map(|values| values.keys()).collect();
+        for key in keys {
+            if STEERING.contains(&key.as_str()) || key.starts_with("check_") {
+                continue;
+            }
+            let Some(Said { value, by }) = self.scopes.iter().find_map(|values| values.get(key)) else {
+                continue;
+            };
+            let mut fault = |reason: String| faults.push(Fault::new(by, reason));
+            let Some(clean) = clean_key(key) else {
+                fault(
+                    "attribute left out: its key is reserved, empty or longer than 128 characters".to_owned(),
+                );
+                continue;
+            };
+            if let Some(problem) = unfit(value) {
+                fault(format!("attribute left out: {problem}"));
+            } else if kept.len() == room && !kept.contains_key(&clean) {
+                fault(format!("attribute left out: a service has at most {MOST_PAIRS}"));
+            } else {
+                if clean != *key {
+                    fault(format!(
+                        "attribute registered as {clean}: a key has letters, digits, _ and - only"
+                    ));
+                }
+                kept.entry(clean).or_insert_with(|| (value.clone(), by.clone()));
+            }
+        }
+        kept
     }
 }
 
-/// What describes the service, at most `room` pairs, each within what a catalog accepts.
-pub(crate) fn attributes(settings: &Settings, room: usize, faults: &mut Vec<Fault>) -> Values {
-    let mut kept = Values::new();
-    for (key, value) in &settings.values {
-        if STEERING.contains(&key.as_str()) || key.starts_with("check_") {
-            continue;
-        }
-        let mut fault =
-            |reason: String| faults.push(Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason));
-        let Some(clean) = clean_key(key) else {
-            fault("attribute left out: its key is reserved, empty or longer than 128 characters".to_owned());
-            continue;
-        };
-        if let Some(problem) = unprintable(value) {
-            fault(format!("attribute left out: {problem}"));
-        } else if value.len() > LONGEST_VALUE {
-            fault(format!(
-                "attribute left out: {} bytes, and a catalog takes {LONGEST_VALUE}",
-                value.len()
-            ));
-        } else if kept.len() == room && !kept.contains_key(&clean) {
-            fault(format!("attribute left out: a service has at most {MOST_PAIRS}"));
-        } else {
-            if clean != *key {
-                fault(format!(
-                    "attribute registered as {clean}: a key has letters, digits, _ and - only"
-                ));
-            }
-            kept.entry(clean).or_insert_with(|| value.clone());
-        }
+/// Settings from the weakest to the strongest: spelling, value, and what the spelling says behind its prefix in
+/// lower case, with `_` between its parts.
+fn entries(container: &Container) -> impl Iterator<Item = (&str, &str, String)> {
+    let variables = container.env.iter().filter_map(|entry| entry.split_once('='));
+    let labels = || {
+        let pairs = container.labels.iter();
+        pairs.map(|(key, value)| (key.as_str(), value.as_str()))
+    };
+    let old = |(by, value)| {
+        let rest = str::strip_prefix(by, "SERVICE_")?;
+        Some((by, value, rest.to_lowercase()))
+    };
+    let new = |(by, value)| {
+        let rest = str::strip_prefix(by, "lictor.")?;
+        Some((by, value, rest.to_lowercase().replace('.', "_")))
+    };
+    variables
+        .chain(labels())
+        .filter_map(old)
+        .chain(labels().filter_map(new))
+}
+
+/// What ports the rest of a spelling is for, and its key.
+fn scope(rest: &str) -> (Option<Scope>, &str) {
+    let all = (None, rest);
+    let Some((numbers, key)) = rest.split_once('_').filter(|(numbers, _)| is_numbers(numbers)) else {
+        return all;
+    };
+    let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+    let protocol = key.split_once('_').and_then(|(word, key)| {
+        let protocol = Protocol::ALL.into_iter().find(|known| known.as_str() == word)?;
+        Some((protocol, key))
+    });
+    let (protocol, key) = match protocol {
+        Some((protocol, key)) => (Some(protocol), key),
+        None => (None, key),
+    };
+    // Port 0 is nobody's, and so is one that is not written as a number is: `080`.
+    let (first, last) = match (exactly(first), exactly(last)) {
+        (Some(first), Some(last)) if first <= last => (first, last),
+        _ => (0, 0),
+    };
+    (
+        Some(Scope {
+            first,
+            last,
+            protocol,
+        }),
+        key,
+    )
+}
+
+/// Digits, or digits on both sides of a `-`.
+fn is_numbers(text: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once('-') {
+        Some((first, last)) => is_number(first) && is_number(last),
+        None => is_number(text),
     }
-    kept
+}
+
+fn exactly(text: &str) -> Option<u16> {
+    let number: u16 = text.parse().ok()?;
+    (number.to_string() == text).then_some(number)
+}
+
+/// The key as we know it: labels of today have `-` where variables have `_`.
+fn plain_key(key: &str) -> String {
+    let plain = key.replace('-', "_");
+    let known = STEERING.contains(&plain.as_str()) || plain.starts_with("check_");
+    if known { plain } else { key.to_owned() }
+}
+
+/// Whether a text means yes where yes or no is asked.
+pub(crate) fn is_yes(text: &str) -> bool {
+    !NO.iter().any(|no| text.trim().eq_ignore_ascii_case(no))
 }
 
 /// The key in characters that a catalog accepts; `None` where no such spelling would do.
@@ -184,6 +339,15 @@ fn clean_key(key: &str) -> Option<String> {
     (fits && !ours).then_some(clean)
 }
 
+/// Why a catalog would not take this value, if it would not.
+pub(crate) fn unfit(value: &str) -> Option<String> {
+    if let Some(problem) = unprintable(value) {
+        return Some(problem.to_owned());
+    }
+    let length = value.len();
+    (length > LONGEST_VALUE).then(|| format!("{length} bytes, and a catalog takes {LONGEST_VALUE}"))
+}
+
 /// What makes a text unfit to be shown and compared, if anything does.
 pub(crate) fn unprintable(text: &str) -> Option<&'static str> {
     if text.chars().any(char::is_control) {
@@ -195,7 +359,7 @@ pub(crate) fn unprintable(text: &str) -> Option<&'static str> {
     }
 }
 
-/// Splits at commas; `\,` is a comma that belongs to the tag. Empty parts vanish.
+/// Splits at commas; `\,` is a comma that belongs to the part. Empty parts vanish.
 #[must_use]
 pub fn split_tags(text: &str) -> Vec<String> {
     let mut tags = vec![String::new()];
@@ -210,10 +374,6 @@ pub fn split_tags(text: &str) -> Vec<String> {
     }
     tags.retain(|tag| !tag.is_empty());
     tags
-}
-
-fn is_number(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -240,36 +400,90 @@ mod tests {
         }
     }
 
+    fn container(env: &[&str], labels: &[(&str, &str)]) -> Container {
+        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+        Container {
+            env: env.iter().map(|&entry| entry.to_owned()).collect(),
+            labels: labels.iter().map(owned).collect(),
+            ..Container::default()
+        }
+    }
+
+    fn as_written(_: &str, _: &str, value: &str) -> Option<String> {
+        Some(value.to_owned())
+    }
+
     proptest! {
         #[test]
         fn tags_joined_with_escaped_commas_split_into_themselves(tags in proptest::collection::vec("[a-z ,=/:]{1,8}", 0..6)) {
             let joined: Vec<_> = tags.iter().map(|tag| tag.replace(',', r"\,")).collect();
             prop_assert_eq!(split_tags(&joined.join(",")), tags);
         }
+
+        /// A `lictor.` label is the `SERVICE_` label of the same words, whatever scope it names.
+        #[test]
+        fn both_families_of_labels_say_the_same(
+            scope in "|80\\.|80\\.udp\\.|70-90\\.|70-90\\.tcp\\.|080\\.|90-70\\.|99999\\.",
+            key in "name|tags|check\\.http|weight\\.warning|ignore|owner|port",
+            udp in any::<bool>(),
+        ) {
+            let new = format!("lictor.{scope}{key}");
+            let old = format!("SERVICE_{}", format!("{scope}{key}").to_uppercase().replace('.', "_"));
+            let port: Port = if udp { "80/udp" } else { "80" }.parse().unwrap();
+            let key = key.replace('.', "_");
+            let said = |label: &str| {
+                let metadata = Metadata::read(&container(&[], &[(label, "x")]), as_written);
+                let settings = metadata.for_port(port);
+                (settings.get(&key).map(str::to_owned), settings.is_own(&key), settings.attributes())
+            };
+            prop_assert_eq!(said(&new), said(&old));
+        }
+
+        /// Many scopes at once: the narrowest that holds the port wins, and of two as narrow the one with a protocol.
+        #[test]
+        fn the_narrowest_scope_wins(scopes in proptest::collection::btree_set((1_u16..40, 0_u16..20, any::<bool>()), 0..12), number in 1_u16..60) {
+            let spelled = |(first, width, udp): &(u16, u16, bool)| {
+                let numbers = if *width == 0 { first.to_string() } else { format!("{first}-{}", first + width) };
+                let protocol = if *udp { "UDP_" } else { "" };
+                (format!("SERVICE_{numbers}_{protocol}X"), format!("{width} {}", !udp))
+            };
+            let labels: Vec<_> = scopes.iter().map(spelled).collect();
+            let labels: Vec<_> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let container = container(&["SERVICE_X=all"], &labels);
+            let metadata = Metadata::read(&container, as_written);
+            let holding = scopes.iter().filter(|(first, width, _)| (*first..=first + width).contains(&number));
+            let narrowest = holding.map(|(_, width, udp)| (*width, !udp)).min();
+            let wanted = narrowest.map_or("all".to_owned(), |(width, any)| format!("{width} {any}"));
+            let port = Port { number, protocol: Protocol::Udp };
+            let settings = metadata.for_port(port);
+            prop_assert_eq!(settings.get("x"), Some(wanted.as_str()));
+        }
     }
 
     #[test]
-    fn the_closest_scope_wins_and_a_label_beats_a_variable() {
-        let container = Container {
-            env: [
+    fn the_closest_scope_wins_then_a_label_of_ours_then_any_label_then_a_variable() {
+        let container = container(
+            &[
                 "SERVICE_A=env",
                 "SERVICE_80_B=env port",
                 "SERVICE_C=env",
                 "SERVICE_080_A=nobody's",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
-            labels: [
+                "SERVICE_D=env",
+                "SERVICE_70-90_E=env range",
+            ],
+            &[
                 ("SERVICE_B", "label"),
                 ("SERVICE_C", "label"),
                 ("SERVICE_80_TCP_C", "exact"),
-            ]
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .into(),
-            ..Container::default()
-        };
-        let settings = Metadata::read(&container).for_port("80".parse().unwrap());
-        let seen = ["a", "b", "c"].map(|key| settings.get(key).unwrap());
-        assert_eq!(seen, ["env", "env port", "exact"]);
+                ("SERVICE_D", "label"),
+                ("lictor.d", "ours"),
+                ("lictor.e", "ours, for all"),
+            ],
+        );
+        let metadata = Metadata::read(&container, as_written);
+        let settings = metadata.for_port("80".parse().unwrap());
+        let seen = ["a", "b", "c", "d", "e"].map(|key| settings.get(key).unwrap());
+        assert_eq!(seen, ["env", "env port", "exact", "ours", "env range"]);
+        assert_eq!(settings.spelling("d"), Some("lictor.d"));
     }
 }

@@ -1,10 +1,15 @@
 //! Names and ids of services.
 
-use super::Fault;
+use std::collections::BTreeMap;
+
 use super::address::Place;
-use super::metadata::{Settings, unprintable};
+use super::metadata::{Settings, split_tags, unprintable};
+use super::{Fault, stack};
 use crate::config::Config;
 use crate::container::{Container, Port, Protocol};
+
+/// More names than this for one port are a mistake.
+const MOST_NAMES: usize = 16;
 
 /// What a service is called.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,56 +19,105 @@ pub(crate) struct Name {
     /// Before any port suffix.
     pub(crate) base: String,
     /// What gave it.
-    pub(crate) rule: &'static str,
+    pub(crate) rule: String,
 }
 
 /// What a service is told apart by.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Id {
     pub(crate) text: String,
     /// What gave it.
-    pub(crate) rule: &'static str,
+    pub(crate) rule: String,
 }
 
-/// The name of the service on `port`; `None`, with its fault, where it would not be a name.
-pub(crate) fn name(
+impl Id {
+    /// That of the same port and name at a further address.
+    pub(crate) fn at(&self, place: &Place) -> Self {
+        Self {
+            text: format!("{}:{}", self.text, place.address),
+            rule: "id of the first address, this address".to_owned(),
+        }
+    }
+
+    /// That of the same port under its second or a further name: giving one never changes the first.
+    pub(crate) fn also(&self, name: &Name) -> Self {
+        Self {
+            text: format!("{}:{}", self.text, name.base),
+            rule: format!("{}, {}", self.rule, name.rule),
+        }
+    }
+}
+
+/// The names of the service on `port`, each once, the first one first. Those that would be none are faults.
+pub(crate) fn names(
     container: &Container,
     settings: &Settings,
-    port: Port,
-    several: bool,
+    (port, several): (Port, bool),
+    config: &Config,
     faults: &mut Vec<Fault>,
-) -> Option<Name> {
-    let (base, rule) = match settings.get("name") {
-        Some(name) => (name.to_owned(), "SERVICE_NAME"),
-        None => default_name(container),
+) -> Vec<Name> {
+    let given = settings.get("name").zip(settings.spelling("name"));
+    let (bases, rule) = match given {
+        Some((names, by)) => (listed(names), by),
+        None => {
+            let (name, rule) = default_name(container, config);
+            (vec![name], rule)
+        }
     };
-    if let Some(problem) = unprintable(&base) {
-        faults.push(Fault::new(
-            "SERVICE_NAME",
-            format!("{base:?} is no name: {problem}; port {port} not registered"),
-        ));
-        return None;
+    let suffix = match several && !settings.is_own("name") {
+        true => format!("-{}", port.number),
+        false => String::new(),
+    };
+    let mut names: Vec<Name> = Vec::new();
+    for base in bases {
+        let problem = match unprintable(&base) {
+            None if names.len() == MOST_NAMES => Some("one port has at most 16"),
+            problem => problem,
+        };
+        if let Some(problem) = problem {
+            let what = match names.is_empty() {
+                true => format!("{base:?} is no name: {problem}; port {port} not registered"),
+                false => format!("{base:?} is no name: {problem}; the others are registered"),
+            };
+            faults.push(Fault::new(rule, what));
+        } else if !names.iter().any(|known| known.base == base) {
+            names.push(Name {
+                full: format!("{base}{suffix}"),
+                base,
+                rule: rule.to_owned(),
+            });
+        }
     }
-    let suffixed = several && !settings.is_own("name");
-    let full = if suffixed {
-        format!("{base}-{}", port.number)
-    } else {
-        base.clone()
-    };
-    Some(Name { full, base, rule })
+    names
 }
 
-/// The last part of the image's name. A container made from an image id has no such thing: there
-/// the compose service, else its own name, is what people know it by.
-fn default_name(container: &Container) -> (String, &'static str) {
-    let image = container.image.split('@').next().unwrap_or_default();
+/// Several names stand between commas; `\,` is a comma that belongs to one.
+fn listed(text: &str) -> Vec<String> {
+    let names = split_tags(text);
+    match names.len() {
+        0 | 1 => names,
+        _ => {
+            let trimmed = names.iter().map(|name| name.trim().to_owned());
+            trimmed.filter(|name| !name.is_empty()).collect()
+        }
+    }
+}
+
+/// The last part of the image's name; with `-compose-names` the service of compose or swarm before that. A container
+/// made from an image id has no such thing: there that service, else its own name, is what people know it by.
+fn default_name<'a>(container: &'a Container, config: &Config) -> (String, &'static str) {
+    let service = stack::named_service(container);
+    if let Some((service, rule)) = service.filter(|_| config.compose_names) {
+        return (service.to_owned(), rule);
+    }
+    let image: &'a str = container.image.split('@').next().unwrap_or_default();
     let last = image.rsplit('/').next().unwrap_or_default();
     let base = last.split(':').next().unwrap_or_default();
     if !base.is_empty() && !is_id(container) {
         return (base.to_owned(), "image");
     }
-    match container.service() {
-        Some(service) => (service.to_owned(), "compose service"),
+    match service {
+        Some((service, rule)) => (service.to_owned(), rule),
         None => (container.name.clone(), "container name"),
     }
 }
@@ -92,31 +146,45 @@ pub(crate) fn ids(
         .iter()
         .map(|(_, _, settings)| given(settings, faults))
         .collect();
-    let one = |(index, (port, _, _)): (usize, &(Port, Place, Settings))| {
-        let Some(id) = given[index] else {
+    // How often each id was given, by port number.
+    let mut claims = BTreeMap::<&str, BTreeMap<u16, usize>>::new();
+    for ((port, _, _), id) in wanted.iter().zip(&given) {
+        if let Some(id) = id {
+            *claims.entry(id).or_default().entry(port.number).or_default() += 1;
+        }
+    }
+    let one = |((port, _, settings), id): (&(Port, Place, Settings), &Option<&str>)| {
+        let Some(id) = *id else {
             let suffix = protocol_suffix(*port);
             return Id {
                 text: format!("{}:{}:{}{suffix}", config.hostname, container.name, port.number),
-                rule: "host name, container name, port",
+                rule: "host name, container name, port".to_owned(),
             };
         };
-        let rivals = || (0..wanted.len()).filter(|other| *other != index && given[*other] == Some(id));
-        let number = if rivals().any(|other| wanted[other].0.number != port.number) {
-            format!(":{}", port.number)
-        } else {
-            String::new()
+        let claims = &claims[id];
+        let number = match claims.len() {
+            1 => String::new(),
+            _ => format!(":{}", port.number),
         };
-        let protocol = if rivals().any(|other| wanted[other].0.number == port.number) {
-            protocol_suffix(*port)
-        } else {
-            String::new()
+        let protocol = match claims[&port.number] {
+            1 => String::new(),
+            _ => protocol_suffix(*port),
         };
         Id {
             text: format!("{id}{number}{protocol}"),
-            rule: "SERVICE_ID",
+            rule: settings.spelling("id").unwrap_or_default().to_owned(),
         }
     };
-    wanted.iter().enumerate().map(one).collect()
+    wanted.iter().zip(&given).map(one).collect()
+}
+
+/// The ids of ports, each with the first port that has it, under its first name.
+pub(crate) fn held(ids: &[Id]) -> BTreeMap<String, (usize, usize)> {
+    let mut held = BTreeMap::new();
+    for (at, id) in ids.iter().enumerate() {
+        held.entry(id.text.clone()).or_insert((at, 0));
+    }
+    held
 }
 
 fn given<'a>(settings: &'a Settings, faults: &mut Vec<Fault>) -> Option<&'a str> {
@@ -125,7 +193,7 @@ fn given<'a>(settings: &'a Settings, faults: &mut Vec<Fault>) -> Option<&'a str>
         None => Some(id),
         Some(problem) => {
             faults.push(Fault::new(
-                "SERVICE_ID",
+                settings.spelling("id").unwrap_or_default(),
                 format!("{id:?} is no id: {problem}; the usual one is registered"),
             ));
             None

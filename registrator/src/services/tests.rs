@@ -1,7 +1,8 @@
 //! Recorded inspect answers in, registrations out. The transcripts are `tests/golden/*.txt`;
 //! REWRITE=1 writes them anew, and the difference is for a person to judge.
 //!
-//! Below `derive <recording>`, or `offer <recording>` for what stands beside the registration, stand settings in the user's own words (`-ip=1.2.3.4`), variables
+//! Below `derive <recording>`, `offer <recording>` for what stands beside the registration, or `select <recording>` for
+//! what is left out besides, stand settings in the user's own words (`-ip=1.2.3.4`), variables
 //! (`env A=b`), another container in reach (`with <recording>`) or whose
 //! network it is in (`shares <recording>`), other networks than the recorded
 //! ones (`networks front=10.0.1.7,fd00::7`), what differs from the recording
@@ -12,9 +13,11 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use catalog::check::Probe;
+use catalog::service::{META_CONTAINER, META_OWNER, META_PORT, Weights};
 use datadriven::TestCase;
 
 use super::*;
+use crate::container::Protocol;
 use crate::docker::read_inspect;
 use crate::services::metadata::split_tags;
 
@@ -36,6 +39,8 @@ fn derived(case: &TestCase) -> Derived {
             "-ip" => config.ip = Some(value.parse().unwrap()),
             "-internal" => config.internal = true,
             "-explicit" => config.explicit = true,
+            "-compose-names" => config.compose_names = true,
+            "-filter" => config.filter = value.parse().unwrap(),
             "-tags" => config.tags = split_tags(value),
             "-useIpFromLabel" => config.use_ip_from_label = Some(value.to_owned()),
             "-networks" => config.networks = value.split(',').map(str::to_owned).collect(),
@@ -108,6 +113,13 @@ fn show(derived: &Derived) -> String {
         if !service.tags.is_empty() {
             write!(text, " tags={:?}", service.tags).unwrap();
         }
+        if service.weights != Weights::default() {
+            let Weights { passing, warning } = service.weights;
+            write!(text, " weights={passing},{warning}").unwrap();
+        }
+        if service.enable_tag_override {
+            text.push_str(" tags may be overridden");
+        }
         text.push('\n');
         for (name, at) in &service.tagged_addresses {
             writeln!(text, "  {name} {} port {}", at.address, at.port).unwrap();
@@ -143,6 +155,15 @@ fn show(derived: &Derived) -> String {
     } else {
         text
     }
+}
+
+/// The same, with what is not registered and why.
+fn select(derived: &Derived) -> String {
+    let mut text = String::new();
+    for Reason { field, rule, value } in &derived.skipped {
+        writeln!(text, "- {field} {value}: {rule}").unwrap();
+    }
+    text + &show(derived)
 }
 
 fn how(check: &catalog::check::Definition) -> String {
@@ -186,12 +207,43 @@ fn a_thousand_labels_too_many_are_one_complaint_among_few() {
     assert_eq!(derived.faults[MOST_FAULTS].reason, "920 more settings left out");
 }
 
+/// #383: ports are looked up in the scopes that hold them; were each compared with each other or with every key, this
+/// would take minutes.
+#[test]
+fn ten_thousand_ports_and_a_thousand_keys_are_derived_at_once() {
+    let mut container = recorded("host-bare");
+    let ports = (10_000..20_000).map(|number| Port {
+        number,
+        protocol: Protocol::Udp,
+    });
+    container.exposed = ports.collect();
+    let keys = (0..1000).map(|n| (format!("SERVICE_{}_CHECK_{n}", 10_000 + n), "x".to_owned()));
+    container.labels = keys.collect();
+    container.env = [
+        "SERVICE_15000-19999_UDP_IGNORE=1",
+        "SERVICE_ID=rtp",
+        "SERVICE_NAME=a,b",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+    let began = std::time::Instant::now();
+    let derived = derive(&container, &config, &|_| None);
+    assert_eq!((derived.offers.len(), derived.skipped.len()), (10_000, 5000));
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
 #[test]
 fn recorded_containers_become_the_registrations_of_the_transcripts() {
     datadriven::walk(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden"), |file| {
         file.run(|case| match case.directive.as_str() {
             "derive" => show(&derived(case)),
             "offer" => offers(&derived(case)),
+            "select" => select(&derived(case)),
             other => panic!("unknown directive {other}"),
         });
     });

@@ -95,13 +95,11 @@ pub const ROWS: &[Row] = &[
             "URIs of registries that containers are also registered with, beside this agent's own catalog.",
         )
         .secret(),
-    own("registrator.filter")
-        .is(
-            Kind::Text,
-            "",
-            "Expression over labels that a container must meet to be registered.",
-        )
-        .not_yet(),
+    own("registrator.filter").is(
+        Kind::Text,
+        "",
+        "Expression that a container must meet to be registered, as label=team=web && !network=host.",
+    ),
     own("registrator.networks").is(
         Kind::List,
         "",
@@ -112,13 +110,11 @@ pub const ROWS: &[Row] = &[
         "",
         "Address for ports that are published on IPv6; default: the host's, unless registrator.ip is given.",
     ),
-    own("registrator.compose-names")
-        .is(
-            Kind::Bool,
-            "false",
-            "Name services of compose after the compose service, not the image.",
-        )
-        .not_yet(),
+    own("registrator.compose-names").is(
+        Kind::Bool,
+        "false",
+        "Name services of compose and swarm after the service there, not the image.",
+    ),
     own("registrator.owner")
         .is(
             Kind::Text,

@@ -1,0 +1,117 @@
+//! What a registration says beside its name and place: tags, pairs, weights.
+
+use std::collections::BTreeMap;
+
+use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT, Weights};
+
+use super::address::Place;
+use super::metadata::{self, Settings, split_tags};
+use super::{Fault, stack};
+use crate::config::Config;
+use crate::container::{Container, Port, Protocol};
+use crate::registry::Reason;
+
+/// What of a description is the same for every port and name of a container.
+pub(super) struct Shared<'a> {
+    pub(super) container: &'a Container,
+    pub(super) config: &'a Config,
+    /// What `-tags` comes to.
+    pub(super) tags: Vec<String>,
+}
+
+impl Shared<'_> {
+    /// Own tags, then everybody's, then the protocol; each once, in the order given.
+    pub(super) fn tags(
+        &self,
+        settings: &Settings,
+        port: Port,
+        (faults, why): (&mut Vec<Fault>, &mut Vec<Reason>),
+    ) -> Vec<String> {
+        let own = settings.get("tags").map(split_tags).unwrap_or_default();
+        let by = settings.spelling("tags").unwrap_or_default();
+        let protocol = Some(port.protocol).filter(|protocol| *protocol != Protocol::Tcp);
+        let all = own
+            .iter()
+            .map(|tag| (tag.as_str(), by))
+            .chain(self.tags.iter().map(|tag| (tag.as_str(), "-tags")))
+            .chain(protocol.map(|protocol| (protocol.as_str(), "protocol")));
+        let mut tags: Vec<String> = Vec::new();
+        for (tag, by) in all {
+            if let Some(problem) = metadata::unprintable(tag) {
+                faults.push(Fault::new(by, format!("tag {tag:?} left out: {problem}")));
+            } else if !tags.iter().any(|known| known == tag) {
+                why.push(Reason::new("tag", by, &tag));
+                tags.push(tag.to_owned());
+            }
+        }
+        tags
+    }
+
+    /// The container's attributes within the catalog's limits, what its tools say of it, and ours beside them.
+    pub(super) fn meta(
+        &self,
+        settings: &Settings,
+        (port, place): (Port, &Place),
+        base: &str,
+        (faults, why): (&mut Vec<Fault>, &mut Vec<Reason>),
+    ) -> BTreeMap<String, String> {
+        let mut ours = BTreeMap::from([
+            (META_CONTAINER.to_owned(), self.container.id.to_string()),
+            (META_OWNER.to_owned(), self.config.owner.clone()),
+            (META_BASE.to_owned(), base.to_owned()),
+        ]);
+        if port.protocol == Protocol::Tcp && !place.only_here {
+            ours.insert(META_PORT.to_owned(), port.number.to_string());
+        }
+        let room = metadata::MOST_PAIRS - ours.len();
+        let mut meta = BTreeMap::new();
+        for (key, (value, by)) in settings.pairs(room, faults) {
+            why.push(Reason::new("meta", by, &format!("{key}={value}")));
+            meta.insert(key, value);
+        }
+        for (key, label) in stack::TOLD {
+            let value = self.container.label(label);
+            if let Some(value) = value.filter(|value| metadata::unfit(value).is_none())
+                && !meta.contains_key(*key)
+                && meta.len() < room
+            {
+                why.push(Reason::new("meta", *label, &format!("{key}={value}")));
+                meta.insert((*key).to_owned(), value.to_owned());
+            }
+        }
+        meta.append(&mut ours);
+        meta
+    }
+}
+
+/// The share of traffic that a container asks for.
+pub(super) fn weights(settings: &Settings, (faults, why): (&mut Vec<Fault>, &mut Vec<Reason>)) -> Weights {
+    let mut weights = Weights::default();
+    for (key, least, weight) in [
+        ("weight", 1, &mut weights.passing),
+        ("weight_warning", 0, &mut weights.warning),
+    ] {
+        let Some((text, by)) = settings.get(key).zip(settings.spelling(key)) else {
+            continue;
+        };
+        match text.trim().parse::<u16>() {
+            Ok(number) if number >= least => {
+                *weight = number;
+                why.push(Reason::new(
+                    if least == 1 {
+                        "weight"
+                    } else {
+                        "weight while warning"
+                    },
+                    by,
+                    &number,
+                ));
+            }
+            _ => faults.push(Fault::new(
+                by,
+                format!("{text:?} is no weight: a number from {least} to 65535; {weight} is used"),
+            )),
+        }
+    }
+    weights
+}
