@@ -240,7 +240,7 @@ fn registrator_config(
         internal: config.internal,
         explicit: config.explicit,
         use_ip_from_label: config.use_ip_from_label,
-        tags: registrator::split_tags(&config.tags),
+        tags: config.tags,
         deregister: match config.deregister_on_success_only {
             true => registrator::Deregister::OnSuccess,
             false => registrator::Deregister::Always,

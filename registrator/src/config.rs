@@ -11,6 +11,7 @@ use crate::Registrator;
 use crate::docker::endpoint::EngineAddress;
 use crate::registry::Registry;
 use crate::services::filter::Filter;
+use crate::template::Template;
 
 /// What a user may set.
 #[derive(Clone, Debug)]
@@ -23,8 +24,8 @@ pub struct Config {
     pub explicit: bool,
     /// Label that holds the address to register; a `/prefix` behind it is cut.
     pub use_ip_from_label: Option<String>,
-    /// Tags for every service, split; a template among them is kept as text.
-    pub tags: Vec<String>,
+    /// Tags for every service, between commas; a template makes them for each container.
+    pub tags: Template,
     /// Which containers are registered at all.
     pub filter: Filter,
     /// Networks whose addresses are preferred, the best first; empty: the one a container was started
@@ -131,7 +132,7 @@ impl Config {
             internal: false,
             explicit: false,
             use_ip_from_label: None,
-            tags: Vec::new(),
+            tags: Template::default(),
             filter: Filter::default(),
             networks: Vec::new(),
             compose_names: false,

@@ -14,6 +14,7 @@ pub mod metrics;
 mod reconcile;
 pub mod registry;
 mod services;
+mod template;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ pub use crate::docker::endpoint::EngineAddress;
 pub use crate::docker::exec::{ExecError, Inside, Outcome};
 pub use crate::docker::stream::Connection;
 pub use crate::services::filter::{Filter, FilterError};
-pub use crate::services::metadata::split_tags;
+pub use crate::template::{Error as TemplateError, Template};
 
 use crate::docker::Docker;
 use crate::docker::endpoint::Endpoint;
@@ -150,7 +151,7 @@ impl Registrator {
         let (counts, mut counted) = watch::channel(Counts::default());
         let follower = Follower {
             endpoint: self.endpoint,
-            keeps_answers: self.config.tags.iter().any(|tag| tag.contains("{{")),
+            keeps_answers: !self.config.tags.is_plain(),
             notes: notes.clone(),
             metrics: self.metrics.clone(),
             connection,

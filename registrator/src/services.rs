@@ -76,11 +76,10 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a Container>;
 /// What should be registered for `container`. For one that does not run: what is to be expected
 /// once it does, with port 0 and a critical check.
 pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: Lookup<'a>) -> Derived {
-    if container.holds_a_pod() {
-        return Derived::default();
-    }
     let mut faults = Vec::new();
-    let metadata = Metadata::read(container, |_, _, value| Some(value.to_owned()));
+    let metadata = Metadata::read(container, |key, by, value| {
+        description::expanded(container, (key, by, value), &mut faults)
+    });
     if let Some(reason) = select::left_alone(container, config, &metadata) {
         return Derived {
             skipped: vec![reason],
@@ -107,7 +106,7 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
     let shared = Shared {
         container,
         config,
-        tags: config.tags.clone(),
+        tags: description::common_tags(container, config, &mut faults),
     };
     let mut offers = Vec::with_capacity(wanted.len());
     let mut taken = naming::held(&ids);

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
-use registrator::{AtExit, EngineAddress, Filter};
+use registrator::{AtExit, EngineAddress, Filter, Template};
 use tracing::level_filters::LevelFilter;
 
 use super::fault::Fault;
@@ -25,8 +25,8 @@ pub struct Containers {
     pub explicit: bool,
     /// Label that holds the address to register.
     pub use_ip_from_label: Option<String>,
-    /// Tags for every service, as written: how they are split is the registrator's business.
-    pub tags: String,
+    /// Tags for every service.
+    pub tags: Template,
     /// `true`: services go only with containers that ended well.
     pub deregister_on_success_only: bool,
     /// Remove entries of this host that no container accounts for.
@@ -120,7 +120,7 @@ impl Containers {
             internal: read.value("registrator.internal", values::boolean),
             explicit: read.value("registrator.explicit", values::boolean),
             use_ip_from_label: read.optional("registrator.useIpFromLabel", values::text),
-            tags: read.value("registrator.tags", plain_tags),
+            tags: read.value("registrator.tags", template),
             deregister_on_success_only: read.value("registrator.deregister", |text| match text {
                 "always" => Ok(false),
                 "on-success" => Ok(true),
@@ -179,14 +179,8 @@ fn engine(read: &mut Reader) -> EngineAddress {
     }
 }
 
-/// Tags as they are. A template taken literally would be a tag that nobody meant.
-fn plain_tags(text: &str) -> Result<String, String> {
-    if text.contains("{{") {
-        return Err(
-            "templates are known to registrator but not supported by this version of lictor".to_owned(),
-        );
-    }
-    values::text(text)
+fn template(text: &str) -> values::Value<Template> {
+    text.parse::<Template>().map_err(|error| error.to_string())
 }
 
 fn ipv6(text: &str) -> values::Value<Ipv6Addr> {

@@ -1,4 +1,4 @@
-//! What a registration says beside its name and place: tags, pairs, weights.
+//! What a registration says beside its name and place: tags, pairs, weights; and what templates in them come to.
 
 use std::collections::BTreeMap;
 
@@ -10,6 +10,7 @@ use super::{Fault, stack};
 use crate::config::Config;
 use crate::container::{Container, Port, Protocol};
 use crate::registry::Reason;
+use crate::template::Template;
 
 /// What of a description is the same for every port and name of a container.
 pub(super) struct Shared<'a> {
@@ -82,6 +83,53 @@ impl Shared<'_> {
         meta.append(&mut ours);
         meta
     }
+}
+
+/// What is written comes to for this container: itself, or what its template makes. What checks are told stays as it
+/// is: commands have braces of their own. Of tags, those without a template outlive the failure of others.
+pub(super) fn expanded(
+    container: &Container,
+    (key, by, value): (&str, &str, &str),
+    faults: &mut Vec<Fault>,
+) -> Option<String> {
+    if key.starts_with("check_") || !value.contains("{{") {
+        return Some(value.to_owned());
+    }
+    let made = value
+        .parse::<Template>()
+        .and_then(|template| template.run(container.raw.as_deref()));
+    match made {
+        Ok(text) => Some(text),
+        Err(error) => {
+            faults.push(Fault::new(by, format!("left out: {error}")));
+            let escaped = |tag: &String| tag.replace(',', r"\,");
+            let kept = || {
+                without_templates(value)
+                    .iter()
+                    .map(escaped)
+                    .collect::<Vec<_>>()
+                    .join(",")
+            };
+            (key == "tags").then(kept)
+        }
+    }
+}
+
+/// What `-tags` comes to for this container.
+pub(super) fn common_tags(container: &Container, config: &Config, faults: &mut Vec<Fault>) -> Vec<String> {
+    match config.tags.run(container.raw.as_deref()) {
+        Ok(text) => split_tags(&text),
+        Err(error) => {
+            faults.push(Fault::new("-tags", format!("left out: {error}")));
+            without_templates(&config.tags.to_string())
+        }
+    }
+}
+
+fn without_templates(text: &str) -> Vec<String> {
+    let mut tags = split_tags(text);
+    tags.retain(|tag| !tag.contains("{{") && !tag.contains("}}"));
+    tags
 }
 
 /// The share of traffic that a container asks for.

@@ -360,8 +360,7 @@ pub(crate) fn unprintable(text: &str) -> Option<&'static str> {
 }
 
 /// Splits at commas; `\,` is a comma that belongs to the part. Empty parts vanish.
-#[must_use]
-pub fn split_tags(text: &str) -> Vec<String> {
+pub(crate) fn split_tags(text: &str) -> Vec<String> {
     let mut tags = vec![String::new()];
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {

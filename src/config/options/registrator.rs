@@ -51,7 +51,7 @@ pub const ROWS: &[Row] = &[
     registrator("registrator.tags").is(
         Kind::List,
         "",
-        "Tags for every service; a comma inside a tag is written \\,.",
+        "Tags for every service; a comma inside a tag is written \\,. May be a template over the container.",
     ),
     registrator("registrator.deregister").is(
         Kind::OneOf(&["always", "on-success"]),

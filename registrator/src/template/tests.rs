@@ -1,0 +1,76 @@
+//! What templates may not do. What they come to is `tests/golden/templates.txt`: the answers there are those of Go 1.19's
+//! `text/template` over go-dockerclient's types, errors apart, which are in our own words.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn answer(name: &str) -> serde_json::Value {
+    let path = format!("{}/tests/recorded/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn run(text: &str, answer: &serde_json::Value) -> Result<String, Error> {
+    text.parse::<Template>()?.run(Some(answer))
+}
+
+/// What each line of `input` comes to for the container of `recording`.
+pub(crate) fn lines(recording: &str, input: &str) -> String {
+    let answer = answer(recording);
+    let line = |line: &str| match run(line, &answer) {
+        Ok(text) => format!("{text:?}\n"),
+        Err(error) => format!("! {error}\n"),
+    };
+    input.lines().map(line).collect()
+}
+
+#[test]
+fn what_newer_engines_say_is_there_by_their_own_name() {
+    let answer = serde_json::json!({"Platform": "linux", "Config": {"New": {"Size": 3}}, "Name": null});
+    let made = run("{{.Platform}} {{.Config.New.Size}} [{{.Name}}]", &answer);
+    assert_eq!(made.as_deref(), Ok("linux 3 []"));
+    assert!("{{.Name}}".parse::<Template>().unwrap().run(None).is_err());
+}
+
+#[test]
+fn a_template_is_not_let_do_more_than_a_label_needs() {
+    let answer = answer("published-one");
+    let doubled = "{{$x := \"0123456789\"}}".to_owned() + &"{{$x = print $x $x}}".repeat(30) + "{{$x}}";
+    let nested = "{{range $x}}".repeat(6) + "x" + &"{{end}}".repeat(6);
+    let looped = format!("{{{{$x := split \"\" \"{}\"}}}}{nested}", "a".repeat(50));
+    for (text, why) in [
+        (
+            "{{define \"a\"}}{{template \"a\" .}}{{end}}{{template \"a\" .}}",
+            "within each other",
+        ),
+        (&doubled, "bytes"),
+        (&looped, "steps"),
+        ("{{printf \"%100000d\" 1}}", "wider"),
+        (
+            "{{replace -1 \"\" (printf \"%1000d\" 1) (printf \"%1000d\" 1)}}",
+            "bytes",
+        ),
+        (&("{{".to_owned() + &"(".repeat(100_000)), "longer"),
+        (&format!("{{{{{}}}}}", "(".repeat(10_000)), "within each other"),
+        (&"{{if .}}".repeat(5000), "within each other"),
+        (
+            "{{matchAllElements \"(a{1000}){1000}\" .Config.Env}}",
+            "size limit",
+        ),
+    ] {
+        let error = run(text, &answer).unwrap_err().to_string();
+        assert!(error.contains(why), "{text:.60}: {error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_upsets_a_template(text in "(\\{\\{|\\}\\}|[ .$|()\"`'=:,-]|if |end|else|range |with |\\.Config|\\.Name|\\$x|:=|index |printf |\"%[0-9*.]{0,3}[a-z]\"|[0-9a-f]|\\PC){0,24}") {
+        let _ = run(&text, &answer("published-one"));
+    }
+
+    #[test]
+    fn no_pipeline_upsets_a_template(words in proptest::collection::vec("\\.|\\.Config\\.Env|\\.Config\\.Labels|\\.NetworkSettings\\.Ports|\\.State|-1|3|\"a/b\"|\"\"|1\\.5|true|nil|\\||index|slice|len|print|printf|split|join|strSlice|sIndex|mIndex|splitIndex|replace|eq|lt|and|not|jsonParse|matchAllElements|\\(|\\)", 1..8)) {
+        let _ = run(&format!("{{{{{}}}}}", words.join(" ")), &answer("healthy"));
+    }
+}
