@@ -268,10 +268,12 @@ fn attributes_never_exceed_what_a_catalog_takes() {
     container
         .env
         .push(format!("SERVICE_BIG={}", "x".repeat(64 << 10)));
+    let compose = ("com.docker.compose.service".to_owned(), "web".to_owned());
+    container.labels.extend([compose]);
     let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
     let derived = derive(&container, &config, &|_| None);
     let meta = &derived.offers[0].registration.service.meta;
-    assert_eq!(meta.len(), metadata::MOST_PAIRS);
+    assert_eq!(meta.len(), metadata::MOST_PAIRS, "what compose says has no room");
     assert_eq!(meta.get(META_PORT).map(String::as_str), Some("6379"));
     assert!(!derived.faults.is_empty());
 }

@@ -6,6 +6,9 @@ use super::parse::{Branch, List, Node, Operand, Pipe, Program};
 use super::value::Value;
 use super::{Error, MOST_CALLS, MOST_STEPS, functions, within_limit};
 
+/// What a function is given of this much counts as one step.
+const BYTES_A_STEP: usize = 64;
+
 /// What `program` makes of `data`.
 pub(super) fn run(program: &Program, data: &Value) -> Result<String, Error> {
     let mut run = Run {
@@ -229,6 +232,10 @@ impl<'a> Run<'a> {
             arguments.push(self.operand(operand, dot)?);
         }
         arguments.extend(last);
+        // A long text is as much work as many short ones.
+        let size: usize = arguments.iter().map(Value::size).sum();
+        self.steps += size / BYTES_A_STEP;
+        self.step()?;
         functions::call(name, &arguments)
     }
 

@@ -92,6 +92,15 @@ impl Value {
         }
     }
 
+    /// About how much work it is to look at all of it.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::List(values) => values.iter().map(Self::size).sum::<usize>() + values.len(),
+            _ => 1,
+        }
+    }
+
     /// What `if` and `and` go by: anything but nothing, zero and empty.
     pub(super) fn is_true(&self) -> bool {
         match self {
