@@ -6,27 +6,30 @@
 
 mod verbs;
 
+use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use catalog::duration;
 use catalog::{Answer, Index};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::http::request::Builder;
 use hyper::{Method, Request, StatusCode, header};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
+use crate::connect::{self, Connector};
 use crate::tls::{Tls, TlsError};
 
 /// An answer larger than this is not a catalog but a mistake.
 const MAX_ANSWER: usize = 256 << 20;
 /// How long a server holds a question that names no wait of its own.
 const SERVER_WAIT: Duration = Duration::from_secs(300);
-const RIGHT_ADDRESS: &str = "write it as host:port, http://host:port or https://host:port";
+const RIGHT_ADDRESS: &str =
+    "write it as host:port, http://host:port, https://host:port or unix:///path/to.sock";
 /// What stays as it is inside one segment of a path or a query.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -37,10 +40,12 @@ const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC
 /// What a client needs to know to reach its Consul.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `host:port`, or the same with `http://` or `https://` in front.
+    /// `host:port`, or the same with `http://` or `https://` in front; `unix://` and the path of a socket.
     pub address: String,
     /// Sent with every request.
     pub token: Option<String>,
+    /// User and password for whoever stands before the server, sent with every request.
+    pub login: Option<(String, String)>,
     /// Asked about, where it is not the agent's own.
     pub datacenter: Option<String>,
     /// Asked about and written to, where the server knows namespaces (Consul Enterprise).
@@ -57,6 +62,7 @@ impl Config {
         Self {
             address: address.into(),
             token: None,
+            login: None,
             datacenter: None,
             namespace: None,
             tls: None,
@@ -193,9 +199,13 @@ impl Query {
 /// A client of one Consul agent; cheap to clone, clones share connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    http: hyper_util::client::legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: hyper_util::client::legacy::Client<Connector, Full<Bytes>>,
+    /// Where its agent is, for people.
+    address: String,
+    /// What every path is put behind.
     base: String,
     token: Option<header::HeaderValue>,
+    login: Option<header::HeaderValue>,
     /// What every request says beside its own parameters: datacenter and namespace.
     scope: Vec<(&'static str, String)>,
     timeout: Duration,
@@ -327,49 +337,36 @@ impl Client {
             address: config.address.clone(),
             reason,
         };
-        let (scheme, host) = match config.address.split_once("://") {
-            None => ("http", config.address.as_str()),
-            Some((scheme @ ("http" | "https"), host)) => (scheme, host),
-            Some(("unix", _)) => return Err(refuse("sockets are not supported by this version of Lictor")),
-            Some(_) => return Err(refuse(RIGHT_ADDRESS)),
-        };
-        let base = format!("{scheme}://{}", host.trim_end_matches('/'));
-        let parsed: hyper::Uri = base.parse().map_err(|_| refuse(RIGHT_ADDRESS))?;
-        if parsed.host().is_none_or(str::is_empty) {
-            return Err(refuse("the host is missing"));
-        }
+        let (address, base, connector) = way(config)?;
         let token = config.token.as_deref().filter(|token| !token.is_empty());
         let token = token.map(header::HeaderValue::from_str).transpose();
         let mut token = token.map_err(|_| refuse("its token has characters that no header may have"))?;
         token.iter_mut().for_each(|token| token.set_sensitive(true));
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.timeout));
-        connector.enforce_http(false);
-        let connector = with_tls(config, scheme, connector)?;
         let named =
             |name, value: &Option<String>| Some((name, value.clone().filter(|value| !value.is_empty())?));
         let scope = [named("dc", &config.datacenter), named("ns", &config.namespace)];
         Ok(Self {
             http: hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector),
+            address,
             base,
             token,
+            login: config.login.as_ref().map(basic),
             scope: scope.into_iter().flatten().collect(),
             timeout: config.timeout,
         })
     }
 
-    /// Where its agent is: `http://host:port`.
+    /// Where its agent is: `http://host:port`, or `unix://` and a path.
     #[must_use]
     pub fn address(&self) -> &str {
-        &self.base
+        &self.address
     }
 
     /// Sends a request and takes whatever answer it gets, refusals included.
     async fn send(&self, call: Call) -> Result<Reply> {
         // In errors no query is told: what an operator asks somebody else's server for may hold a secret.
         let path = call.path.split('?').next().unwrap_or_default();
-        let url = format!("{}{path}", self.base);
+        let url = format!("{}{path}", self.address);
         let patience = self.timeout + call.held;
         let method = call.method.clone();
         let failed = |source| ClientError::Transport {
@@ -417,36 +414,57 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header("x-consul-token", token);
         }
+        if let Some(login) = &self.login {
+            request = request.header(header::AUTHORIZATION, login);
+        }
         request
     }
 }
 
-/// Certificates are only read for an address that speaks TLS.
-fn with_tls(
-    config: &Config,
-    scheme: &str,
-    connector: HttpConnector,
-) -> Result<HttpsConnector<HttpConnector>> {
-    let plain = scheme == "http";
-    let tls = if plain {
-        Tls {
-            skip_verify: true,
-            ..Tls::default()
-        }
-    } else {
-        config.tls.as_deref().cloned().unwrap_or_default()
+/// Where to, for people; what every path is put behind; and how to get there.
+fn way(config: &Config) -> Result<(String, String, Connector)> {
+    let refuse = |reason| ClientError::Address {
+        address: config.address.clone(),
+        reason,
     };
-    let tls = tls.config().map_err(|source| ClientError::Tls {
+    let unfit = |source| ClientError::Tls {
         address: config.address.clone(),
         source,
-    })?;
-    let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
-    let builder = if plain {
-        builder.https_or_http()
-    } else {
-        builder.https_only()
     };
-    Ok(builder.enable_http1().wrap_connector(connector))
+    let (scheme, host) = config
+        .address
+        .split_once("://")
+        .unwrap_or(("http", &config.address));
+    if scheme == "unix" {
+        if !host.starts_with('/') {
+            return Err(refuse(
+                "the path of a socket is absolute, such as unix:///run/consul.sock",
+            ));
+        }
+        let connector = connect::socket(Path::new(host)).map_err(unfit)?;
+        // Nobody looks that host up; a request needs some.
+        return Ok((config.address.clone(), "http://localhost".to_owned(), connector));
+    }
+    let by_default = Tls::default();
+    let tls = match scheme {
+        "http" => None,
+        "https" => Some(config.tls.as_deref().unwrap_or(&by_default)),
+        _ => return Err(refuse(RIGHT_ADDRESS)),
+    };
+    let base = format!("{scheme}://{}", host.trim_end_matches('/'));
+    let parsed: hyper::Uri = base.parse().map_err(|_| refuse(RIGHT_ADDRESS))?;
+    if parsed.host().is_none_or(str::is_empty) {
+        return Err(refuse("the host is missing"));
+    }
+    let connector = connect::network(tls, config.timeout).map_err(unfit)?;
+    Ok((base.clone(), base, connector))
+}
+
+fn basic((user, password): &(String, String)) -> header::HeaderValue {
+    let text = format!("Basic {}", STANDARD.encode(format!("{user}:{password}")));
+    let mut value = header::HeaderValue::from_str(&text).expect("base64 is fit for a header");
+    value.set_sensitive(true);
+    value
 }
 
 /// hyper's client says "client error (Connect)"; the reason is further down.

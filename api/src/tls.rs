@@ -26,6 +26,8 @@ pub struct Tls {
     pub key_file: Option<PathBuf>,
     /// Take any certificate of any server.
     pub skip_verify: bool,
+    /// Whose certificate it has to be, where that is not the host that is asked. Only [`crate::Client`] knows of it.
+    pub server_name: Option<String>,
 }
 
 /// Why there is no TLS as asked for.
@@ -39,6 +41,9 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A name that no certificate can have.
+    #[error("{0:?} is no name of a server; expected for example consul.example.com")]
+    ServerName(String),
     /// Certificate and key do not work out.
     #[error("certificates: {0}")]
     Rustls(#[from] Error),

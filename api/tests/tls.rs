@@ -158,6 +158,29 @@ async fn a_certificate_is_shown_to_a_server_that_asks_for_one() {
 }
 
 #[tokio::test]
+async fn a_server_may_have_another_name_than_the_host_that_is_asked() {
+    let authority = Authority::new();
+    let server = consul(&authority, None).await;
+    let ask = async |server_name: Option<&str>| {
+        let tls = Tls {
+            server_name: server_name.map(str::to_owned),
+            ..trusting(&authority.ca())
+        };
+        let config = Config {
+            tls: Some(Box::new(tls)),
+            ..Config::new(format!("https://{server}"))
+        };
+        Client::new(&config)?.leader().await
+    };
+    // The certificate is for localhost, and what is asked is 127.0.0.1.
+    let error = ask(None).await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    assert_eq!(ask(Some("localhost")).await.unwrap(), "10.0.0.1:8300");
+    let error = ask(Some("no name")).await.unwrap_err().to_string();
+    assert!(error.contains(r#""no name" is no name of a server"#), "{error}");
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_used_is_named() {
     let authority = Authority::new();
     let not_pem = authority.file("odd.pem", "no certificate");

@@ -345,6 +345,7 @@ fn files(config: &registry::Tls) -> Tls {
         cert_file: cert_file.map(Into::into),
         key_file: key_file.map(Into::into),
         skip_verify: config.skip_verify,
+        ..Tls::default()
     }
 }
 
