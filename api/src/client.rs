@@ -171,10 +171,7 @@ impl Query {
         let mut parameters = Vec::new();
         if self.index > 0 {
             parameters.push(("index", self.index.to_string()));
-            parameters.extend(
-                self.wait
-                    .map(|wait| ("wait", format!("{}ms", wait.as_millis().max(1)))),
-            );
+            parameters.extend(self.wait.map(wait_parameter));
         }
         match self.consistency {
             Consistency::Default => {}
@@ -191,9 +188,17 @@ impl Query {
         if self.index == 0 {
             return Duration::ZERO;
         }
-        let wait = self.wait.unwrap_or(SERVER_WAIT);
-        wait + wait / 16
+        with_jitter(self.wait.unwrap_or(SERVER_WAIT))
     }
+}
+
+fn wait_parameter(wait: Duration) -> (&'static str, String) {
+    ("wait", format!("{}ms", wait.as_millis().max(1)))
+}
+
+/// The time that a server takes which was asked to hold its answer so long.
+fn with_jitter(wait: Duration) -> Duration {
+    wait + wait / 16
 }
 
 /// A client of one Consul agent; cheap to clone, clones share connections.
@@ -254,6 +259,13 @@ impl Call {
     fn asking(mut self, query: &Query) -> Self {
         self.parameters.extend(query.parameters());
         self.held = query.held();
+        self
+    }
+
+    /// Asks the server to hold its answer so long.
+    fn held(mut self, wait: Duration) -> Self {
+        self.parameters.push(wait_parameter(wait));
+        self.held = with_jitter(wait);
         self
     }
 

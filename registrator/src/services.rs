@@ -150,7 +150,9 @@ fn wanted<'a>(
     metadata: &'a Metadata,
     (faults, skipped): (&mut Vec<Fault>, &mut Vec<Reason>),
 ) -> (Vec<Wanted<'a>>, Vec<Vec<Place>>) {
-    let Situation { container, config, .. } = situation;
+    let Situation {
+        container, config, ..
+    } = situation;
     let ports = select::ports(container, metadata, faults);
     let (mut wanted, mut further) = (Vec::new(), Vec::new());
     for &port in &ports.all {
@@ -184,7 +186,11 @@ fn offer(
     let mut why = vec![
         Reason::new("id", id.rule, &id.text),
         Reason::new("name", &name.rule, &name.full),
-        Reason::new("address", place.told.as_deref().unwrap_or(place.rule), &place.address),
+        Reason::new(
+            "address",
+            place.told.as_deref().unwrap_or(place.rule),
+            &place.address,
+        ),
         Reason::new("port", place.rule, &place.port),
     ];
     let tags = shared.tags(settings, port, (faults, &mut why));

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use registrator::registry::Registry;
 use registrator::registry::consul::Consul;
+use registrator::registry::consul::kv::Keys;
 use registrator::registry::etcd::{Api, Credentials, Etcd, Settings, Shelf};
 use registrator::registry::zookeeper::ZooKeeper;
 
 use super::BuildError;
 use crate::config::Uri;
-use crate::config::uri::consul::{self, At};
+use crate::config::uri::consul;
 use crate::config::uri::etcd;
 
 /// The registry that a URI means, for a registrator of this configuration. Contacts nobody.
@@ -18,17 +19,23 @@ use crate::config::uri::etcd;
 /// It cannot be used, with the reason.
 pub(super) fn open(uri: &Uri, config: &registrator::Config) -> Result<Arc<dyn Registry>, BuildError> {
     match uri {
-        Uri::Consul(consul) => agent(consul),
+        Uri::Consul(consul) => {
+            let opened = Consul::new(&client(consul)?, config.owner.as_str());
+            Ok(Arc::new(opened.map_err(|error| wrong(&error))?))
+        }
+        Uri::ConsulKv(consul, prefix) => {
+            let opened = Keys::new(&client(consul)?, prefix, &config.owner, &config.former_owners);
+            Ok(Arc::new(opened.map_err(|error| wrong(&error))?))
+        }
         Uri::Etcd(etcd) => cluster(etcd, Shelf::plain(&etcd.path), Api::ByVersion, config),
         Uri::SkyDns(etcd) => {
             let shelf = Shelf::skydns(&etcd.path);
-            let shelf = shelf.map_err(|reason| BuildError::of("registry uri", &reason))?;
+            let shelf = shelf.map_err(|reason| wrong(&reason))?;
             cluster(etcd, shelf, Api::PreferV2, config)
         }
-        Uri::ConsulKv(..) => Err(later()),
         Uri::ZooKeeper(tree) => match ZooKeeper::new(&tree.hosts, &tree.path, &config.owner) {
             Ok(zookeeper) => Ok(Arc::new(zookeeper)),
-            Err(reason) => Err(BuildError::of("registry uri", &reason)),
+            Err(reason) => Err(wrong(&reason)),
         },
     }
 }
@@ -57,23 +64,34 @@ fn cluster(
         former_owners: config.former_owners.clone(),
         ttl: config.ttl,
     };
-    let etcd = Etcd::new(settings).map_err(|reason| BuildError::of("registry uri", &reason))?;
+    let etcd = Etcd::new(settings).map_err(|reason| wrong(&reason))?;
     Ok(Arc::new(etcd))
 }
 
-fn agent(consul: &consul::Consul) -> Result<Arc<dyn Registry>, BuildError> {
-    let At::Http(address) = &consul.at else {
-        return Err(later());
+/// How a Consul is reached. Reads its token, where that is in a file.
+fn client(consul: &consul::Consul) -> Result<api::client::Config, BuildError> {
+    let token = match &consul.token_file {
+        None => consul.token.as_ref().map(|token| token.reveal().to_owned()),
+        Some(path) => {
+            let read = std::fs::read_to_string(path);
+            let read = read.map_err(|error| {
+                wrong(&format_args!(
+                    "CONSUL_HTTP_TOKEN_FILE: {}: {error}",
+                    path.display()
+                ))
+            })?;
+            Some(read.trim().to_owned())
+        }
     };
-    let mut config = api::client::Config::new(address);
-    config.token = consul.token.as_ref().map(|token| token.reveal().to_owned());
-    match Consul::new(&config) {
-        Ok(consul) => Ok(Arc::new(consul)),
-        Err(error) => Err(BuildError::of("registry uri", &error)),
-    }
+    let login = consul.login.as_ref();
+    Ok(api::client::Config {
+        token,
+        login: login.map(|(user, password)| (user.clone(), password.reveal().to_owned())),
+        tls: consul.tls.clone().map(Box::new),
+        ..api::client::Config::new(&consul.address)
+    })
 }
 
-/// Reading a URI refuses these before.
-fn later() -> BuildError {
-    BuildError::of("registry uri", &"not supported by this version of lictor")
+fn wrong(reason: &dyn std::fmt::Display) -> BuildError {
+    BuildError::of("registry uri", reason)
 }

@@ -9,8 +9,6 @@ use self::consul::Consul;
 use self::etcd::Etcd;
 use self::zookeeper::ZooKeeper;
 
-/// What registrator knows and this version does not.
-const LATER: &[&str] = &["consul-unix", "consul-tls", "consulkv", "consulkv-unix"];
 const EXAMPLE: &str = "expected for example consul://127.0.0.1:8500";
 
 /// A registry.
@@ -18,7 +16,7 @@ const EXAMPLE: &str = "expected for example consul://127.0.0.1:8500";
 pub enum Uri {
     /// Services of a Consul agent.
     Consul(Consul),
-    /// Keys of a Consul server below a prefix, which has no slash at either end.
+    /// Keys of a Consul server below a prefix, which does not begin with a slash.
     ConsulKv(Consul, String),
     /// Keys of etcd below a path.
     Etcd(Etcd),
@@ -54,11 +52,6 @@ impl Uri {
             "zookeeper" => ZooKeeper::parse(rest).map(Self::ZooKeeper),
             _ => return Err(format!("unrecognized adapter: {shown}; {EXAMPLE}")),
         };
-        if LATER.contains(&scheme) {
-            return Err(format!(
-                "{scheme}:// is known to registrator but not supported by this version of lictor; {EXAMPLE}"
-            ));
-        }
         read.map_err(|why| wrong(&why))
     }
 }
@@ -140,12 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_refused_by_name() {
-        for scheme in LATER {
-            let refused = bare(&format!("{scheme}://h/p")).unwrap_err();
-            let words = format!("{scheme}:// is known to registrator but not");
-            assert!(refused.starts_with(&words), "{refused}");
-        }
+    fn what_is_no_registry_is_refused_by_name() {
         assert!(
             bare("redis://h")
                 .unwrap_err()

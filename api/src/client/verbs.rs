@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use catalog::{Answer, Index, Registration, Status};
@@ -50,6 +51,29 @@ impl Client {
     pub async fn agent_service(&self, id: &str) -> Result<Option<AgentService>> {
         let reply = self.send(Call::get("/v1/agent/service", &[id])).await?;
         if reply.status == StatusCode::NOT_FOUND {
+            Ok(None)
+        } else {
+            reply.checked()?.json().map(Some)
+        }
+    }
+
+    /// The same with its `ContentHash`; with `seen` answered once that is another, or after `wait`.
+    ///
+    /// # Errors
+    /// See [`Client::agent_self`]. An agent that does not know the question, as Consul before 1.3, refuses it.
+    pub async fn agent_service_after(
+        &self,
+        id: &str,
+        seen: Option<&str>,
+        wait: Duration,
+    ) -> Result<Option<AgentService>> {
+        let mut call = Call::get("/v1/agent/service", &[id]);
+        if let Some(hash) = seen {
+            call = call.with("hash", hash).held(wait);
+        }
+        let reply = self.send(call).await?;
+        let unknown = String::from_utf8_lossy(&reply.body).contains("unknown service");
+        if reply.status == StatusCode::NOT_FOUND && unknown {
             Ok(None)
         } else {
             reply.checked()?.json().map(Some)

@@ -3,102 +3,232 @@
 //! Only this process knows the state of the containers, so their check is sent as a TTL check that
 //! practically never runs out and is told what to say: registrations outlive the registrator, as
 //! its users expect, and do so in the state they were in.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `kv.rs` | the same services as keys, for readers of those |
+//! | `link.rs` | the client of both, and words for what is refused |
+//! | `ear.rs` | hears when entries get lost |
 
+mod ear;
+pub mod kv;
+mod link;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use api::ClientError;
 use api::client::Config;
-use api::{Client, ClientError};
-use catalog::check::{Definition, Probe};
+use api::wire::check::AgentCheck;
+use catalog::check::{CONTAINER_PREFIX, Definition, Probe};
+use catalog::service::META_OWNER;
 use catalog::{Registration, ServiceSpec, Status};
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, try_join};
 
 use super::{Abilities, Error, Lists, Offer, Registry};
+use ear::{HELD, Held};
+use link::Link;
 
 /// Ten years: the state of a container is told, not kept alive.
 const AS_GOOD_AS_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// An agent reached over HTTP.
-#[derive(Clone, Debug)]
+/// Services of an agent.
+#[derive(Debug)]
 pub struct Consul {
-    client: Client,
+    link: Link,
+    /// Marks what is ours.
+    owner: String,
+    /// Checks that registrators made, by the service they speak for, as far as they were listed or registered. An agent
+    /// keeps those that a new registration does not bring.
+    checks: Mutex<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>,
 }
 
 impl Consul {
-    /// Registers with the agent that `config` leads to.
+    /// Registers with the agent that `config` leads to, as `owner`.
     ///
     /// # Errors
-    /// The address cannot be used.
-    pub fn new(config: &Config) -> Result<Self, ClientError> {
+    /// The address or what it needs cannot be used.
+    pub fn new(config: &Config, owner: impl Into<String>) -> Result<Self, ClientError> {
         Ok(Self {
-            client: Client::new(config)?,
+            link: Link::new(config)?,
+            owner: owner.into(),
+            checks: Mutex::default(),
         })
     }
 
+    async fn list(&self) -> Result<Vec<Registration>, ClientError> {
+        let client = &self.link.client;
+        let (services, checks) = try_join(client.agent_services(), client.agent_checks()).await?;
+        let (mut made, mut states) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeMap::new());
+        for check in checks.into_values() {
+            let service = check.check.service_id.clone();
+            if is_made_by_registrators(&check.check.id, &service) {
+                let ids = made.entry(service.clone()).or_default();
+                ids.insert(check.check.id.clone());
+            }
+            if *check.check.id == *format!("{CONTAINER_PREFIX}{service}") {
+                states.insert(service, state(check));
+            }
+        }
+        *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = made;
+        let listed = services.into_values().map(|service| {
+            let service = ServiceSpec::from(service);
+            Registration {
+                checks: states.remove(&service.id).into_iter().collect(),
+                service,
+            }
+        });
+        let listed: Vec<_> = listed.collect();
+        let is_ours = |entry: &&Registration| entry.service.meta.get(META_OWNER) == Some(&self.owner);
+        let ours = listed.iter().filter(is_ours);
+        self.link.ear.there(ours.map(|entry| entry.service.id.clone()));
+        Ok(listed)
+    }
+
     /// Tells the agent what the container's check says.
-    async fn tell(&self, wanted: &Registration) -> Result<(), Error> {
+    async fn tell(&self, wanted: &Registration) -> Result<(), ClientError> {
         for check in wanted
             .checks
             .iter()
             .filter(|check| check.probe == Probe::Container)
         {
             let status = check.initial.unwrap_or(Status::Critical);
-            self.client.update_check(&check.id, status, &check.output).await?;
+            let client = &self.link.client;
+            client.update_check(&check.id, status, &check.output).await?;
         }
         Ok(())
+    }
+
+    async fn replace(&self, wanted: &Offer) -> Result<(), ClientError> {
+        let Offer {
+            registration, fit, ..
+        } = wanted;
+        // An agent that knows the check keeps its status over a registration: nobody is to be sent to a
+        // container that is unfit, not for a moment. One that does not know it says so.
+        if *fit != Status::Passing {
+            _ = self.tell(registration).await;
+        }
+        self.link.client.register(&as_told(registration)).await?;
+        self.tell(registration).await?;
+        let id = &registration.service.id;
+        let brought: BTreeSet<_> = registration.checks.iter().map(|check| check.id.clone()).collect();
+        let known = self.known_checks(id);
+        for left in known.difference(&brought) {
+            match self.link.client.deregister_check(left).await {
+                // Gone already, whatever it is called there.
+                Ok(()) | Err(ClientError::Status { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let mut checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.insert(id.clone(), brought);
+        Ok(())
+    }
+
+    fn known_checks(&self, service: &str) -> BTreeSet<Arc<str>> {
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.get(service).cloned().unwrap_or_default()
     }
 }
 
 impl Registry for Consul {
     fn name(&self) -> String {
-        self.client.address().to_owned()
+        self.link.client.address().to_owned()
     }
 
     fn abilities(&self) -> Abilities {
         Abilities {
-            lists: Lists::Services,
+            lists: Lists::States,
             ..Abilities::default()
         }
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
-        // No leader is an answer too: the agent is there and will find one.
-        async { Ok(self.client.leader().await.map(drop)?) }.boxed()
+        async { self.link.told(self.is_there().await, "nothing") }.boxed()
     }
 
     fn services(&self) -> BoxFuture<'_, Result<Option<Vec<Registration>>, Error>> {
-        async {
-            let listed = self.client.agent_services().await?;
-            let bare = |service| Registration {
-                service: ServiceSpec::from(service),
-                checks: Vec::new(),
-            };
-            Ok(Some(listed.into_values().map(bare).collect()))
-        }
-        .boxed()
+        async { Ok(Some(self.link.told(self.list().await, "service:read")?)) }.boxed()
     }
 
     fn register<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
         async {
-            let wanted = &wanted.registration;
-            self.client.register(&as_told(wanted)).await?;
-            self.tell(wanted).await
+            let service = &wanted.registration.service;
+            self.link
+                .told(self.replace(wanted).await, &may_write(&service.name))?;
+            self.link.ear.there([service.id.clone()]);
+            Ok(())
         }
         .boxed()
     }
 
     fn refresh<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
-        self.tell(&wanted.registration).boxed()
+        async {
+            let told = self.tell(&wanted.registration).await;
+            self.link
+                .told(told, &may_write(&wanted.registration.service.name))
+        }
+        .boxed()
     }
 
     fn deregister<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         async {
-            match self.client.deregister(key).await {
-                Err(error) if !is_unknown(&error) => Err(error.into()),
-                _ => Ok(()),
-            }
+            self.link.ear.goes(key);
+            let gone = match self.link.client.deregister(key).await {
+                Err(error) if is_unknown(&error) => Ok(()),
+                other => other,
+            };
+            self.link.told(gone, &may_write(key))
         }
         .boxed()
+    }
+
+    fn faltered(&self) -> BoxFuture<'_, ()> {
+        self.link.ear.alarm(self).boxed()
+    }
+}
+
+impl Held for Consul {
+    async fn is_there(&self) -> Result<(), ClientError> {
+        // No leader is an answer too: the agent is there and will find one.
+        self.link.client.leader().await.map(drop)
+    }
+
+    async fn mark(&self, key: &str, seen: Option<&str>) -> Result<Option<String>, ClientError> {
+        let held = self.link.client.agent_service_after(key, seen, HELD).await?;
+        Ok(held.map(|service| service.content_hash))
+    }
+}
+
+fn may_write(service: &str) -> String {
+    format!("service:write on {service:?}")
+}
+
+/// Whether a check is one that registrators make, ours or the original: others are others' affair.
+fn is_made_by_registrators(check: &str, service: &str) -> bool {
+    let numbered = |rest: &str| {
+        let number = rest.strip_prefix(':').unwrap_or_default();
+        rest.is_empty() || number.parse::<u16>().is_ok()
+    };
+    let of = |prefix| check.strip_prefix(prefix)?.strip_prefix(service);
+    !service.is_empty()
+        && (of(CONTAINER_PREFIX).is_some_and(str::is_empty) || of("service:").is_some_and(numbered))
+}
+
+/// What an agent shows of the container's check.
+fn state(AgentCheck { check, .. }: AgentCheck) -> Definition {
+    Definition {
+        id: check.id,
+        name: check.name,
+        notes: check.notes,
+        initial: Some(check.status),
+        output: check.output,
+        probe: Probe::Container,
+        success_before_passing: 0,
+        failures_before_critical: 0,
+        deregister_critical_after: None,
     }
 }
 
@@ -121,13 +251,4 @@ fn as_told(wanted: &Registration) -> Registration {
 fn is_unknown(error: &ClientError) -> bool {
     let says_so = |text: &str| text.contains("Unknown service");
     error.is_not_found() || matches!(error, ClientError::Status { text, .. } if says_so(text))
-}
-
-impl From<ClientError> for Error {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::Status { .. } | ClientError::Decode { .. } => Self::Refused(error.to_string()),
-            _ => Self::Unreachable(error.to_string()),
-        }
-    }
 }

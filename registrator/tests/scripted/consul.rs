@@ -1,4 +1,4 @@
-//! The Consul registry against an agent that writes down what it is told.
+//! The Consul registries against an agent that writes down what it is told and says what a test lets it say.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -7,34 +7,97 @@ use std::time::Duration;
 
 use api::client::Config;
 use catalog::check::{Definition, Probe};
+use catalog::service::META_OWNER;
 use catalog::{Registration, ServiceSpec, Status};
 use registrator::registry::consul::Consul;
+use registrator::registry::consul::kv::Keys;
 use registrator::registry::{Error, Offer, Registry};
 use registrator::{Port, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-type Told = Arc<Mutex<Vec<String>>>;
+/// Long enough for an answer on this machine; a passing test never waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Nothing is to happen within this time.
+const QUIET: Duration = Duration::from_millis(300);
 
-/// An agent on a free port, and what it was told: method, path and body.
-async fn agent(answer: &'static str) -> (Consul, Told) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let told = Told::default();
-    let heard = told.clone();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(stream, heard.clone(), answer));
-        }
-    });
-    (at(address), told)
+/// An agent, what it was told (method, path and body), and what it answers.
+#[derive(Clone)]
+struct Agent {
+    address: SocketAddr,
+    told: Arc<Mutex<Vec<String>>>,
+    /// Status and body by the beginning of what it is told; else 200 and `{}`.
+    answers: watch::Sender<BTreeMap<String, (u16, String)>>,
 }
 
-fn at(address: SocketAddr) -> Consul {
-    Consul::new(&Config::new(address.to_string())).unwrap()
+impl Agent {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let agent = Self {
+            address: listener.local_addr().unwrap(),
+            told: Arc::default(),
+            answers: watch::Sender::default(),
+        };
+        let serving = agent.clone();
+        tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(serve(stream, serving.clone()));
+            }
+        });
+        agent
+    }
+
+    fn answers(&self, to: &str, status: u16, body: &str) {
+        self.answers
+            .send_modify(|answers| _ = answers.insert(to.to_owned(), (status, body.to_owned())));
+    }
+
+    /// The longest beginning counts. Status 0: there is no answer until there is another.
+    fn answer(&self, line: &str) -> (u16, String) {
+        let answers = self.answers.borrow();
+        let fitting = answers.iter().filter(|(to, _)| line.starts_with(to.as_str()));
+        let longest = fitting.max_by_key(|(to, _)| to.len());
+        longest.map_or((200, "{}".to_owned()), |(_, answer)| answer.clone())
+    }
+
+    fn told(&self) -> Vec<String> {
+        std::mem::take(&mut *self.told.lock().unwrap())
+    }
+
+    /// Waits until it was told something that begins so.
+    async fn await_told(&self, start: &str) {
+        let heard = async {
+            while !self
+                .told
+                .lock()
+                .unwrap()
+                .iter()
+                .any(|line| line.starts_with(start))
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let heard = tokio::time::timeout(PATIENCE, heard).await;
+        assert!(heard.is_ok(), "{start:?} is not in {:?}", self.told());
+    }
+
+    fn config(&self) -> Config {
+        Config::new(self.address.to_string())
+    }
+
+    fn services(&self) -> Consul {
+        Consul::new(&self.config(), "us").unwrap()
+    }
+
+    fn keys(&self) -> Keys {
+        Keys::new(&self.config(), "a b/services", "us", &[]).unwrap()
+    }
 }
 
-async fn serve(mut stream: TcpStream, told: Told, answer: &'static str) {
+async fn serve(mut stream: TcpStream, agent: Agent) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read_u8().await {
@@ -42,22 +105,33 @@ async fn serve(mut stream: TcpStream, told: Told, answer: &'static str) {
             Err(_) => return,
         }
     }
-    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let head = String::from_utf8(head).unwrap();
     let length = head
+        .to_ascii_lowercase()
         .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |n| n.parse().unwrap());
-    let mut body = vec![0; length];
+        .find_map(|line| line.strip_prefix("content-length: ").map(|n| n.parse().unwrap()));
+    let mut body = vec![0; length.unwrap_or(0)];
     stream.read_exact(&mut body).await.unwrap();
-    let line = head
-        .lines()
-        .next()
-        .unwrap()
-        .trim_end_matches(" http/1.1")
-        .to_owned();
-    told.lock()
-        .unwrap()
-        .push(format!("{line} {}", String::from_utf8(body).unwrap()));
+    let line = head.lines().next().unwrap().trim_end_matches(" HTTP/1.1");
+    let line = format!("{line} {}", String::from_utf8(body).unwrap());
+    let line = line.trim_end().to_owned();
+    agent.told.lock().unwrap().push(line.clone());
+    let mut changes = agent.answers.subscribe();
+    let (status, body) = loop {
+        changes.mark_unchanged();
+        match agent.answer(&line) {
+            (0, _) => changes.changed().await.unwrap(),
+            answer => break answer,
+        }
+    };
+    // 999: it goes away without a word.
+    if status == 999 {
+        return;
+    }
+    let answer = format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nX-Consul-Index: 7\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
     let _ = stream.write_all(answer.as_bytes()).await;
 }
 
@@ -77,6 +151,7 @@ fn wanted(status: Status, output: &str) -> Offer {
         id: "t1:r:6379".into(),
         name: "redis".into(),
         port: 10_000,
+        address: "10.0.0.1".to_owned(),
         ..ServiceSpec::default()
     };
     Offer {
@@ -96,11 +171,12 @@ fn wanted(status: Status, output: &str) -> Offer {
     }
 }
 
-const FINE: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}";
+const UPDATE: &str = "PUT /v1/agent/check/update/container%3At1%3Ar%3A6379";
 
 #[tokio::test]
 async fn a_containers_state_is_told_to_an_agent_that_cannot_see_it() {
-    let (registry, told) = agent(FINE).await;
+    let agent = Agent::start().await;
+    let registry = agent.services();
     registry
         .register(&wanted(Status::Passing, "running"))
         .await
@@ -110,10 +186,9 @@ async fn a_containers_state_is_told_to_an_agent_that_cannot_see_it() {
         .await
         .unwrap();
     registry.deregister("t1:r:6379").await.unwrap();
-    assert_eq!(registry.services().await.unwrap(), Some(Vec::new()));
-    let told = told.lock().unwrap();
+    let told = agent.told();
     assert!(
-        told[0].starts_with("put /v1/agent/service/register "),
+        told[0].starts_with("PUT /v1/agent/service/register {"),
         "{}",
         told[0]
     );
@@ -122,34 +197,342 @@ async fn a_containers_state_is_told_to_an_agent_that_cannot_see_it() {
         "{}",
         told[0]
     );
-    let rest: Vec<&str> = told[1..].iter().map(String::as_str).collect();
     assert_eq!(
-        rest,
+        told[1..],
         [
-            r#"put /v1/agent/check/update/container%3at1%3ar%3a6379 {"Output":"running","Status":"passing"}"#,
-            r#"put /v1/agent/check/update/container%3at1%3ar%3a6379 {"Output":"stopping (SIGTERM)","Status":"critical"}"#,
-            "put /v1/agent/service/deregister/t1%3ar%3a6379 ",
-            "get /v1/agent/services ",
+            format!(r#"{UPDATE} {{"Output":"running","Status":"passing"}}"#),
+            format!(r#"{UPDATE} {{"Output":"stopping (SIGTERM)","Status":"critical"}}"#),
+            "PUT /v1/agent/service/deregister/t1%3Ar%3A6379".to_owned(),
         ]
     );
 }
 
 #[tokio::test]
-async fn a_refusal_and_an_absence_are_told_apart() {
-    let refusal =
-        "HTTP/1.1 403 Forbidden\r\nContent-Length: 17\r\nConnection: close\r\n\r\nPermission denied";
-    let (registry, _) = agent(refusal).await;
-    let error = registry
+async fn an_unfit_container_never_passes_between_its_registration_and_its_state() {
+    let agent = Agent::start().await;
+    // As Consul says of a check that it does not know.
+    agent.answers(UPDATE, 404, "Unknown check ID \"container:t1:r:6379\"");
+    let starting = wanted(Status::Critical, "starting");
+    // First told of a check that may still be there from before, with its status of then.
+    assert!(agent.services().register(&starting).await.is_err());
+    let state = format!(r#"{UPDATE} {{"Output":"starting","Status":"critical"}}"#);
+    let told = agent.told();
+    assert_eq!((&told[0], told.len()), (&state, 3));
+    assert!(
+        told[1].starts_with("PUT /v1/agent/service/register {"),
+        "{}",
+        told[1]
+    );
+    assert_eq!(told[2], state);
+}
+
+#[tokio::test]
+async fn a_listing_says_what_the_container_said_and_whose_the_service_is() {
+    let agent = Agent::start().await;
+    agent.answers(
+        "GET /v1/agent/services",
+        200,
+        r#"{"t1:r:6379":{"ID":"t1:r:6379","Service":"redis","Port":10000,"Address":"10.0.0.1",
+            "Tags":["a"],"Meta":{"lictor-owner":"us"},"Weights":{"Passing":1,"Warning":1}}}"#,
+    );
+    agent.answers(
+        "GET /v1/agent/checks",
+        200,
+        r#"{"container:t1:r:6379":{"Node":"n","CheckID":"container:t1:r:6379","Name":"n","Status":"warning",
+            "Output":"healthy","ServiceID":"t1:r:6379","ServiceName":"redis","Type":"ttl"},
+            "service:t1:r:6379":{"Node":"n","CheckID":"service:t1:r:6379","Status":"passing",
+            "ServiceID":"t1:r:6379","Type":"http","Interval":"10s"},
+            "serfHealth":{"Node":"n","CheckID":"serfHealth","Status":"passing"}}"#,
+    );
+    let listed = agent.services().services().await.unwrap().unwrap();
+    let [Registration { service, checks }] = &listed[..] else {
+        panic!("{listed:?}")
+    };
+    assert_eq!(
+        (&*service.id, &*service.name, service.port),
+        ("t1:r:6379", "redis", 10000)
+    );
+    let [check] = &checks[..] else {
+        panic!("{checks:?}")
+    };
+    assert_eq!(
+        (&*check.id, check.initial, check.output.as_str(), &check.probe),
+        (
+            "container:t1:r:6379",
+            Some(Status::Warning),
+            "healthy",
+            &Probe::Container
+        )
+    );
+}
+
+#[tokio::test]
+async fn checks_that_a_registration_no_longer_brings_go_and_those_of_others_stay() {
+    let agent = Agent::start().await;
+    let check = |id: &str| {
+        format!(r#""{id}":{{"Node":"n","CheckID":"{id}","ServiceID":"t1:r:6379","Status":"passing"}}"#)
+    };
+    let checks = [
+        "container:t1:r:6379",
+        "service:t1:r:6379",
+        "service:t1:r:6379:2",
+        "service:t1:r:6379:x",
+        "disk",
+    ];
+    let checks: Vec<String> = checks.iter().map(|id| check(id)).collect();
+    agent.answers("GET /v1/agent/checks", 200, &format!("{{{}}}", checks.join(",")));
+    let registry = agent.services();
+    registry.services().await.unwrap();
+    for _ in 0..2 {
+        registry
+            .register(&wanted(Status::Passing, "running"))
+            .await
+            .unwrap();
+    }
+    let mut told = agent.told();
+    told.retain(|line| line.contains("/check/deregister"));
+    let gone = |id: &str| format!("PUT /v1/agent/check/deregister/{id}");
+    assert_eq!(
+        told,
+        [
+            gone("service%3At1%3Ar%3A6379"),
+            gone("service%3At1%3Ar%3A6379%3A2")
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_right_that_is_missing() {
+    let agent = Agent::start().await;
+    let offer = wanted(Status::Passing, "running");
+    let with_token = Config {
+        token: Some("t".to_owned()),
+        ..agent.config()
+    };
+    let refusal = async |config: &Config, status, words: &str| {
+        agent.answers("PUT", status, words);
+        let registry = Consul::new(config, "us").unwrap();
+        match registry.register(&offer).await.unwrap_err() {
+            Error::Refused(text) => text,
+            error => panic!("{error}"),
+        }
+    };
+    let text = refusal(&with_token, 403, "Permission denied").await;
+    assert_eq!(
+        text,
+        "Unexpected response code: 403 (Permission denied); the token of CONSUL_HTTP_TOKEN lacks service:write on \"redis\""
+    );
+    let text = refusal(&with_token, 403, "ACL not found").await;
+    assert!(
+        text.ends_with("it does not know the token that CONSUL_HTTP_TOKEN names"),
+        "{text}"
+    );
+    let text = refusal(&agent.config(), 403, "Permission denied").await;
+    assert!(
+        text.ends_with(
+            "no token is sent, and it takes one with service:write on \"redis\": set CONSUL_HTTP_TOKEN"
+        ),
+        "{text}"
+    );
+    let text = refusal(&agent.config(), 401, "").await;
+    assert!(text.ends_with("set CONSUL_HTTP_AUTH to user:password"), "{text}");
+    let text = refusal(&agent.config(), 400, "Invalid port").await;
+    assert_eq!(text, "Unexpected response code: 400 (Invalid port)");
+    let text = agent.keys().register(&offer).await.unwrap_err().to_string();
+    assert_eq!(
+        text,
+        "the registry refused: Unexpected response code: 400 (Invalid port)"
+    );
+    agent.answers("PUT", 403, "Permission denied");
+    let text = agent.keys().register(&offer).await.unwrap_err().to_string();
+    assert!(
+        text.contains(r#"key:write on "a b/services/redis/t1:r:6379""#),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_is_not_there_is_told_from_one_that_refuses() {
+    let agent = Agent::start().await;
+    for (status, words) in [(503, "no server"), (500, "No cluster leader"), (999, "")] {
+        agent.answers("PUT", status, words);
+        let outcome = agent.services().register(&wanted(Status::Passing, "")).await;
+        assert!(matches!(outcome, Err(Error::Unreachable(_))), "{outcome:?}");
+    }
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = Config::new(nobody.local_addr().unwrap().to_string());
+    drop(nobody);
+    let registry = Consul::new(&config, "us").unwrap();
+    let answer = tokio::time::timeout(PATIENCE, registry.ping()).await;
+    assert!(matches!(answer.unwrap(), Err(Error::Unreachable(_))));
+}
+
+/// Whether a registry says within [`QUIET`] that it faltered.
+async fn falters(registry: &dyn Registry) -> bool {
+    tokio::time::timeout(QUIET, registry.faltered()).await.is_ok()
+}
+
+/// The first question about a service, and the one that is held.
+const SERVICE: &str = "GET /v1/agent/service/t1%3Ar%3A6379";
+const HELD: &str = "GET /v1/agent/service/t1%3Ar%3A6379?hash=";
+
+/// An agent that holds its answers, with one service of ours.
+async fn listened_to() -> (Agent, Arc<Consul>) {
+    let agent = Agent::start().await;
+    agent.answers(SERVICE, 200, r#"{"ID":"t1:r:6379","ContentHash":"1"}"#);
+    agent.answers(HELD, 0, "");
+    let registry = Arc::new(agent.services());
+    registry
         .register(&wanted(Status::Passing, "running"))
         .await
-        .unwrap_err();
-    assert!(
-        matches!(&error, Error::Refused(text) if text.contains("Permission denied")),
-        "{error}"
+        .unwrap();
+    (agent, registry)
+}
+
+#[tokio::test]
+async fn an_agent_falters_when_it_forgets_an_entry_or_tells_another_one() {
+    let lost = (404, "unknown service ID: t1:r:6379");
+    for (status, words) in [lost, (200, r#"{"ID":"t1:r:6379","ContentHash":"2"}"#)] {
+        let (agent, registry) = listened_to().await;
+        let listener = tokio::spawn(async move { registry.faltered().await });
+        agent.await_told(&format!("{HELD}1&wait=60000ms")).await;
+        assert!(!listener.is_finished(), "nothing has happened yet");
+        agent.answers(HELD, status, words);
+        tokio::time::timeout(PATIENCE, listener)
+            .await
+            .expect(words)
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_agent_that_was_away_falters_once_it_is_back() {
+    let (agent, registry) = listened_to().await;
+    let listener = tokio::spawn(async move { registry.faltered().await });
+    agent.await_told(HELD).await;
+    agent.answers("GET /v1/status/leader", 999, "");
+    agent.answers(SERVICE, 999, "");
+    agent.answers(HELD, 999, "");
+    agent.await_told("GET /v1/status/leader").await;
+    tokio::time::sleep(QUIET).await;
+    assert!(!listener.is_finished(), "it is still away");
+    agent.answers("GET /v1/status/leader", 200, "\"\"");
+    tokio::time::timeout(PATIENCE, listener).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_write_that_was_not_answered_makes_an_agent_without_entries_falter_too() {
+    let agent = Agent::start().await;
+    agent.answers("GET /v1/status/leader", 200, "\"\"");
+    agent.answers("PUT", 999, "");
+    let registry = agent.services();
+    assert!(!falters(&registry).await, "there is nothing to lose");
+    assert!(registry.register(&wanted(Status::Passing, "")).await.is_err());
+    assert!(falters(&registry).await);
+    // Not again and again, as long as nothing is missed anew.
+    assert!(!falters(&registry).await);
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_be_listened_to_is_left_in_peace() {
+    for (status, words) in [(404, "404 page not found"), (403, "Permission denied")] {
+        let agent = Agent::start().await;
+        agent.answers(SERVICE, status, words);
+        let registry = agent.services();
+        registry
+            .register(&wanted(Status::Passing, "running"))
+            .await
+            .unwrap();
+        agent.told();
+        assert!(!falters(&registry).await);
+        assert_eq!(agent.told(), [SERVICE]);
+    }
+}
+
+#[tokio::test]
+async fn what_we_remove_ourselves_is_no_loss() {
+    let (agent, registry) = listened_to().await;
+    let listener = tokio::spawn({
+        let registry = registry.clone();
+        async move { registry.faltered().await }
+    });
+    agent.await_told(HELD).await;
+    registry.deregister("t1:r:6379").await.unwrap();
+    agent.answers(HELD, 404, "unknown service ID: t1:r:6379");
+    tokio::time::sleep(QUIET).await;
+    assert!(!listener.is_finished());
+}
+
+#[tokio::test]
+async fn a_key_and_its_value_are_those_of_the_original_and_flags_say_whose_they_are() {
+    let agent = Agent::start().await;
+    agent.answers("PUT", 200, "true");
+    agent.answers("DELETE", 200, "true");
+    let keys = agent.keys();
+    assert!(!keys.abilities().tells_health);
+    keys.register(&wanted(Status::Passing, "running")).await.unwrap();
+    keys.deregister("redis/t1:r:6379").await.unwrap();
+    // FNV-1a of "us".
+    let flags = 631_696_951_056_195_225_u64;
+    assert_eq!(
+        agent.told(),
+        [
+            format!("PUT /v1/kv/a%20b/services/redis/t1%3Ar%3A6379?flags={flags} 10.0.0.1:10000"),
+            "DELETE /v1/kv/a%20b/services/redis/t1%3Ar%3A6379".to_owned(),
+        ]
     );
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let registry = at(nobody.local_addr().unwrap());
-    drop(nobody);
-    let answer = tokio::time::timeout(Duration::from_secs(20), registry.ping()).await;
-    assert!(matches!(answer.unwrap(), Err(Error::Unreachable(_))));
+    // MTAuMC4wLjE6MTAwMDA= is 10.0.0.1:10000.
+    let pair = |id: &str, flags: u64| {
+        format!(
+            r#"{{"Key":"a b/services/redis/{id}","Flags":{flags},"Value":"MTAuMC4wLjE6MTAwMDA=","ModifyIndex":7}}"#
+        )
+    };
+    let pairs = [
+        pair("t1:r:6379", flags),
+        pair("t2:r:6379", 0),
+        pair("t3:r:6379", 1),
+    ];
+    agent.answers(
+        "GET /v1/kv/a%20b/services/?recurse",
+        200,
+        &format!("[{}]", pairs.join(",")),
+    );
+    let listed = keys.services().await.unwrap().unwrap();
+    let shown = |entry: &Registration| {
+        let ServiceSpec {
+            id,
+            name,
+            address,
+            port,
+            meta,
+            ..
+        } = &entry.service;
+        assert_eq!((&**name, address.as_str(), *port), ("redis", "10.0.0.1", 10000));
+        (id.to_string(), meta.get(META_OWNER).cloned().unwrap_or_default())
+    };
+    let shown: Vec<_> = listed.iter().map(shown).collect();
+    let expected = [("t1:r:6379", "us"), ("t2:r:6379", ""), ("t3:r:6379", "flags 1")];
+    assert_eq!(
+        shown,
+        expected.map(|(id, owner)| (id.to_owned(), owner.to_owned()))
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_somebody_removes_or_overwrites_makes_the_store_falter() {
+    const KEY: &str = "GET /v1/kv/a%20b/services/redis/t1%3Ar%3A6379";
+    let pair = r#"[{"Key":"a b/services/redis/t1:r:6379","Flags":1,"Value":"eA==","ModifyIndex":7}]"#;
+    for (status, body) in [(404, String::new()), (200, pair.replace(":7}", ":8}"))] {
+        let agent = Agent::start().await;
+        agent.answers("PUT", 200, "true");
+        agent.answers(KEY, 200, pair);
+        agent.answers(&format!("{KEY}?index="), 0, "");
+        let keys = Arc::new(agent.keys());
+        keys.register(&wanted(Status::Passing, "running")).await.unwrap();
+        let listener = tokio::spawn(async move { keys.faltered().await });
+        agent.await_told(&format!("{KEY}?index=7&wait=60000ms")).await;
+        assert!(!listener.is_finished());
+        agent.answers(&format!("{KEY}?index="), status, &body);
+        tokio::time::timeout(PATIENCE, listener).await.unwrap().unwrap();
+    }
 }

@@ -1,0 +1,259 @@
+//! Services as keys of a Consul, byte for byte as the original writes them: `<prefix>/<name>/<id>` = `address:port`.
+//!
+//! There is no place for tags, attributes and checks. Whose an entry is stands in its flags, a number that
+//! Consul keeps for its users beside each value.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::client::Config;
+use api::wire::kv::Pair;
+use api::{ClientError, Query};
+use catalog::service::META_OWNER;
+use catalog::{Registration, ServiceSpec};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+
+use super::ear::{HELD, Held};
+use super::link::Link;
+use crate::registry::{Abilities, Error, Lists, Offer, Registry};
+
+/// Keys below a prefix.
+#[derive(Debug)]
+pub struct Keys {
+    link: Link,
+    prefix: String,
+    flags: u64,
+    /// Owners by their flags: us, under this name and former ones.
+    owners: BTreeMap<u64, String>,
+}
+
+impl Keys {
+    /// Writes below `prefix`, which does not begin with a slash, as `owner`, who was known as `former` before.
+    ///
+    /// # Errors
+    /// The address or what it needs cannot be used.
+    pub fn new(
+        config: &Config,
+        prefix: impl Into<String>,
+        owner: &str,
+        former: &[String],
+    ) -> Result<Self, ClientError> {
+        let names = former.iter().map(String::as_str).chain([owner]);
+        Ok(Self {
+            link: Link::new(config)?,
+            prefix: prefix.into(),
+            flags: flags(owner),
+            owners: names.map(|name| (flags(name), name.to_owned())).collect(),
+        })
+    }
+
+    fn whole(&self, key: &str) -> String {
+        format!("{}/{key}", self.prefix)
+    }
+
+    async fn list(&self) -> Result<Vec<Registration>, ClientError> {
+        let all = self
+            .link
+            .client
+            .kv_list(&self.whole(""), &Query::default())
+            .await?;
+        let start = self.prefix.len() + 1;
+        let read = |pair: &Pair| Some((self.read(pair.key.get(start..)?, pair)?, pair.flags));
+        let listed: Vec<_> = all.rows.iter().filter_map(read).collect();
+        let ours = listed.iter().filter(|(_, flags)| *flags == self.flags);
+        self.link.ear.there(ours.map(|(entry, _)| key_of(&entry.service)));
+        Ok(listed.into_iter().map(|(entry, _)| entry).collect())
+    }
+
+    /// What an entry tells of its service. One that nobody of us would have written has no address.
+    fn read(&self, key: &str, pair: &Pair) -> Option<Registration> {
+        let (name, id) = key.split_once('/')?;
+        let (address, port) = place(&pair.value).unwrap_or_default();
+        let owner = (pair.flags != 0).then(|| {
+            let known = self.owners.get(&pair.flags);
+            known.cloned().unwrap_or_else(|| format!("flags {}", pair.flags))
+        });
+        let service = ServiceSpec {
+            id: id.into(),
+            name: name.into(),
+            address,
+            port,
+            meta: owner
+                .map(|owner| (META_OWNER.to_owned(), owner))
+                .into_iter()
+                .collect(),
+            ..ServiceSpec::default()
+        };
+        Some(Registration {
+            service,
+            checks: Vec::new(),
+        })
+    }
+}
+
+impl Registry for Keys {
+    fn name(&self) -> String {
+        format!("{}/v1/kv/{}", self.link.client.address(), self.prefix)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            tells_health: false,
+            lists: Lists::Places,
+            key: key_of,
+            ..Abilities::default()
+        }
+    }
+
+    fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
+        // No leader is an answer too: the agent is there and will find one.
+        async {
+            let leader = self.link.client.leader().await;
+            self.link.told(leader.map(drop), "nothing")
+        }
+        .boxed()
+    }
+
+    fn services(&self) -> BoxFuture<'_, Result<Option<Vec<Registration>>, Error>> {
+        async {
+            let right = format!("key:read on {:?}", self.whole(""));
+            Ok(Some(self.link.told(self.list().await, &right)?))
+        }
+        .boxed()
+    }
+
+    fn register<'a>(&'a self, wanted: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
+        async {
+            let service = &wanted.registration.service;
+            let key = key_of(service);
+            let whole = self.whole(&key);
+            let value = value(&service.address, service.port);
+            let written = self.link.client.kv_put(&whole, value, self.flags, None).await;
+            self.link.told(written, &may_write(&whole))?;
+            self.link.ear.there([key]);
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn refresh<'a>(&'a self, _: &'a Offer) -> BoxFuture<'a, Result<(), Error>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn deregister<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async {
+            self.link.ear.goes(key);
+            let whole = self.whole(key);
+            let removed = self.link.client.kv_delete(&whole, None).await;
+            self.link.told(removed.map(drop), &may_write(&whole))
+        }
+        .boxed()
+    }
+
+    fn faltered(&self) -> BoxFuture<'_, ()> {
+        self.link.ear.alarm(self).boxed()
+    }
+}
+
+impl Held for Keys {
+    async fn is_there(&self) -> Result<(), ClientError> {
+        // Keys are the leader's: without one nothing can be read.
+        let query = Query::default();
+        self.link.client.kv_get(&self.whole(""), &query).await.map(drop)
+    }
+
+    async fn mark(&self, key: &str, seen: Option<&str>) -> Result<Option<String>, ClientError> {
+        let query = Query {
+            index: seen.and_then(|seen| seen.parse().ok()).unwrap_or_default(),
+            wait: Some(HELD),
+            ..Query::default()
+        };
+        let held = self.link.client.kv_get(&self.whole(key), &query).await?;
+        Ok(held.rows.map(|pair| pair.modify_index.to_string()))
+    }
+}
+
+/// What tells entries apart.
+fn key_of(service: &ServiceSpec) -> Arc<str> {
+    format!("{}/{}", service.name, service.id).into()
+}
+
+fn may_write(key: &str) -> String {
+    format!("key:write on {key:?}")
+}
+
+fn value(address: &str, port: u16) -> String {
+    if address.contains(':') {
+        format!("[{address}]:{port}")
+    } else {
+        format!("{address}:{port}")
+    }
+}
+
+fn place(value: &[u8]) -> Option<(String, u16)> {
+    let (address, port) = std::str::from_utf8(value).ok()?.rsplit_once(':')?;
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    Some((bare.unwrap_or(address).to_owned(), port.parse().ok()?))
+}
+
+/// The number that marks what an owner wrote: FNV-1a of its name. 0 is what everybody else writes.
+fn flags(owner: &str) -> u64 {
+    let hash = owner.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    hash.max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(key: &str, flags: u64, value: &str) -> Pair {
+        Pair {
+            lock_index: 0,
+            key: key.into(),
+            flags,
+            value: value.as_bytes().into(),
+            session: None,
+            create_index: 1,
+            modify_index: 1,
+        }
+    }
+
+    #[test]
+    fn a_value_is_an_address_and_a_port_with_brackets_where_it_has_colons() {
+        for (address, port, text) in [
+            ("10.0.0.1", 80, "10.0.0.1:80"),
+            ("2001:db8::7", 53, "[2001:db8::7]:53"),
+        ] {
+            assert_eq!(value(address, port), text);
+            assert_eq!(place(text.as_bytes()), Some((address.to_owned(), port)));
+        }
+        for odd in [&b"10.0.0.1"[..], b"", b"h:99999", b"\xff:80"] {
+            assert_eq!(place(odd), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn flags_are_those_of_the_published_hash_and_never_those_of_nobody() {
+        // From the authors' page: http://www.isthe.com/chongo/tech/comp/fnv/.
+        assert_eq!(flags("foobar"), 0x8594_4171_f739_67e8);
+        assert_ne!(flags(""), 0);
+    }
+
+    #[test]
+    fn whose_an_entry_is_stands_in_its_flags() {
+        let config = Config::new("h:1");
+        let keys = Keys::new(&config, "s", "us", &["we".to_owned()]).unwrap();
+        let owner = |flags| {
+            let read = keys.read("web/t1:w:80", &pair("s/web/t1:w:80", flags, "10.0.0.1:80"));
+            read.unwrap().service.meta.get(META_OWNER).cloned()
+        };
+        assert_eq!(owner(0), None);
+        assert_eq!(owner(flags("us")).as_deref(), Some("us"));
+        assert_eq!(owner(flags("we")).as_deref(), Some("we"));
+        assert_eq!(owner(7).as_deref(), Some("flags 7"));
+        assert_eq!(keys.read("web", &pair("s/web", 0, "x")), None);
+    }
+}
