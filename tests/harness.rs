@@ -7,6 +7,7 @@ mod agent;
 mod cut;
 mod engine;
 mod etcd;
+pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod mixed;
 mod own_engine;
@@ -17,7 +18,7 @@ mod zookeeper;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-pub(crate) use agent::{Agent, agent};
+pub(crate) use agent::{Agent, Builder, agent};
 pub(crate) use cut::Cut;
 pub(crate) use engine::{Container, Engine, machine};
 pub(crate) use etcd::Etcd;

@@ -1,5 +1,7 @@
-//! `lictor registrator` beside registries that are no Consul, each of them real.
+//! `lictor registrator` beside registries of every kind, each of them real.
 
+/// Services of a Consul behind a socket, TLS or a login; its keys; what it loses.
+mod consul;
 /// etcd by v2 and v3, and the records of SkyDNS in it.
 mod etcd;
 /// A tree of ZooKeeper.

@@ -58,6 +58,12 @@ impl Request {
         self
     }
 
+    /// The same with another method.
+    pub(crate) fn delete(mut self) -> Self {
+        self.method = "DELETE";
+        self
+    }
+
     pub(crate) fn send(&self) -> Result<Answer, String> {
         let mut text = format!(
             "{} {} HTTP/1.1\r\nHost: {}\r\n",

@@ -406,6 +406,20 @@ async fn an_agent_falters_when_it_forgets_an_entry_or_tells_another_one() {
 }
 
 #[tokio::test]
+async fn an_entry_that_went_missing_is_followed_by_a_second_look_and_no_third() {
+    let (agent, registry) = listened_to().await;
+    agent.answers(SERVICE, 404, "unknown service ID: t1:r:6379");
+    let started = tokio::time::Instant::now();
+    for _ in 0..2 {
+        let falters = tokio::time::timeout(PATIENCE, registry.faltered()).await;
+        falters.expect("who removes one removes more");
+    }
+    // Each is answered with a question about everything.
+    assert!(started.elapsed() >= Duration::from_secs(1));
+    assert!(!falters(&*registry).await);
+}
+
+#[tokio::test]
 async fn an_agent_that_was_away_falters_once_it_is_back() {
     let (agent, registry) = listened_to().await;
     let listener = tokio::spawn(async move { registry.faltered().await });

@@ -2,7 +2,8 @@
 //! that entry is gone or another, or the server itself was away.
 //!
 //! One question for all entries: what takes them away is, but for people who remove one, a server that began anew, and
-//! that ends every connection. Whoever removes another entry is noticed by the slow pass.
+//! that ends every connection. Whoever removes another entry is noticed by the slow pass; one that goes missing is
+//! followed by a second look, for who removes one removes more.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -46,6 +47,8 @@ struct Known {
     keys: BTreeSet<Arc<str>>,
     /// An answer did not come.
     missed: bool,
+    /// The last alarm was for an entry.
+    lost: bool,
     alarm: Option<Instant>,
 }
 
@@ -69,17 +72,24 @@ impl Ear {
     pub(super) async fn alarm(&self, server: &impl Held) {
         let mut news = self.0.subscribe();
         loop {
-            let (missed, first) = {
+            let (missed, lost, first) = {
                 let known = news.borrow_and_update();
-                (known.missed, known.keys.first().cloned())
+                (known.missed, known.lost, known.keys.first().cloned())
             };
             let alarmed = match first {
                 _ if missed => {
                     back(server).await;
                     true
                 }
+                _ if lost => {
+                    self.0.send_modify(|known| known.lost = false);
+                    true
+                }
                 Some(key) => tokio::select! {
-                    lost = self.is_lost(server, &key) => lost,
+                    lost = self.is_lost(server, &key) => {
+                        self.0.send_modify(|known| known.lost = lost);
+                        lost
+                    }
                     _ = news.wait_for(|known| known.missed || !known.keys.contains(&key)) => false,
                 },
                 None => {
