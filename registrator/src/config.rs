@@ -55,7 +55,11 @@ pub struct Config {
     pub home: Home,
     /// Marks what we register; entries marked otherwise are never touched.
     pub owner: String,
-    /// Marks that we used before, whose entries are ours too.
+    /// The machine's own id, empty where it has none. With it entries are marked with what is made of this and of the
+    /// engine's id, and `owner` is a mark that was used before.
+    pub machine: Option<String>,
+    /// Marks that we used before, and others perhaps too: an entry is ours where its container is here. With
+    /// `cleanup` all of them are.
     pub former_owners: Vec<String>,
     /// How long a container that survives its stop signal stays out of rotation; never shorter
     /// than the time its engine gives it.
@@ -147,6 +151,7 @@ impl Config {
             hostname: hostname.into(),
             home,
             owner: owner.into(),
+            machine: None,
             former_owners: Vec::new(),
             drain: Duration::from_secs(10),
             grace: Duration::ZERO,

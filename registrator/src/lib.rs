@@ -11,6 +11,7 @@ pub mod config;
 mod container;
 mod docker;
 pub mod metrics;
+mod owner;
 mod reconcile;
 pub mod registry;
 mod services;
@@ -164,16 +165,29 @@ impl Registrator {
             .iter()
             .map(|registry| registry.abilities())
             .collect();
-        let engine = Engine {
-            mind: Mind::new(self.config, &abilities, Instant::now()),
-            registries: self.registries,
-            notes,
-            metrics: self.metrics,
-            stopped: self.stopped,
-            homes: self.homes,
-            counts,
-            docker: None,
-            lost_ids: BTreeSet::new(),
+        let connection = connected.clone();
+        let (config, ended) = (self.config, stop.clone());
+        let (registries, metrics, stopped, homes) = (self.registries, self.metrics, self.stopped, self.homes);
+        let engine = async move {
+            let config = tokio::select! {
+                () = ended.cancelled() => return,
+                config = owner::settle(config, &notes) => config,
+            };
+            let leaves = config.at_exit;
+            let engine = Engine {
+                mind: Mind::new(config, &abilities, Instant::now()),
+                registries,
+                notes,
+                connection,
+                metrics,
+                stopped,
+                homes,
+                counts,
+                docker: None,
+                lost_ids: BTreeSet::new(),
+                leaves,
+            };
+            engine.run(ended).await;
         };
         let status = self.status;
         let reporting = async move {
@@ -194,7 +208,7 @@ impl Registrator {
             }
         };
         let followed = tokio::select! {
-            () = engine.run(stop.clone()) => following.await,
+            () = engine => following.await,
             () = reporting => following.await,
             followed = &mut following => followed,
         };

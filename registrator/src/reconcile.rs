@@ -9,11 +9,14 @@
 //! | `notes.rs` | what events said since we last looked; conflated, never a queue |
 //! | `knowledge.rs` | what is known of containers, and what is therefore intended |
 //! | `ledger.rs` | what one registry holds of ours, writes under way, writes that failed |
+//! | `claims.rs` | whose an entry is |
+//! | `pace.rs` | how often a registry hears of one service |
 //! | `errand.rs` | when to ask the same question again |
 //! | `queue.rs` | which containers are to be inspected |
 //! | `mind.rs` | puts these together: news in, actions out |
 //! | `engine.rs` | the loop: carries actions out, publishes what others may see |
 
+mod claims;
 pub(crate) mod engine;
 mod errand;
 pub(crate) mod knowledge;
@@ -21,6 +24,7 @@ pub(crate) mod ledger;
 mod lines;
 pub(crate) mod mind;
 pub(crate) mod notes;
+mod pace;
 pub(crate) mod queue;
 
 use std::collections::BTreeMap;
@@ -52,6 +56,8 @@ pub(crate) struct Plan {
     /// States come first: somebody waits for an instance to leave rotation. Removals come last: a
     /// container that was renamed is known by both ids for a moment rather than by none.
     pub(crate) writes: Vec<Write>,
+    /// Those that would only say the same in other words.
+    pub(crate) words: Vec<Write>,
 }
 
 /// One write to a registry.
@@ -79,7 +85,7 @@ impl Plan {
         abilities: &Abilities,
         settled: impl Fn(&Registration) -> bool,
     ) -> Self {
-        let (mut states, mut others) = (Vec::new(), Vec::new());
+        let (mut states, mut others, mut words) = (Vec::new(), Vec::new(), Vec::new());
         let write = |key: &Arc<str>, verb| Write {
             key: key.clone(),
             verb,
@@ -88,6 +94,7 @@ impl Plan {
             let held = recorded.get(key);
             match held.map(|held| difference(&offer.registration, held, abilities)) {
                 Some(Difference::None) => {}
+                Some(Difference::Words) => words.push(write(key, Verb::Refresh(offer.clone()))),
                 Some(Difference::State) => states.push(write(key, Verb::Refresh(offer.clone()))),
                 Some(Difference::Service) | None => others.push(write(key, Verb::Register(offer.clone()))),
             }
@@ -98,7 +105,10 @@ impl Plan {
             }
         }
         states.append(&mut others);
-        Self { writes: states }
+        Self {
+            writes: states,
+            words,
+        }
     }
 }
 
@@ -106,6 +116,8 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Difference {
     None,
+    /// What a program printed.
+    Words,
     State,
     Service,
 }
@@ -168,8 +180,14 @@ fn check_difference(wanted: &Definition, mut held: Definition) -> Difference {
 }
 
 fn state_difference(wanted: &Definition, held: &Definition) -> Difference {
+    // Behind a colon stands what a HEALTHCHECK printed, perhaps with a clock in it.
+    let verdict = |output: &str| output.split_once(':').map(|(verdict, _)| verdict.to_owned());
     if (held.initial, &held.output) == (wanted.initial, &wanted.output) {
         Difference::None
+    } else if held.initial == wanted.initial
+        && verdict(&held.output).is_some_and(|before| Some(before) == verdict(&wanted.output))
+    {
+        Difference::Words
     } else {
         Difference::State
     }

@@ -19,14 +19,17 @@ use super::knowledge::Complaint;
 use super::mind::{Action, Mind, Which};
 use super::notes::Notes;
 use super::{Verb, Write};
-use crate::config::Home;
+use crate::config::{AtExit, Home};
 use crate::container::{Container, short};
+use crate::docker::stream::Connection;
 use crate::docker::{self, Docker, Listed};
 use crate::metrics::Metrics;
 use crate::registry::{self, Registry};
 
 /// A registry that takes longer over one write is treated as absent.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the last writes may take before we go.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How many containers run and how many services they offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,13 +43,20 @@ pub(crate) struct Engine {
     pub(crate) mind: Mind,
     pub(crate) registries: Vec<Arc<dyn Registry>>,
     pub(crate) notes: Arc<Notes>,
+    /// Whether its engine can be heard.
+    pub(crate) connection: watch::Receiver<Connection>,
     pub(crate) metrics: Metrics,
     pub(crate) stopped: watch::Sender<Arc<[Registration]>>,
     pub(crate) homes: watch::Receiver<Home>,
     pub(crate) counts: watch::Sender<Counts>,
     pub(crate) docker: Option<Docker>,
     pub(crate) lost_ids: BTreeSet<(String, String)>,
+    /// What becomes of entries at the end.
+    pub(crate) leaves: AtExit,
 }
+
+/// What is under way.
+type Work = FuturesUnordered<BoxFuture<'static, Done>>;
 
 /// What came of an action.
 enum Done {
@@ -60,24 +70,17 @@ enum Done {
 
 impl Engine {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut work: FuturesUnordered<BoxFuture<'static, Done>> = FuturesUnordered::new();
+        let mut work = Work::new();
         loop {
             let now = Instant::now();
-            for action in self.mind.actions(now) {
-                if let Some(job) = self.job(action) {
-                    work.push(job);
-                }
-            }
+            self.begin(&mut work, now);
             self.publish();
+            if self.mind.suspects_stream(now) {
+                self.notes.suspect_stream();
+            }
             let deadline = self.mind.deadline(now);
-            let alarm = async {
-                match deadline {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 pending = self.notes.next() => {
                     let now = Instant::now();
                     if let Some(docker) = pending.connected {
@@ -97,8 +100,43 @@ impl Engine {
                     let complaints = self.mind.moved(*self.homes.borrow_and_update());
                     complaints.iter().for_each(|complaint| self.complain(complaint));
                 }
-                () = alarm => {}
+                Ok(()) = self.connection.changed() => {
+                    if matches!(*self.connection.borrow_and_update(), Connection::Waiting { .. }) {
+                        self.mind.lost(Instant::now());
+                    }
+                }
+                () = alarm(deadline) => {}
             }
+        }
+        if self.leaves != AtExit::Keep {
+            self.leave(work).await;
+        }
+    }
+
+    fn begin(&mut self, work: &mut Work, now: Instant) {
+        let actions = self.mind.actions(now);
+        work.extend(actions.into_iter().filter_map(|action| self.job(action)));
+    }
+
+    /// Writes what is to be left behind; a registry that does not answer in time has to do without.
+    async fn leave(mut self, mut work: Work) {
+        self.mind.leave();
+        let farewell = async {
+            loop {
+                let now = Instant::now();
+                self.begin(&mut work, now);
+                if self.mind.has_said_all() {
+                    return;
+                }
+                tokio::select! {
+                    Some(done) = work.next() => self.settle(done),
+                    () = alarm(self.mind.deadline(now)) => {}
+                }
+            }
+        };
+        if tokio::time::timeout(FAREWELL, farewell).await.is_err() {
+            self.failed("leave");
+            warn!("stopped before every registry heard what becomes of its entries");
         }
     }
 
@@ -161,8 +199,7 @@ impl Engine {
                     }
                 }
                 // A stream that goes through the same stuck pipe as the listing is silent too.
-                let stuck = matches!(answer, Err(docker::Error::Late));
-                if self.mind.suspects_stream() || stuck {
+                if matches!(answer, Err(docker::Error::Late)) {
                     self.notes.suspect_stream();
                 }
             }
@@ -213,7 +250,7 @@ impl Engine {
             Verb::Refresh(_) => ("refresh", &self.metrics.refreshed),
             Verb::Deregister => ("deregister", &self.metrics.deregistered),
         };
-        let failures = self.mind.wrote(which, key, outcome.is_ok(), now);
+        let failures = self.mind.wrote(which, key, (&outcome).into(), now);
         let registry = self.registries[which].name();
         if let Err(error) = outcome {
             self.failed(operation);
@@ -281,6 +318,13 @@ impl Engine {
 
     fn failed(&self, operation: &str) {
         self.metrics.failures.with_label_values(&[operation]).inc();
+    }
+}
+
+async fn alarm(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

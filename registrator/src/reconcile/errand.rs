@@ -10,6 +10,7 @@ pub(crate) struct Errand {
     under_way: bool,
     due: Option<Instant>,
     failures: u32,
+    longest_pause: Option<Duration>,
 }
 
 impl Errand {
@@ -18,6 +19,14 @@ impl Errand {
         Self {
             due,
             ..Self::default()
+        }
+    }
+
+    /// However often it fails, it is asked again after so long.
+    pub(crate) fn at_least_every(self, pause: Duration) -> Self {
+        Self {
+            longest_pause: Some(pause),
+            ..self
         }
     }
 
@@ -48,7 +57,8 @@ impl Errand {
         let next = if worked {
             next
         } else {
-            Some(pause_after(self.failures))
+            let pause = pause_after(self.failures);
+            Some(self.longest_pause.map_or(pause, |longest| longest.min(pause)))
         };
         self.due = match (self.due, next.map(|next| now + next)) {
             (Some(one), Some(other)) => Some(one.min(other)),

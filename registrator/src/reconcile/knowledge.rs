@@ -17,6 +17,7 @@ use crate::config::{Config, Deregister, Home};
 use crate::container::{self, Container, Network};
 use crate::docker::Listed;
 use crate::registry::Offer;
+use crate::services::address::LONGEST_CHAIN;
 use crate::services::{self, Fault, checks};
 
 /// What an engine waits between stop signal and kill, where nobody says otherwise.
@@ -168,19 +169,23 @@ impl Knowledge {
             .collect()
     }
 
-    /// Containers in the network of `owner` are reached through it, so they change with it.
+    /// Containers in the network of `owner` are reached through it, so they change with it; and those in theirs.
     fn derive_sharers(&mut self, owner: &Arc<str>) -> Vec<Complaint> {
-        let shares = |known: &&Known| matches!(&known.facts.network, Network::Container(id) if id == owner);
-        let sharers: Vec<Container> = self
-            .containers
-            .values()
-            .filter(shares)
-            .map(|known| known.facts.clone())
-            .collect();
-        sharers
-            .into_iter()
-            .flat_map(|facts| self.derive(facts.id.clone(), facts))
-            .collect()
+        let mut complaints = Vec::new();
+        let mut owners = vec![owner.clone()];
+        for _ in 0..LONGEST_CHAIN {
+            let shares = |known: &&Known| match &known.facts.network {
+                Network::Container(id) => owners.contains(id),
+                _ => false,
+            };
+            let sharers = self.containers.values().filter(shares);
+            let sharers: Vec<Container> = sharers.map(|known| known.facts.clone()).collect();
+            owners = sharers.iter().map(|facts| facts.id.clone()).collect();
+            for facts in sharers {
+                complaints.append(&mut self.derive(facts.id.clone(), facts));
+            }
+        }
+        complaints
     }
 
     /// Forgets drains that are over because the container has survived its signal.
@@ -236,20 +241,29 @@ impl Knowledge {
                 Vec::new()
             };
         }
-        let drain = self.drains.get(id);
-        let ends = [container::SIGKILL, known.facts.stop_signal];
-        // The first that counts: the kill at the end of the grace period is no news.
-        let signal = drain.and_then(|drain| {
-            let counts = drain.signals.iter().filter(|(signal, _)| ends.contains(signal));
-            counts.min_by_key(|(_, at)| **at).map(|(signal, _)| *signal)
-        });
-        let why = match signal {
-            Some(signal) => format!("stopping ({})", container::signal_name(signal)),
-            None if drain.is_some_and(|drain| drain.died) => "process ended".to_owned(),
-            None => return known.derived.clone(),
+        let Some(why) = self.ending(id) else {
+            return known.derived.clone();
         };
         let changed = |wanted: &Arc<Offer>| Arc::new(checks::out_of_rotation(wanted, &why));
         known.derived.iter().map(changed).collect()
+    }
+
+    /// Why a container that runs is on its way out: it was told to stop, or the one was whose network it uses.
+    fn ending(&self, id: &str) -> Option<String> {
+        let mut known = self.containers.get(id)?;
+        for step in 0..=LONGEST_CHAIN {
+            let drain = self.drains.get(&known.facts.id);
+            match drain.and_then(|drain| drain.why(&known.facts)) {
+                Some(why) if step == 0 => return Some(why),
+                Some(why) => return Some(format!("network of {}: {why}", known.facts.name)),
+                None => {}
+            }
+            let Network::Container(owner) = &known.facts.network else {
+                break;
+            };
+            known = self.containers.get(owner)?;
+        }
+        None
     }
 
     /// Whether a container that ended stays registered. A signal (128 and more) is a wish of
@@ -272,6 +286,11 @@ impl Knowledge {
     /// Whether it is known what has become of this container.
     pub(crate) fn has_settled(&self, id: &str) -> bool {
         self.containers.contains_key(id) || self.gone.contains(id)
+    }
+
+    /// Whether the engine has shown it.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.containers.contains_key(id)
     }
 
     pub(crate) fn is_gone(&self, id: &str) -> bool {
@@ -311,6 +330,19 @@ impl Knowledge {
             .values()
             .filter(|known| known.facts.runs())
             .count()
+    }
+}
+
+impl Drain {
+    /// Why it counts, if it does.
+    fn why(&self, facts: &Container) -> Option<String> {
+        let ends = [container::SIGKILL, facts.stop_signal];
+        let counts = self.signals.iter().filter(|(signal, _)| ends.contains(signal));
+        // The first that counts: the kill at the end of the grace period is no news.
+        match counts.min_by_key(|(_, at)| **at) {
+            Some((signal, _)) => Some(format!("stopping ({})", container::signal_name(*signal))),
+            None => self.died.then(|| "process ended".to_owned()),
+        }
     }
 }
 

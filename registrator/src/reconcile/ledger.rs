@@ -1,21 +1,26 @@
 //! What one registry holds of ours, which writes are under way, and which failed.
 //!
 //! Writes are remembered here, so that the plan compares with what was really obeyed; a listing of
-//! the registry corrects that memory, except where a write overtook it. An entry without our mark is
-//! not ours, unless its id is one that the original registrator would have made for this host.
+//! the registry corrects that memory, except where a write overtook it. Whose an entry is says
+//! `claims.rs`; how often one service is spoken of, `pace.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catalog::service::{META_CONTAINER, META_OWNER};
 use catalog::{Registration, ServiceSpec, Status};
 
+use super::claims::{Claim, container_of};
 use super::errand::Errand;
+use super::pace::{News, Pace};
 use super::{Difference, Held, Intended, Plan, Recorded, Verb, Write, apart, pause_after};
 use crate::config::Config;
-use crate::registry::{Abilities, Lists, Offer};
+use crate::registry::{self, Abilities, Lists, Offer};
 
+/// Without its answer nothing can be done for a registry, so it is asked this often for one.
+const LONGEST_SILENCE: Duration = Duration::from_secs(2);
+/// How often an entry under a new key may fail before the one under the old key goes all the same.
+const FAILURES_BORNE: u32 = 5;
 /// Between two questions to a registry that falters and gives no answers.
 const NO_ANSWER: Duration = Duration::from_secs(1);
 
@@ -30,6 +35,8 @@ pub(crate) struct Ledger {
     /// Whether somebody listens for it to falter.
     pub(crate) watched: bool,
     recorded: Recorded,
+    /// Entries under a mark that we used before, whose containers have not been seen here.
+    former: Recorded,
     /// Keys that others hold.
     foreign: BTreeSet<Arc<str>>,
     /// Whether the registry has been asked what it holds: before, nothing is written.
@@ -38,11 +45,35 @@ pub(crate) struct Ledger {
     /// Keys written since the listing under way was asked for: the listing may be older.
     overtaken: BTreeSet<Arc<str>>,
     failed: BTreeMap<Arc<str>, Failure>,
+    pace: Pace,
+    /// When something may be told that could not be yet.
+    put_off: Option<Instant>,
+}
+
+/// What came of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Obeyed,
+    /// The registry was there, and did not want to.
+    Refused,
+    /// Nobody answered.
+    Unheard,
+}
+
+impl From<&Result<(), registry::Error>> for Outcome {
+    fn from(result: &Result<(), registry::Error>) -> Self {
+        match result {
+            Ok(()) => Self::Obeyed,
+            Err(registry::Error::Refused(_)) => Self::Refused,
+            Err(registry::Error::Unreachable(_)) => Self::Unheard,
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Failure {
     verb: Verb,
+    unheard: bool,
     times: u32,
     not_before: Instant,
 }
@@ -52,15 +83,18 @@ impl Ledger {
         let renewal = Some(config.ttl_refresh).filter(|pause| !pause.is_zero());
         Self {
             abilities,
-            reading: Errand::new(Some(now)),
+            reading: Errand::new(Some(now)).at_least_every(LONGEST_SILENCE),
             renewing: Errand::new(renewal.map(|pause| now + pause)),
             watched: false,
             recorded: Recorded::new(),
+            former: Recorded::new(),
             foreign: BTreeSet::new(),
             read: false,
             under_way: BTreeMap::new(),
             overtaken: BTreeSet::new(),
             failed: BTreeMap::new(),
+            pace: Pace::default(),
+            put_off: None,
         }
     }
 
@@ -86,41 +120,60 @@ impl Ledger {
         self.read = true;
         let Some(services) = answer else { return };
         let mut recorded = Recorded::new();
-        self.foreign.clear();
+        self.former.clear();
+        let foreign_before = std::mem::take(&mut self.foreign);
         let known = self.abilities.lists;
         for listed in services {
             let key = (self.abilities.key)(&listed.service);
-            match listed.service.meta.get(META_OWNER) {
-                Some(owner) if *owner != config.owner => _ = self.foreign.insert(key),
-                Some(_) => {
-                    let remembered = self
-                        .recorded
-                        .get(&key)
-                        .filter(|held| agrees(&listed, held, known));
-                    let held = remembered.cloned().unwrap_or_else(|| Held {
-                        entry: Arc::new(listed),
-                        known,
-                    });
-                    recorded.insert(key, held);
-                }
-                None if !is_of_host(&listed.service.id, &config.hostname) => _ = self.foreign.insert(key),
-                None if config.cleanup => {
-                    let entry = Arc::new(listed);
-                    recorded.insert(key, Held { entry, known });
-                }
+            let claim = Claim::of(&listed, config);
+            let remembered = self.recorded.get(&key);
+            // Who wrote over an entry of ours will do so again: to take it back would never end.
+            let contested = || {
+                let ours = |held: &Held| Claim::of(&held.entry, config) == Claim::Ours;
+                let held = remembered.filter(|held| held.known > Lists::Nothing && ours(held));
+                held.is_some() || foreign_before.contains(&key)
+            };
+            if claim == Claim::Theirs || claim == Claim::Unmarked && contested() {
+                self.foreign.insert(key.clone());
+            }
+            let agreeing = remembered.filter(|held| agrees(&listed, held, known)).cloned();
+            let held = agreeing.unwrap_or_else(|| Held {
+                entry: Arc::new(listed),
+                known,
+            });
+            match claim {
+                Claim::Ours => _ = recorded.insert(key, held),
+                Claim::Former => _ = self.former.insert(key, held),
+                Claim::Unmarked if config.cleanup => _ = recorded.insert(key, held),
                 // Left by the original, perhaps for a container that still runs: not ours to remove,
                 // but ours to take over.
-                None => {}
+                Claim::Unmarked | Claim::Theirs => {}
             }
         }
         for key in &self.overtaken {
             self.foreign.remove(key);
+            self.former.remove(key);
             match self.recorded.remove(key) {
                 Some(held) => _ = recorded.insert(key.clone(), held),
                 None => _ = recorded.remove(key),
             }
         }
         self.recorded = recorded;
+    }
+
+    /// Takes in entries under a mark of ours of old, once their containers are seen here.
+    pub(crate) fn adopt(&mut self, is_here: impl Fn(&str) -> bool) {
+        let here = |held: &Held| container_of(&held.entry).is_some_and(&is_here);
+        let former = std::mem::take(&mut self.former);
+        let (found, former) = former.into_iter().partition(|(_, held)| here(held));
+        self.former = former;
+        self.recorded.append(&mut { found });
+    }
+
+    /// Whether somebody else has this key. An entry that names no container goes to who needs its key.
+    fn is_theirs(&self, key: &Arc<str>) -> bool {
+        let former = self.former.get(key);
+        self.foreign.contains(key) || former.is_some_and(|held| container_of(&held.entry).is_some())
     }
 
     /// Those of `intended` that this registry is to hold, by key.
@@ -148,9 +201,7 @@ impl Ledger {
     /// Offers whose keys others hold.
     pub(crate) fn taken<'a>(&self, intended: &'a Intended) -> impl Iterator<Item = &'a Arc<Offer>> {
         let key = |offer: &Offer| (self.abilities.key)(&offer.registration.service);
-        intended
-            .values()
-            .filter(move |offer| self.foreign.contains(&key(offer)))
+        intended.values().filter(move |offer| self.is_theirs(&key(offer)))
     }
 
     /// The writes to begin now: never more under way than the registry is to bear.
@@ -164,29 +215,92 @@ impl Ledger {
             return Vec::new();
         }
         let wanted = self.wanted(intended);
-        let mut writes = Plan::new(&wanted, &self.recorded, &self.abilities, settled).writes;
-        let differing: BTreeSet<&Arc<str>> = writes.iter().map(|write| &write.key).collect();
+        let Plan { mut writes, words } = Plan::new(&wanted, &self.recorded, &self.abilities, settled);
+        let differing: BTreeSet<&Arc<str>> = writes.iter().chain(&words).map(|write| &write.key).collect();
         self.failed.retain(|key, _| differing.contains(key));
+        let arriving = self.arriving(&writes);
         writes.retain(|Write { key, verb }| {
             let waits = self
                 .failed
                 .get(key)
                 .is_some_and(|last| last.verb == *verb && last.not_before > now);
-            !waits && !self.under_way.contains_key(key) && !self.foreign.contains(key)
+            let leaves_a_gap = || {
+                let container = self.recorded.get(key).and_then(|held| container_of(&held.entry));
+                container.is_some_and(|id| arriving.contains(id))
+            };
+            // What we recorded under a key that others hold is not theirs: we were told to clean it up.
+            let free = match verb {
+                Verb::Deregister => !leaves_a_gap(),
+                Verb::Register(_) | Verb::Refresh(_) => !self.is_theirs(key),
+            };
+            !waits && free && !self.under_way.contains_key(key)
         });
+        let mut writes = self.in_time(writes, words, now);
         writes.truncate(self.abilities.abreast.saturating_sub(self.under_way.len()));
         for write in &writes {
+            self.pace.told(&write.key, self.news(write), now);
             self.under_way.insert(write.key.clone(), write.clone());
             self.overtaken.insert(write.key.clone());
         }
         writes
     }
 
+    /// Containers that are about to be known by another key. Writes run side by side, so the old key must wait.
+    fn arriving(&self, writes: &[Write]) -> BTreeSet<Arc<str>> {
+        let borne = |key| {
+            let last = self.failed.get(key);
+            last.is_none_or(|last| last.times < FAILURES_BORNE)
+        };
+        let coming = writes
+            .iter()
+            .filter(|write| borne(&write.key) && !self.is_theirs(&write.key));
+        let container = |write: &Write| match &write.verb {
+            Verb::Register(offer) => Some(offer.container.clone()),
+            Verb::Refresh(_) | Verb::Deregister => None,
+        };
+        coming
+            .chain(self.under_way.values())
+            .filter_map(container)
+            .collect()
+    }
+
+    /// Those writes whose time has come; remembers when that of the next is.
+    fn in_time(&mut self, writes: Vec<Write>, words: Vec<Write>, now: Instant) -> Vec<Write> {
+        self.put_off = None;
+        self.pace.forget(now);
+        let words = words.into_iter().filter(|write| {
+            !self.failed.contains_key(&write.key)
+                && !self.under_way.contains_key(&write.key)
+                && !self.is_theirs(&write.key)
+        });
+        let states = writes.into_iter().map(|write| (self.news(&write), write));
+        let all: Vec<_> = states.chain(words.map(|write| (News::Words, write))).collect();
+        let mut due = Vec::with_capacity(all.len());
+        for (news, write) in all {
+            match self.pace.earliest(&write.key, news).filter(|at| *at > now) {
+                Some(at) => self.put_off = Some(self.put_off.map_or(at, |before| before.min(at))),
+                None => due.push(write),
+            }
+        }
+        due
+    }
+
+    fn news(&self, write: &Write) -> News {
+        match &write.verb {
+            Verb::Refresh(offer) if offer.fit == Status::Critical => News::Bad,
+            Verb::Refresh(_) => News::Good,
+            // Here a service comes and goes with its health.
+            Verb::Register(_) if !self.abilities.tells_health => News::Good,
+            Verb::Register(_) | Verb::Deregister => News::Service,
+        }
+    }
+
     /// A write ended. Returns how often in a row it has failed.
-    pub(crate) fn done(&mut self, key: &Arc<str>, obeyed: bool, now: Instant) -> u32 {
+    pub(crate) fn done(&mut self, key: &Arc<str>, outcome: Outcome, now: Instant) -> u32 {
         let Some(Write { verb, .. }) = self.under_way.remove(key) else {
             return 0;
         };
+        let obeyed = outcome == Outcome::Obeyed;
         if let Verb::Register(offer) | Verb::Refresh(offer) = &verb {
             // One that failed may have arrived all the same.
             let known = if obeyed { Lists::Checks } else { Lists::Nothing };
@@ -200,21 +314,32 @@ impl Ledger {
             return 0;
         }
         let times = self.failed.get(key).map_or(0, |last| last.times) + 1;
+        let not_before = now + pause_after(times);
+        if outcome == Outcome::Unheard && !self.reading.fails() {
+            // When it answers again it may have lost more than this.
+            self.reading.want_by(not_before);
+        }
         let failure = Failure {
             verb,
+            unheard: outcome == Outcome::Unheard,
             times,
-            not_before: now + pause_after(times),
+            not_before,
         };
         self.failed.insert(key.clone(), failure);
         times
     }
 
-    /// It may have lost entries: whoever waits for his turn to fail again need not.
+    /// The registry is back: who was not heard need not wait for his turn to fail again.
+    pub(crate) fn forgive(&mut self, now: Instant) {
+        for last in self.failed.values_mut().filter(|last| last.unheard) {
+            last.not_before = last.not_before.min(now);
+        }
+    }
+
+    /// It may have lost entries.
     pub(crate) fn faltered(&mut self, now: Instant) {
         self.watched = false;
-        for last in self.failed.values_mut() {
-            last.not_before = now;
-        }
+        self.forgive(now);
         // While it gives no answers it is asked no more often than that, however often it falters.
         let pause = if self.reading.fails() {
             NO_ANSWER
@@ -235,6 +360,7 @@ impl Ledger {
         let failed = self.failed.values().map(|last| last.not_before);
         let waits = [
             failed.filter(|at| *at > now).min(),
+            self.put_off,
             self.reading.deadline(),
             self.renewing.deadline(),
         ];
@@ -249,29 +375,12 @@ impl Ledger {
     }
 
     /// Whether recorded equals intended, with nothing under way.
-    #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
         self.under_way.is_empty() && self.failed.is_empty()
     }
 }
 
-fn container_of(entry: &Registration) -> Option<&str> {
-    entry.service.meta.get(META_CONTAINER).map(String::as_str)
-}
-
 /// Whether a listing that shows so much says what we remember.
 fn agrees(listed: &Registration, held: &Held, shown: Lists) -> bool {
     held.known > Lists::Nothing && apart(&held.entry, listed, shown) == Difference::None
-}
-
-/// Whether the original registrator on this host would have made this id: `host:name:port[:udp]`.
-fn is_of_host(id: &str, hostname: &str) -> bool {
-    let Some(rest) = id.strip_prefix(hostname).and_then(|rest| rest.strip_prefix(':')) else {
-        return false;
-    };
-    let rest = rest.strip_suffix(":udp").unwrap_or(rest);
-    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    rest.split_once(':').is_some_and(|(name, port)| {
-        !name.is_empty() && name.chars().all(named) && port.parse::<u16>().is_ok()
-    })
 }

@@ -8,24 +8,27 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Registration;
+use catalog::service::META_CONTAINER;
 
-use super::Write;
 use super::errand::Errand;
 use super::knowledge::{Complaint, Knowledge};
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Outcome};
 use super::lines::Lines;
 use super::notes::Note;
 use super::queue::Queue;
-use crate::config::{Config, Home};
+use super::{Intended, Write};
+use crate::config::{AtExit, Config, Home};
 use crate::container::Container;
 use crate::docker::Listed;
 use crate::registry::Abilities;
-use crate::services::Fault;
+use crate::services::{Fault, checks};
 
 /// If more than this many, and more than half of all, vanish between two listings, the engine is
 /// asked again before it is believed.
 const FEW: usize = 5;
 const SECOND_LOOK: Duration = Duration::from_secs(1);
+/// An event may come after the listing that shows what it tells of; not much later.
+const HEARING: Duration = Duration::from_secs(1);
 
 /// A registry, by its place among those that were given.
 pub(crate) type Which = usize;
@@ -74,7 +77,14 @@ pub(crate) struct Mind {
     taken: BTreeSet<(Arc<str>, String)>,
     /// Containers that have a service which a registry cannot hold, with the setting that would help and the reason.
     refused: BTreeSet<(String, &'static str, String)>,
-    stream_is_suspect: bool,
+    /// The next listing is the first since the engine was found, and may show what no event told.
+    first_look: bool,
+    /// Containers that a listing showed to have changed, before any event told of it.
+    unheard: BTreeMap<Arc<str>, Instant>,
+    /// Since when the engine cannot be heard, or has not shown yet what is left.
+    deaf_since: Option<Instant>,
+    /// It is about to stop.
+    leaving: bool,
 }
 
 impl Mind {
@@ -96,7 +106,10 @@ impl Mind {
             services: 0,
             taken: BTreeSet::new(),
             refused: BTreeSet::new(),
-            stream_is_suspect: false,
+            first_look: true,
+            unheard: BTreeMap::new(),
+            deaf_since: None,
+            leaving: false,
         }
     }
 
@@ -104,6 +117,8 @@ impl Mind {
     pub(crate) fn connected(&mut self, now: Instant) {
         self.connected = true;
         self.lines.forget();
+        self.first_look = true;
+        self.unheard.clear();
         self.listing.want(now);
         self.ledgers
             .iter_mut()
@@ -116,9 +131,20 @@ impl Mind {
         self.knowledge.moved(home)
     }
 
+    /// The engine cannot be heard any more.
+    pub(crate) fn lost(&mut self, now: Instant) {
+        self.deaf_since.get_or_insert(now);
+    }
+
+    /// The end is near: from now on only what is to be left behind gets written.
+    pub(crate) fn leave(&mut self) {
+        self.leaving = true;
+    }
+
     /// Events were noted.
     pub(crate) fn noted(&mut self, touched: &BTreeMap<Arc<str>, Note>, now: Instant) {
         for (id, note) in touched {
+            self.unheard.remove(id);
             if note.turned {
                 // An inspection under way may show the life before.
                 self.ended.remove(id);
@@ -147,11 +173,8 @@ impl Mind {
         } else {
             self.suspected = None;
         }
+        self.wonder(listed, &missing, now);
         for (line, shows_news) in listed.iter().zip(self.lines.take(listed)) {
-            let ran = self.knowledge.ran(&line.id);
-            // Events should have told us; if not, the stream is silent for no good reason.
-            self.stream_is_suspect |=
-                self.listed_once && line.up && ran != Some(true) && self.queue.is_idle();
             if shows_news || !self.knowledge.agrees_with(line) {
                 self.queue.add(&line.id, false);
             }
@@ -160,8 +183,29 @@ impl Mind {
         missing.iter().for_each(|id| self.queue.add(id, false));
         self.listed_once = true;
         // Without containers there is nothing to inspect, and all is known.
-        self.surveyed |= self.suspected.is_none() && self.queue.is_idle();
+        self.look_round();
         failures
+    }
+
+    /// Remembers what events should have told of, or will in a moment.
+    fn wonder(&mut self, listed: &[Listed], missing: &BTreeSet<Arc<str>>, now: Instant) {
+        if std::mem::take(&mut self.first_look) || !self.queue.is_idle() {
+            return;
+        }
+        let ran = |id: &str| self.knowledge.ran(id) == Some(true);
+        let turned = listed.iter().filter(|line| line.up != ran(&line.id));
+        let gone = missing.iter().filter(|id| ran(id));
+        for id in turned.map(|line| &line.id).chain(gone) {
+            self.unheard.entry(id.clone()).or_insert(now);
+        }
+    }
+
+    /// Notices when a listing was taken in and all that it called for has been answered.
+    fn look_round(&mut self) {
+        if self.listed_once && !self.first_look && self.suspected.is_none() && self.queue.is_idle() {
+            self.surveyed = true;
+            self.deaf_since = None;
+        }
     }
 
     /// Containers that we know, or that entries of ours stand for, and that are not listed.
@@ -192,7 +236,7 @@ impl Mind {
             return (Vec::new(), failures);
         };
         let complaints = self.knowledge.inspected(id, facts, ended);
-        self.surveyed |= self.listed_once && self.suspected.is_none() && self.queue.is_idle();
+        self.look_round();
         (complaints, failures)
     }
 
@@ -205,8 +249,12 @@ impl Mind {
     ) -> u32 {
         let resync = self.resync();
         let ledger = &mut self.ledgers[which];
+        let failed_before = ledger.reading.fails();
         let failures = ledger.reading.end(answer.is_some(), resync, now);
         let Some(answer) = answer else { return failures };
+        if failed_before {
+            ledger.forgive(now);
+        }
         ledger.listed(answer, &self.config);
         // Entries of ours may stand for containers that no listing will ever show again.
         let strangers = ledger.containers().any(|id| !self.knowledge.has_settled(id));
@@ -218,8 +266,8 @@ impl Mind {
     }
 
     /// A write ended. Returns how often in a row it has failed.
-    pub(crate) fn wrote(&mut self, which: Which, key: &Arc<str>, obeyed: bool, now: Instant) -> u32 {
-        let failures = self.ledgers[which].done(key, obeyed, now);
+    pub(crate) fn wrote(&mut self, which: Which, key: &Arc<str>, outcome: Outcome, now: Instant) -> u32 {
+        let failures = self.ledgers[which].done(key, outcome, now);
         self.forget_the_gone();
         failures
     }
@@ -255,8 +303,11 @@ impl Mind {
         self.knowledge.tick(now);
         self.queue.tick(now);
         let mut actions = self.questions(now);
-        let (intended, losers) = self.knowledge.intended(&self.ledgers);
-        self.losers = losers;
+        let knowledge = &self.knowledge;
+        for ledger in &mut self.ledgers {
+            ledger.adopt(|id| knowledge.knows(id));
+        }
+        let intended = self.intended(now);
         self.services = intended.len();
         let taken = self.ledgers.iter().flat_map(|ledger| ledger.taken(&intended));
         self.taken = taken
@@ -270,9 +321,16 @@ impl Mind {
             knowledge,
             ledgers,
             surveyed,
+            config,
+            leaving,
+            losers,
+            queue,
             ..
         } = self;
-        let settled = |held: &Registration| match held.service.meta.get(catalog::service::META_CONTAINER) {
+        let settled = |held: &Registration| match held.service.meta.get(META_CONTAINER) {
+            Some(_) if *leaving && config.at_exit == AtExit::Remove => true,
+            // Who has the id it wants may be about to give it up: two that swap names.
+            Some(id) if !queue.is_calm() && losers.iter().any(|(_, loser)| loser == id) => false,
             Some(id) => knowledge.has_settled(id),
             None => *surveyed,
         };
@@ -283,9 +341,34 @@ impl Mind {
         actions
     }
 
+    /// What should be registered now.
+    fn intended(&mut self, now: Instant) -> Intended {
+        let (mut intended, losers) = self.knowledge.intended(&self.ledgers);
+        self.losers = losers;
+        let why = match self.config.at_exit {
+            AtExit::Remove if self.leaving => return Intended::new(),
+            AtExit::Drain if self.leaving => "registrator stopped",
+            _ if self.patience_ends().is_some_and(|end| end <= now) => "container engine not heard",
+            _ => return intended,
+        };
+        for offer in intended.values_mut() {
+            *offer = Arc::new(checks::out_of_rotation(offer, why));
+        }
+        intended
+    }
+
+    /// When entries turn critical because nobody knows what has become of their containers.
+    fn patience_ends(&self) -> Option<Instant> {
+        let grace = Some(self.config.grace).filter(|grace| !grace.is_zero());
+        Some(self.deaf_since? + grace?)
+    }
+
     /// What is to be asked now.
     fn questions(&mut self, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
+        if self.leaving {
+            return actions;
+        }
         for (which, ledger) in self.ledgers.iter_mut().enumerate() {
             if ledger.reading.begin(now) {
                 ledger.asked();
@@ -320,6 +403,12 @@ impl Mind {
             self.listing.deadline().filter(|_| self.connected),
             self.queue.deadline().filter(|_| self.connected),
             self.knowledge.deadline(),
+            self.unheard
+                .values()
+                .min()
+                .map(|at| *at + HEARING)
+                .filter(|at| *at > now),
+            self.patience_ends().filter(|end| *end > now),
             self.ledgers
                 .iter()
                 .filter_map(|ledger| ledger.deadline(now))
@@ -345,9 +434,13 @@ impl Mind {
         rivals.chain(late).chain(refused).collect()
     }
 
-    /// Whether a listing showed what events should have told; asks once.
-    pub(crate) fn suspects_stream(&mut self) -> bool {
-        std::mem::take(&mut self.stream_is_suspect)
+    /// Whether a listing showed what events should have told by now; asks once.
+    pub(crate) fn suspects_stream(&mut self, now: Instant) -> bool {
+        let overdue = self.unheard.values().any(|at| *at + HEARING <= now);
+        if overdue {
+            self.unheard.clear();
+        }
+        overdue
     }
 
     pub(crate) fn stopped(&self) -> impl Iterator<Item = &Registration> {
@@ -362,8 +455,13 @@ impl Mind {
         self.knowledge.running()
     }
 
+    /// Whether nothing is being written, nor waits to be.
+    pub(crate) fn has_said_all(&self) -> bool {
+        self.ledgers.iter().all(Ledger::is_settled)
+    }
+
     #[cfg(test)]
     pub(crate) fn is_settled(&self) -> bool {
-        self.queue.is_idle() && self.ledgers.iter().all(Ledger::is_settled)
+        self.queue.is_idle() && self.has_said_all()
     }
 }

@@ -109,6 +109,11 @@ impl Queue {
             .min()
     }
 
+    /// Whether nobody is in line or being asked for; some may wait for another try.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.waiting.is_empty() && self.running.is_empty()
+    }
+
     /// Whether everything that was asked for has been answered.
     pub(crate) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.running.is_empty() && self.failed.is_empty()

@@ -10,6 +10,7 @@ use catalog::service::META_OWNER;
 use catalog::{Registration, Status};
 use proptest::prelude::*;
 
+use super::ledger::Outcome;
 use super::mind::{Action, Mind, Which};
 use super::notes::Note;
 use super::*;
@@ -19,6 +20,7 @@ use crate::docker::{Listed, What};
 use crate::registry::{Abilities, Lists};
 use crate::services::derive;
 
+mod lifecycle;
 mod registries;
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -46,6 +48,9 @@ struct World {
     pending: Vec<Pending>,
     next_port: u16,
     writes: usize,
+    suspicions: usize,
+    /// What comes of a write that fails.
+    trouble: Outcome,
 }
 
 impl World {
@@ -71,6 +76,8 @@ impl World {
             pending: Vec::new(),
             next_port: 20_000,
             writes: 0,
+            suspicions: 0,
+            trouble: Outcome::Unheard,
         }
     }
 
@@ -156,6 +163,7 @@ impl World {
 
     /// Asks the mind what to do, and sets it on its way.
     fn ask(&mut self) {
+        self.suspicions += usize::from(self.mind.suspects_stream(self.now));
         for action in self.mind.actions(self.now) {
             let pending = match action {
                 Action::List => {
@@ -202,7 +210,8 @@ impl World {
                         Verb::Deregister => _ = self.shelf(which).remove(&key),
                     }
                 }
-                self.mind.wrote(which, &key, works, self.now);
+                let outcome = if works { Outcome::Obeyed } else { self.trouble };
+                self.mind.wrote(which, &key, outcome, self.now);
             }
         }
     }
@@ -237,14 +246,18 @@ impl World {
     }
 
     fn pass(&mut self, time: Duration) {
+        self.pass_but(time, |_| false);
+    }
+
+    fn pass_but(&mut self, time: Duration, bad: impl Fn(&Pending) -> bool) {
         let end = self.now + time;
-        self.settle();
+        self.settle_but(&bad);
         while let Some(at) = self.mind.deadline(self.now).filter(|at| *at <= end) {
             self.now = at.max(self.now + MOMENT);
-            self.settle();
+            self.settle_but(&bad);
         }
         self.now = end;
-        self.settle();
+        self.settle_but(&bad);
     }
 
     fn expected(&self) -> Entries {

@@ -20,7 +20,7 @@ use crate::config::{Config, Home};
 use crate::container::{Container, Network, Port};
 
 /// How many containers may hand on a network to the next before we stop following.
-const LONGEST_CHAIN: usize = 4;
+pub(crate) const LONGEST_CHAIN: usize = 4;
 
 /// Where a port can be had.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -123,6 +123,7 @@ pub(crate) fn ended(container: &Container) -> String {
         state if state.restarting => format!("container restarting, exited ({code})"),
         state if state.dead => format!("container dead ({code})"),
         state if !state.started => "container created, not started".to_owned(),
+        state if state.oom_killed => format!("container exited ({code}), out of memory"),
         _ => format!("container exited ({code})"),
     }
 }
