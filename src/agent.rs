@@ -233,8 +233,9 @@ fn registrator_config(
     home: registrator::Home,
 ) -> registrator::Config {
     let hostname = config.hostname.unwrap_or(node);
+    let machine = config.owner.is_none().then(net::machine_id);
     let owner = config.owner.unwrap_or_else(|| hostname.clone());
-    let defaults = registrator::Config::new(hostname, home, owner);
+    let defaults = registrator::Config::new(hostname.clone(), home, owner);
     registrator::Config {
         ip: config.ip,
         internal: config.internal,
@@ -256,6 +257,9 @@ fn registrator_config(
         drain: config.drain,
         grace: config.grace,
         at_exit: config.at_exit,
+        machine,
+        // What entries of versions before this one are marked with.
+        former_owners: vec![hostname],
         ..defaults
     }
 }

@@ -93,6 +93,13 @@ fn default_gateway_v6(routes: &str) -> Option<Ipv6Addr> {
     gateways.next().filter(|gateway| !gateway.is_unicast_link_local())
 }
 
+/// What the system gave this machine for ever; empty where it has no such thing, as in an image without files.
+pub fn machine_id() -> String {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let id = read("/etc/machine-id").or_else(|| read("/var/lib/dbus/machine-id"));
+    id.unwrap_or_default().trim().to_owned()
+}
+
 /// Every address of every interface; none where the system does not tell.
 pub fn interfaces() -> Vec<Interface> {
     let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();

@@ -79,6 +79,8 @@ fn one_registrator_writes_to_several_catalogs_and_one_that_is_gone_holds_up_no_o
     let own = agent()
         .flag(&also)
         .flag(&format!("-node={}", unique("own")))
+        // Two that follow one engine are told apart in one catalog by what they are told.
+        .flag("-registrator.owner=own")
         .start();
     let service = unique("everywhere");
     let web = docker

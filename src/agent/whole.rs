@@ -87,7 +87,14 @@ impl Agent {
         let context = http::Context::new(store, local, core.identity.clone(), core.metrics.clone());
         let context = context.map_err(|error| BuildError::of("http", &error))?;
         let dns = agent.dns(&config, &core).await?;
-        let registrator = agent.registrator(config.registrator, config.advertise, &core)?;
+        let containers = config.registrator.map(|containers| config::Containers {
+            // A node that was given its id keeps it.
+            owner: containers
+                .owner
+                .or_else(|| config.node_id.map(|id| id.to_string())),
+            ..containers
+        });
+        let registrator = agent.registrator(containers, config.advertise, &core)?;
         let stopped = registrator
             .as_ref()
             .map_or_else(no_stopped, |(registrator, _)| registrator.stopped());

@@ -115,34 +115,26 @@ pub const ROWS: &[Row] = &[
         "false",
         "Name services of compose and swarm after the service there, not the image.",
     ),
-    own("registrator.owner")
-        .is(
-            Kind::Text,
-            "",
-            "Mark of our entries, by which they are told from those of others.",
-        )
-        .not_yet(),
-    own("registrator.drain")
-        .is(
-            Kind::Duration,
-            "10s",
-            "How long a container that survives its stop signal stays out of rotation, at least.",
-        )
-        .not_yet(),
-    own("registrator.grace")
-        .is(
-            Kind::Duration,
-            "0",
-            "How long entries stand while the engine cannot be heard, before they are critical; 0: for ever.",
-        )
-        .not_yet(),
-    own("registrator.at-exit")
-        .is(
-            Kind::OneOf(&["keep", "drain", "remove"]),
-            "keep",
-            "What becomes of the entries when the registrator stops.",
-        )
-        .not_yet(),
+    own("registrator.owner").is(
+        Kind::Text,
+        "",
+        "Mark of our entries, which tells them from others'; default: made of the ids of machine and engine.",
+    ),
+    own("registrator.drain").is(
+        Kind::Duration,
+        "10s",
+        "How long a container that survives its stop signal stays out of rotation, at least.",
+    ),
+    own("registrator.grace").is(
+        Kind::Duration,
+        "0",
+        "How long entries stand while the engine cannot be heard, before they are critical; 0: for ever.",
+    ),
+    own("registrator.at-exit").is(
+        Kind::OneOf(&["keep", "drain", "remove"]),
+        "keep",
+        "What becomes of the entries when the registrator stops.",
+    ),
     Row::new(Owner::Lictor, ALONE, "http")
         .is(
             Kind::Text,
