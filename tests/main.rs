@@ -17,6 +17,8 @@ mod drain;
 mod engines;
 /// A foreign catalog as the source of routes, its loss and return; files; the balancer as a service.
 mod feed;
+/// Entries outlive their registrator, or do not, as they are told to.
+mod lifecycle;
 /// Containers come, go and show in the catalog; an engine that is missing or comes late.
 mod registration;
 /// Registries of other kinds than Consul: each key and value, as registrator writes it.
@@ -29,5 +31,7 @@ mod robustness;
 mod rolling;
 /// Host names and tags lead to containers.
 mod routing;
+/// A thousand starts and stops with everything killed meanwhile.
+mod soak;
 /// Signals, a log that is rotated, files that run out.
 mod system;

@@ -148,8 +148,8 @@ impl Registrator {
             contact = self.first_contact() => contact?,
         }
         let notes = Arc::new(Notes::default());
-        let (connection, mut connected) = watch::channel(Connection::Starting);
-        let (counts, mut counted) = watch::channel(Counts::default());
+        let (connection, connected) = watch::channel(Connection::Starting);
+        let (counts, counted) = watch::channel(Counts::default());
         let follower = Follower {
             endpoint: self.endpoint,
             keeps_answers: !self.config.tags.is_plain(),
@@ -189,24 +189,7 @@ impl Registrator {
             };
             engine.run(ended).await;
         };
-        let status = self.status;
-        let reporting = async move {
-            loop {
-                let Counts { containers, services } = *counted.borrow_and_update();
-                let engine = connected.borrow_and_update().clone();
-                let fresh = Status {
-                    engine,
-                    containers,
-                    services,
-                };
-                status.send_if_modified(|before| std::mem::replace(before, fresh.clone()) != fresh);
-                tokio::select! {
-                    Ok(()) = counted.changed() => {}
-                    Ok(()) = connected.changed() => {}
-                    else => return std::future::pending().await,
-                }
-            }
-        };
+        let reporting = report(self.status, counted, connected);
         let followed = tokio::select! {
             () = engine => following.await,
             () = reporting => following.await,
@@ -256,6 +239,29 @@ impl Registrator {
                     tokio::time::sleep(self.config.retry_interval).await;
                 }
             }
+        }
+    }
+}
+
+/// Puts together what is known of the engine and of its containers, at each change.
+async fn report(
+    status: watch::Sender<Status>,
+    mut counted: watch::Receiver<Counts>,
+    mut connected: watch::Receiver<Connection>,
+) {
+    loop {
+        let Counts { containers, services } = *counted.borrow_and_update();
+        let engine = connected.borrow_and_update().clone();
+        let fresh = Status {
+            engine,
+            containers,
+            services,
+        };
+        status.send_if_modified(|before| std::mem::replace(before, fresh.clone()) != fresh);
+        tokio::select! {
+            Ok(()) = counted.changed() => {}
+            Ok(()) = connected.changed() => {}
+            else => return std::future::pending().await,
         }
     }
 }

@@ -62,6 +62,12 @@ impl Builder {
         self
     }
 
+    /// A port that stays the same from one process to the next.
+    pub(crate) fn http_port(mut self, port: u16) -> Self {
+        self.arguments.retain(|argument| argument != "-http-port=0");
+        self.flag(&format!("-http-port={port}"))
+    }
+
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self

@@ -1,6 +1,6 @@
 //! A Docker Engine of the test's own, which may be stopped and started at will.
 //!
-//! It runs in namespaces of its own for network and mounts, with its own socket, data, state and process-id file: the
+//! It runs in namespaces of its own for network and mounts, which last for as long as this value does, with its own socket, data, state and process-id file: the
 //! machine's engine, its bridge `docker0` and its packet filter are out of its reach, and nothing stays mounted. (A
 //! second `dockerd` in the machine's namespace is not harmless: told to have no bridge, it deletes the `docker0` it
 //! finds.)
@@ -22,22 +22,34 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) struct OwnEngine {
     pub(crate) engine: Engine,
     home: TempDir,
+    /// Keeps the namespaces while the daemon is away.
+    world: World,
     daemon: Mutex<Option<Child>>,
 }
 
 impl OwnEngine {
     /// Starts it with the image `lictor-whoami` in it.
     pub(crate) fn start() -> Self {
+        Self::with("{}")
+    }
+
+    /// [`OwnEngine::start`] for one whose containers go on while it is away.
+    pub(crate) fn start_with_live_restore() -> Self {
+        Self::with(r#"{"live-restore": true}"#)
+    }
+
+    fn with(configuration: &str) -> Self {
         // Short, because the path of a socket is limited to some hundred characters.
         let home = tempfile::Builder::new()
             .prefix("lictor-engine-")
             .tempdir()
             .expect("/tmp is writable");
-        std::fs::write(home.path().join("daemon.json"), "{}").expect("the directory is ours");
+        std::fs::write(home.path().join("daemon.json"), configuration).expect("the directory is ours");
         let host = format!("unix://{}", home.path().join("docker.sock").display());
         let own = Self {
             engine: Engine { host: Some(host) },
             home,
+            world: World::new(),
             daemon: Mutex::default(),
         };
         own.up();
@@ -55,11 +67,17 @@ impl OwnEngine {
         self.home.path().join("docker.sock")
     }
 
-    /// Asks the daemon to stop, waits until it has, and starts it again. Containers stop with it, as they do
-    /// wherever live-restore is off; those with a restart policy come back.
+    /// Asks the daemon to stop, waits until it has, and starts it again. Without live-restore containers stop with it,
+    /// and those with a restart policy come back.
     pub(crate) fn restart(&self) {
+        self.restart_while(|| {});
+    }
+
+    /// [`OwnEngine::restart`], with something done while it is away.
+    pub(crate) fn restart_while(&self, meanwhile: impl FnOnce()) {
         self.down()
             .unwrap_or_else(|log| panic!("our own dockerd did not stop:\n{log}"));
+        meanwhile();
         self.up();
     }
 
@@ -72,16 +90,17 @@ impl OwnEngine {
         let log = log.expect("the directory is ours");
         // `exec` twice over: the process we hold is the daemon itself, to be ended by its own id.
         let script = format!(
-            "ip link set lo up && exec dockerd --config-file {home}/daemon.json --host unix://{home}/docker.sock \
+            "exec dockerd --config-file {home}/daemon.json --host unix://{home}/docker.sock \
              --data-root {home}/data --exec-root {home}/exec --pidfile {home}/pid --storage-driver vfs"
         );
-        let mut command = Command::new("unshare");
+        let mut command = Command::new("nsenter");
         command
-            .args(["--net", "--mount", "sh", "-c", &script])
+            .args(["--target", &self.world.0.id().to_string(), "--net", "--mount"])
+            .args(["sh", "-c", &script])
             .stdin(Stdio::null())
             .stderr(log)
             .stdout(Stdio::null());
-        let daemon = command.spawn().expect("unshare is part of util-linux");
+        let daemon = command.spawn().expect("nsenter is part of util-linux");
         *self.daemon.lock().unwrap_or_else(PoisonError::into_inner) = Some(daemon);
         wait_at_most(
             PATIENCE,
@@ -127,6 +146,42 @@ impl OwnEngine {
         let log = std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
         let from = log.len().saturating_sub(4000);
         log.get(from..).unwrap_or_default().to_owned()
+    }
+}
+
+/// Namespaces for network and mounts, held by a process that does nothing.
+struct World(Child);
+
+impl World {
+    fn new() -> Self {
+        let mut command = Command::new("unshare");
+        command
+            .args([
+                "--net",
+                "--mount",
+                "sh",
+                "-c",
+                "ip link set lo up && exec sleep infinity",
+            ])
+            .stdin(Stdio::null());
+        let world = Self(command.spawn().expect("unshare is part of util-linux"));
+        let sleeps = format!("/proc/{}/comm", world.0.id());
+        wait_at_most(PATIENCE, "namespaces of our own (they need root)", || {
+            let program = std::fs::read_to_string(&sleeps).map_err(|error| error.to_string())?;
+            if program.trim() == "sleep" {
+                Ok(())
+            } else {
+                Err(program)
+            }
+        });
+        world
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
