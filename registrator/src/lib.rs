@@ -190,10 +190,17 @@ impl Registrator {
             engine.run(ended).await;
         };
         let reporting = report(self.status, counted, connected);
+        let mut engine = std::pin::pin!(engine);
         let followed = tokio::select! {
-            () = engine => following.await,
+            () = &mut engine => following.await,
             () = reporting => following.await,
-            followed = &mut following => followed,
+            followed = &mut following => {
+                if followed.is_ok() {
+                    // Told to stop; there may be something left to say.
+                    engine.await;
+                }
+                followed
+            }
         };
         // Without its ears it would go on deaf: whoever runs us is to know.
         if let Err(error) = followed

@@ -6,6 +6,7 @@
 mod consul;
 mod engine;
 mod engines;
+mod lifecycle;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -122,18 +123,30 @@ impl Running {
 
     /// One that also writes to `others`.
     fn beside(others: Vec<Arc<dyn Registry>>, engine: &Engine, resync: Duration) -> Self {
+        Self::with(others, engine, |config| config.resync = resync)
+    }
+
+    fn with(others: Vec<Arc<dyn Registry>>, engine: &Engine, change: impl FnOnce(&mut Config)) -> Self {
         let host = Some(format!("unix://{}", engine.socket.display()));
         let address = EngineAddress {
             host,
             ..EngineAddress::default()
         };
-        Self::at(address, others, resync)
+        Self::changed(address, others, change)
     }
 
     fn at(engine: EngineAddress, others: Vec<Arc<dyn Registry>>, resync: Duration) -> Self {
+        Self::changed(engine, others, |config| config.resync = resync)
+    }
+
+    fn changed(
+        engine: EngineAddress,
+        others: Vec<Arc<dyn Registry>>,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
         config.engine = engine;
-        config.resync = resync;
+        change(&mut config);
         let (memory, services) = watch::channel(Services::new());
         let mut registries = others;
         registries.push(Arc::new(Memory(memory)));
