@@ -24,8 +24,9 @@ impl Claim {
         match entry.service.meta.get(META_OWNER) {
             Some(owner) if *owner == config.owner => Self::Ours,
             Some(owner) if !config.former_owners.contains(owner) => Self::Theirs,
-            // Told to clean up, we also answer for what nobody else accounts for.
-            Some(_) if config.cleanup => Self::Ours,
+            // Told to clean up, we also answer for what nobody else accounts for. And a registry that holds no pairs
+            // marks beside its entries, with what it was told before the engine had answered.
+            Some(_) if config.cleanup || container_of(entry).is_none() => Self::Ours,
             Some(_) => Self::Former,
             None if is_of_host(&entry.service.id, &config.hostname) => Self::Unmarked,
             None => Self::Theirs,

@@ -170,10 +170,9 @@ impl Ledger {
         self.recorded.append(&mut { found });
     }
 
-    /// Whether somebody else has this key. An entry that names no container goes to who needs its key.
+    /// Whether somebody else has this key.
     fn is_theirs(&self, key: &Arc<str>) -> bool {
-        let former = self.former.get(key);
-        self.foreign.contains(key) || former.is_some_and(|held| container_of(&held.entry).is_some())
+        self.foreign.contains(key) || self.former.contains_key(key)
     }
 
     /// Those of `intended` that this registry is to hold, by key.

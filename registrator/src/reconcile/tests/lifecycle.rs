@@ -55,6 +55,21 @@ fn entries_under_a_former_mark_are_ours_where_their_container_is_here() {
 }
 
 #[test]
+fn a_registry_that_marks_beside_its_entries_does_so_with_what_it_was_told_first() {
+    let plain = Abilities {
+        tells_health: false,
+        lists: Lists::Places,
+        ..Abilities::default()
+    };
+    let before = marked_before(2, "t1");
+    let mut world = World::with(vec![plain], |config| config.former_owners = vec!["t1".to_owned()]);
+    (world.containers, world.registry) = (before.containers, before.registry);
+    world.containers.remove(&World::id(1));
+    world.pass(AN_HOUR);
+    assert_eq!((keys(&world.registry), world.writes), (vec!["t1:c0:80"], 1));
+}
+
+#[test]
 fn an_entry_under_a_former_mark_goes_with_its_container_once_that_was_seen() {
     let mut world = after(marked_before(2, "t1"), |_| {});
     world.settle();
