@@ -87,13 +87,7 @@ impl Agent {
         let context = http::Context::new(store, local, core.identity.clone(), core.metrics.clone());
         let context = context.map_err(|error| BuildError::of("http", &error))?;
         let dns = agent.dns(&config, &core).await?;
-        let containers = config.registrator.map(|containers| config::Containers {
-            // A node that was given its id keeps it.
-            owner: containers
-                .owner
-                .or_else(|| config.node_id.map(|id| id.to_string())),
-            ..containers
-        });
+        let containers = marked(config.registrator, config.node_id);
         let registrator = agent.registrator(containers, config.advertise, &core)?;
         let stopped = registrator
             .as_ref()
@@ -251,6 +245,13 @@ impl Agent {
         self.part(Task::Feed, |stop| feed.run(stop));
         Ok(())
     }
+}
+
+/// A node that was given its id marks its containers with it.
+fn marked(containers: Option<config::Containers>, node: Option<uuid::Uuid>) -> Option<config::Containers> {
+    let mut containers = containers?;
+    containers.owner = containers.owner.or_else(|| node.map(|id| id.to_string()));
+    Some(containers)
 }
 
 fn identity(config: &config::Agent) -> Identity {
