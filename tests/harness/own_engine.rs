@@ -179,10 +179,34 @@ impl World {
 }
 
 impl Drop for World {
+    /// An engine that restarts while it starts a container may forget it, with live-restore for as long as it lives.
     fn drop(&mut self) {
+        let net = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+        // Never the machine's own, should ours not have been made.
+        let ours =
+            net(&self.0.id().to_string()).filter(|ours| net("self").is_some_and(|machine| machine != *ours));
+        let all: Vec<String> = std::fs::read_dir("/proc")
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        let here = |process: &String| ours.is_some() && net(process) == ours;
+        // A container with a network of its own hangs on a process that has ours.
+        let of_ours = |process: &String| parent(process).is_some_and(|parent| here(&parent));
+        let left = all.iter().filter(|process| here(process) || of_ours(process));
+        let left: Vec<&str> = left.map(String::as_str).collect();
+        let mut kill = Command::new("kill");
+        kill.arg("-KILL").args(left);
+        let _ = output(kill);
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+fn parent(process: &str) -> Option<String> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+    Some(line.trim().to_owned())
 }
 
 impl Drop for OwnEngine {
