@@ -17,7 +17,7 @@ use catalog::service::{META_CONTAINER, META_OWNER, META_PORT, Weights};
 use datadriven::TestCase;
 
 use super::*;
-use crate::container::Protocol;
+use crate::container::{Network, Protocol};
 use crate::docker::read_inspect;
 use crate::template;
 
