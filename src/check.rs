@@ -7,31 +7,38 @@
 //! | --- | --- |
 //! | `tally.rs` | results in a row → status; time spent critical. Pure |
 //! | `poll.rs` | when a check runs: at once, then every interval |
-//! | `http.rs`, `tcp.rs` | one run |
+//! | `http.rs`, `grpc.rs`, `h2ping.rs`, `tcp.rs`, `udp.rs`, `program.rs` | one run |
 //! | `ttl.rs` | waits to be told |
-//! | `tls.rs` | whom an `https` check trusts |
+//! | `connect.rs`, `tls.rs` | connections over HTTP/2, whom a check trusts |
 //! | `metrics.rs` | what is counted |
 
+mod connect;
+mod grpc;
+mod h2ping;
 mod http;
 pub mod metrics;
 mod poll;
+mod program;
 pub mod tally;
 mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
 mod ttl;
+mod udp;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use catalog::Status;
 use catalog::check::{Definition, Probe};
 use prometheus::Registry;
+use registrator::Inside;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::metrics::Metrics;
+use self::program::Lingering;
 use self::tls::Trust;
 
 /// Runs under way at one time; more wait their turn. Enough that a few hundred dead targets, each
@@ -78,6 +85,8 @@ struct Shared {
     events: mpsc::Sender<Event>,
     room: Arc<Semaphore>,
     trust: Trust,
+    /// Where programs run, once there is a registrator.
+    inside: Arc<OnceLock<Inside>>,
     metrics: Metrics,
 }
 
@@ -99,6 +108,7 @@ struct Task {
     definition: Definition,
     shared: Shared,
     heard: watch::Receiver<Heard>,
+    lingering: Lingering,
 }
 
 /// What one run found.
@@ -124,6 +134,7 @@ impl Checks {
             events,
             room: Arc::new(Semaphore::new(MOST_AT_ONCE)),
             trust: Trust::default(),
+            inside: Arc::default(),
             metrics: Metrics::new(),
         };
         Self {
@@ -138,6 +149,12 @@ impl Checks {
     /// Adds the runner's counters to those that are exported.
     pub fn register_metrics(&self, registry: &Registry) -> Result<(), prometheus::Error> {
         self.inner.shared.metrics.register(registry)
+    }
+
+    /// Programs that checks want are run `inside` containers from now on; before, such checks are
+    /// critical. To be called once.
+    pub fn run_programs(&self, inside: Inside) {
+        self.inner.shared.inside.set(inside).ok();
     }
 
     /// Starts a check, in place of the one of that id. Starting the very same again leaves its
@@ -158,6 +175,7 @@ impl Checks {
             definition: definition.clone(),
             shared: self.inner.shared.clone(),
             heard: ears,
+            lingering: Lingering::default(),
         };
         let ended = stop.clone();
         // Everything a task does may be dropped at any await: nothing outlives it but its socket.
@@ -195,21 +213,14 @@ impl Checks {
 
 impl Task {
     async fn run(self) {
-        match &self.definition.probe {
-            Probe::Ttl { ttl } => {
+        match (&self.definition.probe, self.definition.probe.pace()) {
+            (_, Some((interval, _))) => self.poll(interval).await,
+            (Probe::Ttl { ttl }, None) => {
                 let ttl = *ttl;
                 self.listen(Some(ttl)).await;
             }
             // The registrator watches it; we only count how long it has been critical.
-            Probe::Container => self.listen(None).await,
-            Probe::Http(probe) => {
-                let interval = probe.interval;
-                self.poll(interval).await;
-            }
-            Probe::Tcp { interval, .. } => {
-                let interval = *interval;
-                self.poll(interval).await;
-            }
+            (_, None) => self.listen(None).await,
         }
     }
 

@@ -159,8 +159,22 @@ fn refusals_of_checks_name_the_fault_in_consuls_words() {
             "Status for checks must 'passing', 'warning', 'critical'".to_owned(),
         ),
         (
-            check(r#"{"GRPC":"a:1","Interval":"1s"}"#),
-            "Invalid check: gRPC checks are not supported by this version of Lictor".to_owned(),
+            check(r#"{"AliasService":"b"}"#),
+            "Invalid check: alias checks are not supported by this version of Lictor".to_owned(),
+        ),
+        (
+            check(r#"{"GRPC":"a:1"}"#),
+            "Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks".to_owned(),
+        ),
+        (
+            check(r#"{"TCP":"a:1","UDP":"a:1","Interval":"1s"}"#),
+            "Invalid check: TCP and UDP cannot both be specified".to_owned(),
+        ),
+        (
+            check(r#"{"DockerContainerID":"c","Shell":"sh","Interval":"1s"}"#),
+            "Scripts are disabled on this agent from remote calls; \
+             to enable, configure 'enable_script_checks' to true"
+                .to_owned(),
         ),
     ] {
         assert_eq!(service(&body), Err(text), "{body}");

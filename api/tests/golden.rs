@@ -16,7 +16,7 @@ use api::wire::kv::Pair;
 use api::wire::node::Node;
 use api::wire::register::{self, ServiceBody};
 use api::wire::service::{AgentService, CatalogService};
-use catalog::check::{CheckSpec, Definition, HttpProbe, Probe};
+use catalog::check::{CheckSpec, Definition, GrpcProbe, H2PingProbe, HttpProbe, Probe, Program};
 use catalog::kv::Entry;
 use catalog::node::NodeSpec;
 use catalog::service::{ServiceAddress, Weights};
@@ -264,6 +264,41 @@ fn a_registration_written_for_another_consul_reads_back_as_itself() {
         probe: tcp,
         ..probed()
     };
+    let address = || "10.1.10.12:8000".to_owned();
+    let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(1));
+    let grpc = Probe::Grpc(GrpcProbe {
+        address: address(),
+        service: "shop.Cart".to_owned(),
+        tls: true,
+        tls_skip_verify: true,
+        interval,
+        timeout,
+    });
+    let ping = |tls| {
+        Probe::H2Ping(H2PingProbe {
+            address: address(),
+            tls,
+            tls_skip_verify: false,
+            interval,
+            timeout,
+        })
+    };
+    let udp = Probe::Udp {
+        address: address(),
+        interval,
+        timeout,
+    };
+    let newer = [
+        ("grpc", grpc),
+        ("h2", ping(true)),
+        ("h2c", ping(false)),
+        ("udp", udp),
+    ];
+    let newer = newer.map(|(id, probe)| Definition {
+        id: id.into(),
+        probe,
+        ..probed()
+    });
     let container = Definition {
         id: "c".into(),
         probe: Probe::Container,
@@ -271,8 +306,10 @@ fn a_registration_written_for_another_consul_reads_back_as_itself() {
     };
     let mut registration = Registration {
         service: service().spec,
-        checks: vec![probed(), ttl, tcp, container],
+        checks: vec![probed(), ttl, tcp],
     };
+    registration.checks.extend(newer);
+    registration.checks.push(container);
     let json = golden("register.json", &ServiceBody::from(&registration));
     registration.checks.pop();
     let at = registration.service.tagged_addresses["lan_ipv4"].clone();
@@ -281,6 +318,32 @@ fn a_registration_written_for_another_consul_reads_back_as_itself() {
         .tagged_addresses
         .insert("wan_ipv4".to_owned(), at);
     assert_eq!(register::service(&json).unwrap(), registration);
+}
+
+#[test]
+fn programs_are_written_as_consul_takes_them_and_never_taken_from_others() {
+    let program = Program {
+        container: "c0ffee".into(),
+        args: ["/bin/sh", "-c", "true"].map(str::to_owned).to_vec(),
+        interval: Duration::from_secs(5),
+        timeout: Duration::from_secs(1),
+    };
+    for (file, probe) in [
+        ("register_docker.json", Probe::Docker(program.clone())),
+        ("register_script.json", Probe::Script(program)),
+    ] {
+        let check = Definition { probe, ..probed() };
+        let registration = Registration {
+            service: service().spec,
+            checks: vec![check],
+        };
+        let json = golden(file, &ServiceBody::from(&registration));
+        let refused = register::service(&json).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("Scripts are disabled on this agent"),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

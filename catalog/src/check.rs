@@ -115,6 +115,24 @@ pub enum Probe {
         /// After which a run counts as failed.
         timeout: Duration,
     },
+    /// A call of gRPC's health protocol that is answered `SERVING` passes.
+    Grpc(GrpcProbe),
+    /// A server that answers PING over HTTP/2 passes.
+    H2Ping(H2PingProbe),
+    /// A datagram that nobody refuses passes, answered or not.
+    Udp {
+        /// `host:port`.
+        address: String,
+        /// From one run to the next.
+        interval: Duration,
+        /// So long an answer or a refusal is waited for.
+        timeout: Duration,
+    },
+    /// A program run in a container: its end with 0 passes, with 1 warns, anything else is critical.
+    Docker(Program),
+    /// The same, asked for as a program of the host. An agent of ours runs it in the container; an
+    /// outside Consul on its host, if it was told to allow that.
+    Script(Program),
     /// Somebody must report in time, or it is critical.
     Ttl {
         /// Time between two reports.
@@ -131,8 +149,42 @@ impl Probe {
         match self {
             Self::Http(_) => "http",
             Self::Tcp { .. } => "tcp",
+            Self::Grpc(_) => "grpc",
+            Self::H2Ping(_) => "h2ping",
+            Self::Udp { .. } => "udp",
+            Self::Docker(_) => "docker",
+            Self::Script(_) => "script",
             Self::Ttl { .. } => "ttl",
             Self::Container => "container",
+        }
+    }
+
+    /// From one run to the next, and how long one may take; `None` for what is not run but told.
+    #[must_use]
+    pub fn pace(&self) -> Option<(Duration, Duration)> {
+        match self {
+            Self::Http(HttpProbe {
+                interval, timeout, ..
+            })
+            | Self::Grpc(GrpcProbe {
+                interval, timeout, ..
+            })
+            | Self::H2Ping(H2PingProbe {
+                interval, timeout, ..
+            })
+            | Self::Docker(Program {
+                interval, timeout, ..
+            })
+            | Self::Script(Program {
+                interval, timeout, ..
+            })
+            | Self::Tcp {
+                interval, timeout, ..
+            }
+            | Self::Udp {
+                interval, timeout, ..
+            } => Some((*interval, *timeout)),
+            Self::Ttl { .. } | Self::Container => None,
         }
     }
 }
@@ -150,6 +202,51 @@ pub struct HttpProbe {
     pub body: String,
     /// Accept any certificate.
     pub tls_skip_verify: bool,
+    /// From one run to the next.
+    pub interval: Duration,
+    /// After which a run counts as failed.
+    pub timeout: Duration,
+}
+
+/// A call of `grpc.health.v1.Health/Check`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrpcProbe {
+    /// `host:port`.
+    pub address: String,
+    /// The service that is asked about; empty for the server as a whole.
+    pub service: String,
+    /// Over TLS.
+    pub tls: bool,
+    /// Accept any certificate.
+    pub tls_skip_verify: bool,
+    /// From one run to the next.
+    pub interval: Duration,
+    /// After which a run counts as failed.
+    pub timeout: Duration,
+}
+
+/// A PING over HTTP/2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct H2PingProbe {
+    /// `host:port`.
+    pub address: String,
+    /// Over TLS.
+    pub tls: bool,
+    /// Accept any certificate.
+    pub tls_skip_verify: bool,
+    /// From one run to the next.
+    pub interval: Duration,
+    /// After which a run counts as failed.
+    pub timeout: Duration,
+}
+
+/// A program that is run to know a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Program {
+    /// Id of the container that asks for it, and in which it is run.
+    pub container: Arc<str>,
+    /// The program and its arguments; no shell reads them.
+    pub args: Vec<String>,
     /// From one run to the next.
     pub interval: Duration,
     /// After which a run counts as failed.

@@ -74,6 +74,7 @@ impl Agent {
         checks
             .register_metrics(&metrics)
             .map_err(|error| BuildError::of("checks", &error))?;
+        let programs = checks.clone();
         let local = Local::new(checks, Sync::new(identity.clone(), store.clone()));
         let core = Core {
             identity,
@@ -101,6 +102,7 @@ impl Agent {
         agent.balancer(routing, &core, stopped)?;
 
         if let Some((registrator, said)) = registrator {
+            programs.run_programs(registrator.inside());
             agent.part(Task::Registrator, move |stop| home::run(registrator, said, stop));
         }
         let Core {

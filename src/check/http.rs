@@ -3,7 +3,6 @@
 //! Redirects are followed within the same scheme, host and port only: a check must not be a way to
 //! make the agent call on somebody else. One that leads elsewhere is critical and says where to.
 
-use std::error::Error;
 use std::fmt;
 
 use base64::Engine as _;
@@ -26,15 +25,13 @@ use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Outcome;
+use super::connect::{Fault, reason};
 use super::tcp::{brief, patience};
 use super::tls::Trust;
 
 /// As much of an answer is read and shown.
 const MOST_BODY: usize = 4096;
 const MOST_REDIRECTS: usize = 10;
-
-/// Why there was no answer.
-type Fault = Box<dyn Error + Send + Sync>;
 
 pub(super) async fn run(probe: &HttpProbe, trust: &Trust) -> Outcome {
     let patience = patience(probe.timeout);
@@ -250,18 +247,4 @@ fn follow(from: &Uri, location: &str) -> Option<Uri> {
         (uri.scheme().cloned(), host, uri.port_u16().unwrap_or(default))
     };
     (place(from) == place(&to)).then_some(to)
-}
-
-/// An error with its causes, which is where the reason is.
-fn reason(fault: &(dyn Error + 'static)) -> String {
-    let mut text = fault.to_string();
-    let mut cause = fault.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text = format!("{text}: {next_text}");
-        }
-        cause = next.source();
-    }
-    text
 }

@@ -8,7 +8,7 @@ pub const METRICS: &[(&str, &str, &[&str], &str)] = &[(
     RUNS,
     "counter",
     &["kind", "status"],
-    "Runs of checks by kind (http, tcp, ttl) and what they found, before thresholds; of ttl checks, expiries.",
+    "Runs of checks by kind (http, grpc, h2ping, tcp, udp, docker, script, ttl) and what they found, before thresholds; of ttl checks, expiries.",
 )];
 
 const RUNS: &str = "lictor_check_runs_total";

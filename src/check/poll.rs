@@ -10,7 +10,7 @@ use rand::RngExt;
 use tokio::time::{Instant, sleep_until};
 
 use super::tally::{Grace, Tally};
-use super::{Outcome, Task, http, tcp};
+use super::{Outcome, Task, grpc, h2ping, http, program, tcp, udp};
 
 /// The first pause of a check that waits for its server to start; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
@@ -19,7 +19,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Task {
     /// Runs the probe for as long as somebody listens.
-    pub(super) async fn poll(self, interval: Duration) {
+    pub(super) async fn poll(mut self, interval: Duration) {
         let interval = interval.max(SHORTEST_INTERVAL);
         let mut tally = Tally::new(&self.definition);
         let mut grace = Grace::new(&self.definition, Instant::now());
@@ -60,12 +60,18 @@ impl Task {
         born_critical && self.definition.failures_before_critical <= 1
     }
 
-    async fn run_once(&self) -> Outcome {
+    async fn run_once(&mut self) -> Outcome {
         // The semaphore is never closed; were it, running unbounded beats not running.
         let _place = self.shared.room.acquire().await.ok();
         let outcome = match &self.definition.probe {
             Probe::Http(probe) => http::run(probe, &self.shared.trust).await,
             Probe::Tcp { address, timeout, .. } => tcp::run(address, *timeout).await,
+            Probe::Grpc(probe) => grpc::run(probe, &self.shared.trust).await,
+            Probe::H2Ping(probe) => h2ping::run(probe, &self.shared.trust).await,
+            Probe::Udp { address, timeout, .. } => udp::run(address, *timeout).await,
+            Probe::Docker(program) | Probe::Script(program) => {
+                program::run(program, self.shared.inside.get(), &mut self.lingering).await
+            }
             Probe::Ttl { .. } | Probe::Container => Outcome::critical("nothing to run"),
         };
         let kind = self.definition.probe.kind();

@@ -1,5 +1,6 @@
 //! Checks against real servers on loopback, and against time that is only pretended.
 
+mod http2;
 mod timing;
 
 use std::collections::BTreeMap;
@@ -209,18 +210,24 @@ async fn what_goes_wrong_is_said_and_is_critical() {
     }
 }
 
-#[tokio::test]
-async fn an_unknown_certificate_is_refused_unless_the_check_says_otherwise() {
+/// A server's side of TLS, with a certificate that nobody trusts, for these protocols.
+fn acceptor(protocols: &[&[u8]]) -> TlsAcceptor {
     let chain = vec![CertificateDer::from_pem_slice(include_bytes!("tests/cert.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tests/key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn an_unknown_certificate_is_refused_unless_the_check_says_otherwise() {
+    let acceptor = acceptor(&[]);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     tokio::spawn(async move {

@@ -90,8 +90,16 @@ impl Fields {
     /// # Errors
     /// When it is something else.
     pub fn flag(&mut self, names: &[&str]) -> Result<bool> {
+        self.flag_or(names, false)
+    }
+
+    /// A switch that stands at `default` when not given.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn flag_or(&mut self, names: &[&str], default: bool) -> Result<bool> {
         match self.take(names) {
-            None => Ok(false),
+            None => Ok(default),
             Some(Value::Bool(flag)) => Ok(flag),
             Some(other) => Err(mismatch(&other, names[0], "bool")),
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::check::{CheckSpec, Definition, Probe};
+use catalog::check::{CheckSpec, Definition};
 use catalog::{Check, Index, Status, duration};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -131,18 +131,12 @@ impl AgentCheck {
         definition: Option<&Definition>,
         (service_name, service_tags): (&Arc<str>, &[String]),
     ) -> Self {
-        let (interval, timeout) = match definition.map(|definition| &definition.probe) {
-            Some(Probe::Http(http)) => (Some(http.interval), Some(http.timeout)),
-            Some(Probe::Tcp {
-                interval, timeout, ..
-            }) => (Some(*interval), Some(*timeout)),
-            Some(Probe::Ttl { .. } | Probe::Container) | None => (None, None),
-        };
+        let pace = definition.and_then(|definition| definition.probe.pace());
         let text = |time: Option<Duration>| time.map(duration::format).unwrap_or_default();
         Self {
             check: HealthCheck::shown(spec, node, service_name, service_tags),
-            interval: text(interval),
-            timeout: text(timeout),
+            interval: text(pace.map(|(interval, _)| interval)),
+            timeout: text(pace.map(|(_, timeout)| timeout)),
             exposed_port: 0,
         }
     }

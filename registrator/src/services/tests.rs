@@ -145,13 +145,21 @@ fn show(derived: &Derived) -> String {
             let after = check
                 .deregister_critical_after
                 .map(|after| format!(" gone after {after:?}"));
-            writeln!(
+            write!(
                 text,
                 "  {} {status}: {how}{}",
                 check.id,
                 after.unwrap_or_default()
             )
             .unwrap();
+            let rows = (check.success_before_passing, check.failures_before_critical);
+            if rows != (0, 0) {
+                write!(text, " passing after {} critical after {}", rows.0, rows.1).unwrap();
+            }
+            if !check.name.starts_with("Service '") || !check.notes.is_empty() {
+                write!(text, " known as {:?} {:?}", check.name, check.notes).unwrap();
+            }
+            text.push('\n');
         }
     }
     for fault in &derived.faults {
@@ -174,28 +182,44 @@ fn select(derived: &Derived) -> String {
 }
 
 fn how(check: &catalog::check::Definition) -> String {
-    match &check.probe {
-        Probe::Http(http) => format!(
-            "{} {} every {:?} within {:?}{}",
-            http.method,
-            http.url,
-            http.interval,
-            http.timeout,
-            if http.tls_skip_verify {
-                " any certificate"
-            } else {
-                ""
+    let skip = |skips| if skips { " any certificate" } else { "" };
+    let over = |tls| if tls { " over tls" } else { "" };
+    let target = match &check.probe {
+        Probe::Http(http) => {
+            let mut text = format!("{} {}{}", http.method, http.url, skip(http.tls_skip_verify));
+            for (name, values) in &http.headers {
+                write!(text, " {name}: {values:?}").unwrap();
             }
+            if !http.body.is_empty() {
+                write!(text, " body {:?}", http.body).unwrap();
+            }
+            text
+        }
+        Probe::Tcp { address, .. } => format!("tcp {address}"),
+        Probe::Udp { address, .. } => format!("udp {address}"),
+        Probe::Grpc(grpc) => format!(
+            "grpc {} {:?}{}{}",
+            grpc.address,
+            grpc.service,
+            over(grpc.tls),
+            skip(grpc.tls_skip_verify)
         ),
-        Probe::Tcp {
-            address,
-            interval,
-            timeout,
-        } => {
-            format!("tcp {address} every {interval:?} within {timeout:?}")
+        Probe::H2Ping(ping) => format!(
+            "h2ping {}{}{}",
+            ping.address,
+            over(ping.tls),
+            skip(ping.tls_skip_verify)
+        ),
+        Probe::Docker(program) | Probe::Script(program) => {
+            let digits = &program.container[program.container.len() - ID_DIGITS..];
+            format!("{} in {digits} {:?}", check.probe.kind(), program.args)
         }
         Probe::Ttl { ttl } => format!("ttl {ttl:?}"),
         Probe::Container => check.output.clone(),
+    };
+    match check.probe.pace() {
+        Some((interval, timeout)) => format!("{target} every {interval:?} within {timeout:?}"),
+        None => target,
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::check::{Definition, HttpProbe, Probe};
+use catalog::check::{Definition, GrpcProbe, H2PingProbe, HttpProbe, Probe};
 use catalog::duration;
 use serde::Serialize;
 
@@ -19,23 +19,17 @@ const MIN_DEREGISTER: Duration = Duration::from_secs(60);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Kinds of checks that this version does not run, by the fields that ask for them.
-const NOT_YET: [(&[&str], &str); 6] = [
-    (&["DockerContainerID", "docker_container_id"], "Docker"),
-    (&["GRPC"], "gRPC"),
+const NOT_YET: [(&[&str], &str); 2] = [
     (
         &["AliasService", "alias_service", "AliasNode", "alias_node"],
         "alias",
     ),
-    (&["H2PING"], "H2PING"),
-    (&["UDP"], "UDP"),
     (&["OSService", "os_service"], "OSService"),
 ];
 
 /// Fields that tune what this version does not do, or that only say the default.
-const IGNORED: [&str; 13] = [
+const IGNORED: [&str; 11] = [
     "Shell",
-    "GRPCUseTLS",
-    "H2PingUseTLS",
     "TLSServerName",
     "OutputMaxSize",
     "ProxyHTTP",
@@ -108,6 +102,11 @@ struct Draft {
     headers: BTreeMap<String, Vec<String>>,
     body: String,
     tcp: String,
+    grpc: String,
+    grpc_tls: bool,
+    h2ping: String,
+    h2ping_plain: bool,
+    udp: String,
     scripted: bool,
     not_yet: Option<&'static str>,
     tls_skip_verify: bool,
@@ -140,8 +139,14 @@ impl Draft {
             headers: fields.headers(&["Header"])?,
             body: fields.text(&["Body"])?,
             tcp: fields.text(&["TCP"])?,
+            grpc: fields.text(&["GRPC"])?,
+            grpc_tls: fields.flag(&["GRPCUseTLS"])?,
+            h2ping: fields.text(&["H2PING"])?,
+            h2ping_plain: !fields.flag_or(&["H2PingUseTLS"], true)?,
+            udp: fields.text(&["UDP"])?,
             scripted: !fields.texts(&["ScriptArgs", "Args", "script_args"])?.is_empty()
-                | fields.asks_for(&["Script"]),
+                | fields.asks_for(&["Script"])
+                | fields.asks_for(&["DockerContainerID", "docker_container_id"]),
             not_yet,
             tls_skip_verify: fields.flag(&["TLSSkipVerify", "tls_skip_verify"])?,
             interval: fields.duration(&["Interval"])?,
@@ -198,33 +203,73 @@ impl Draft {
             .timeout
             .filter(|timeout| !timeout.is_zero())
             .unwrap_or(TIMEOUT);
-        match (!self.http.is_empty(), !self.tcp.is_empty()) {
-            (true, true) => invalid("HTTP and TCP cannot both be specified"),
-            (false, false) if !interval.is_zero() && !ttl.is_zero() => {
+        let asked: Vec<&str> = [
+            ("HTTP", &self.http),
+            ("TCP", &self.tcp),
+            ("GRPC", &self.grpc),
+            ("H2PING", &self.h2ping),
+            ("UDP", &self.udp),
+        ]
+        .into_iter()
+        .filter_map(|(kind, target)| (!target.is_empty()).then_some(kind))
+        .collect();
+        match *asked {
+            [] if !interval.is_zero() && !ttl.is_zero() => {
                 invalid("Interval and TTL cannot both be specified")
             }
-            (false, false) if ttl.is_zero() => invalid("TTL must be > 0 for TTL checks"),
-            (false, false) => Ok(Probe::Ttl { ttl }),
+            [] if ttl.is_zero() => invalid("TTL must be > 0 for TTL checks"),
+            [] => Ok(Probe::Ttl { ttl }),
+            [one, other, ..] => invalid(&format!("{one} and {other} cannot both be specified")),
             _ if interval.is_zero() => invalid("Interval must be > 0 for Script, HTTP, or TCP checks"),
             _ if !ttl.is_zero() => invalid("Interval and TTL cannot both be specified"),
-            (true, false) => Ok(Probe::Http(HttpProbe {
+            [kind] => Ok(self.polled(kind, interval.max(MIN_INTERVAL), timeout)),
+        }
+    }
+
+    /// A check of this kind, whose target is given.
+    fn polled(&self, kind: &str, interval: Duration, timeout: Duration) -> Probe {
+        let tls_skip_verify = self.tls_skip_verify;
+        match kind {
+            "HTTP" => Probe::Http(HttpProbe {
                 url: self.http.clone(),
-                method: if self.method.is_empty() {
-                    "GET".to_owned()
-                } else {
-                    self.method.clone()
+                method: match self.method.as_str() {
+                    "" => "GET".to_owned(),
+                    method => method.to_owned(),
                 },
                 headers: self.headers.clone(),
                 body: self.body.clone(),
-                tls_skip_verify: self.tls_skip_verify,
-                interval: interval.max(MIN_INTERVAL),
-                timeout,
-            })),
-            (false, true) => Ok(Probe::Tcp {
-                address: self.tcp.clone(),
-                interval: interval.max(MIN_INTERVAL),
+                tls_skip_verify,
+                interval,
                 timeout,
             }),
+            "GRPC" => {
+                let (address, service) = self.grpc.split_once('/').unwrap_or((&self.grpc, ""));
+                Probe::Grpc(GrpcProbe {
+                    address: address.to_owned(),
+                    service: service.to_owned(),
+                    tls: self.grpc_tls,
+                    tls_skip_verify,
+                    interval,
+                    timeout,
+                })
+            }
+            "H2PING" => Probe::H2Ping(H2PingProbe {
+                address: self.h2ping.clone(),
+                tls: !self.h2ping_plain,
+                tls_skip_verify,
+                interval,
+                timeout,
+            }),
+            "UDP" => Probe::Udp {
+                address: self.udp.clone(),
+                interval,
+                timeout,
+            },
+            _ => Probe::Tcp {
+                address: self.tcp.clone(),
+                interval,
+                timeout,
+            },
         }
     }
 }
@@ -255,6 +300,20 @@ pub struct CheckBody {
     tls_skip_verify: bool,
     #[serde(rename = "TCP", skip_serializing_if = "String::is_empty")]
     tcp: String,
+    #[serde(rename = "GRPC", skip_serializing_if = "String::is_empty")]
+    grpc: String,
+    #[serde(rename = "GRPCUseTLS", skip_serializing_if = "std::ops::Not::not")]
+    grpc_use_tls: bool,
+    #[serde(rename = "H2PING", skip_serializing_if = "String::is_empty")]
+    h2ping: String,
+    #[serde(rename = "H2PingUseTLS", skip_serializing_if = "Option::is_none")]
+    h2ping_use_tls: Option<bool>,
+    #[serde(rename = "UDP", skip_serializing_if = "String::is_empty")]
+    udp: String,
+    #[serde(rename = "DockerContainerID", skip_serializing_if = "str::is_empty")]
+    docker_container_id: Arc<str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    args: Vec<String>,
     #[serde(skip_serializing_if = "String::is_empty")]
     interval: String,
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -273,33 +332,35 @@ impl CheckBody {
     /// How a check is asked for; `None` for one that an agent can neither run nor listen for.
     #[must_use]
     pub fn of(definition: &Definition) -> Option<Self> {
+        let time = |time: Duration| duration::format(time);
+        let (interval, timeout) = definition.probe.pace().unzip();
         let common = Self {
             id: definition.id.clone(),
             name: definition.name.clone(),
             notes: definition.notes.clone(),
             status: definition.initial,
+            interval: interval.map(time).unwrap_or_default(),
+            timeout: timeout.map(time).unwrap_or_default(),
             success_before_passing: definition.success_before_passing,
             failures_before_critical: definition.failures_before_critical,
             deregister_critical_service_after: definition
                 .deregister_critical_after
-                .map(duration::format)
+                .map(time)
                 .unwrap_or_default(),
             ..Self::default()
         };
         Some(match &definition.probe {
             Probe::Container => return None,
             Probe::Ttl { ttl } => Self {
-                ttl: duration::format(*ttl),
+                ttl: time(*ttl),
                 ..common
             },
-            Probe::Tcp {
-                address,
-                interval,
-                timeout,
-            } => Self {
+            Probe::Tcp { address, .. } => Self {
                 tcp: address.clone(),
-                interval: duration::format(*interval),
-                timeout: duration::format(*timeout),
+                ..common
+            },
+            Probe::Udp { address, .. } => Self {
+                udp: address.clone(),
                 ..common
             },
             Probe::Http(http) => Self {
@@ -308,8 +369,30 @@ impl CheckBody {
                 header: http.headers.clone(),
                 body: http.body.clone(),
                 tls_skip_verify: http.tls_skip_verify,
-                interval: duration::format(http.interval),
-                timeout: duration::format(http.timeout),
+                ..common
+            },
+            Probe::Grpc(grpc) => Self {
+                grpc: match grpc.service.as_str() {
+                    "" => grpc.address.clone(),
+                    service => format!("{}/{service}", grpc.address),
+                },
+                grpc_use_tls: grpc.tls,
+                tls_skip_verify: grpc.tls_skip_verify,
+                ..common
+            },
+            Probe::H2Ping(ping) => Self {
+                h2ping: ping.address.clone(),
+                h2ping_use_tls: Some(ping.tls),
+                tls_skip_verify: ping.tls_skip_verify,
+                ..common
+            },
+            Probe::Docker(program) => Self {
+                docker_container_id: program.container.clone(),
+                args: program.args.clone(),
+                ..common
+            },
+            Probe::Script(program) => Self {
+                args: program.args.clone(),
                 ..common
             },
         })
