@@ -247,25 +247,21 @@ fn keys_have_consuls_shape_and_read_back() {
 
 #[test]
 fn a_registration_written_for_another_consul_reads_back_as_itself() {
-    let ttl = Definition {
-        id: "t".into(),
-        probe: Probe::Ttl {
-            ttl: Duration::from_secs(15),
-        },
+    let called = |id: &str, probe| Definition {
+        id: id.into(),
+        probe,
         ..probed()
     };
-    let tcp = Probe::Tcp {
-        address: "10.1.10.12:8000".to_owned(),
-        interval: Duration::from_secs(5),
-        timeout: Duration::from_secs(1),
-    };
-    let tcp = Definition {
-        id: "tcp".into(),
-        probe: tcp,
-        ..probed()
+    let ttl = Probe::Ttl {
+        ttl: Duration::from_secs(15),
     };
     let address = || "10.1.10.12:8000".to_owned();
     let (interval, timeout) = (Duration::from_secs(5), Duration::from_secs(1));
+    let tcp = Probe::Tcp {
+        address: address(),
+        interval,
+        timeout,
+    };
     let grpc = Probe::Grpc(GrpcProbe {
         address: address(),
         service: "shop.Cart".to_owned(),
@@ -294,22 +290,14 @@ fn a_registration_written_for_another_consul_reads_back_as_itself() {
         ("h2c", ping(false)),
         ("udp", udp),
     ];
-    let newer = newer.map(|(id, probe)| Definition {
-        id: id.into(),
-        probe,
-        ..probed()
-    });
-    let container = Definition {
-        id: "c".into(),
-        probe: Probe::Container,
-        ..probed()
-    };
     let mut registration = Registration {
         service: service().spec,
-        checks: vec![probed(), ttl, tcp],
+        checks: vec![probed(), called("t", ttl), called("tcp", tcp)],
     };
-    registration.checks.extend(newer);
-    registration.checks.push(container);
+    registration
+        .checks
+        .extend(newer.map(|(id, probe)| called(id, probe)));
+    registration.checks.push(called("c", Probe::Container));
     let json = golden("register.json", &ServiceBody::from(&registration));
     registration.checks.pop();
     let at = registration.service.tagged_addresses["lan_ipv4"].clone();

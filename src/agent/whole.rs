@@ -40,6 +40,15 @@ struct Core {
     metrics: Registry,
 }
 
+impl Core {
+    /// What the HTTP API answers from.
+    fn context(&self) -> Result<http::Context, BuildError> {
+        let (store, local) = (self.store.clone(), self.local.clone());
+        let context = http::Context::new(store, local, self.identity.clone(), self.metrics.clone());
+        context.map_err(|error| BuildError::of("http", &error))
+    }
+}
+
 /// What concerns the balancer.
 struct Routing {
     lb: Option<lb::Config>,
@@ -84,9 +93,7 @@ impl Agent {
         };
 
         let listeners = agent.http(&config).await?;
-        let (store, local) = (core.store.clone(), core.local.clone());
-        let context = http::Context::new(store, local, core.identity.clone(), core.metrics.clone());
-        let context = context.map_err(|error| BuildError::of("http", &error))?;
+        let context = core.context()?;
         let dns = agent.dns(&config, &core).await?;
         let containers = marked(config.registrator, config.node_id);
         let registrator = agent.registrator(containers, config.advertise, &core)?;
