@@ -16,7 +16,7 @@ struct Network(String);
 impl Network {
     fn new(options: &[&str]) -> Self {
         let name = unique("lictor-net");
-        let label = format!("--label=lictor.test={}", std::process::id());
+        let label = format!("--label=lictor-test={}", std::process::id());
         let mut arguments = vec!["network", "create", &label];
         arguments.extend(options);
         arguments.push(&name);

@@ -5,7 +5,7 @@
 #   tests/docker/build.sh [redis|nginx|whoami]...      default: all three
 #
 # An image is built when it is missing or when its inputs changed. An image called `redis` or `nginx` that is not
-# ours (no label lictor.inputs) is left alone and used: it is the official one, whose shape ours has.
+# ours (no label lictor-inputs) is left alone and used: it is the official one, whose shape ours has.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -100,7 +100,7 @@ build() {
     tag=$2
     shift 2
     inputs=$(cat "$0" "$@" | sha256sum | cut -c 1-16)
-    if present=$(docker image inspect --format '{{index .Config.Labels "lictor.inputs"}}' "$tag" 2>/dev/null); then
+    if present=$(docker image inspect --format '{{index .Config.Labels "lictor-inputs"}}' "$tag" 2>/dev/null); then
         [ -z "$present" ] && echo "$tag: present and not ours, used as it is" && return
         [ "$present" = "$inputs" ] && echo "$tag: fresh" && return
     fi
@@ -110,7 +110,7 @@ build() {
     mkdir -p "$context/root"
     "fill_$name" "$context/root"
     cp "$here/$name/Dockerfile" "$context/"
-    docker build --quiet --label "lictor.inputs=$inputs" --tag "$tag" "$context" >"$context.log" 2>&1 ||
+    docker build --quiet --label "lictor-inputs=$inputs" --tag "$tag" "$context" >"$context.log" 2>&1 ||
         fail "building the image $tag: $(cat "$context.log")"
     rm -rf "$context" "$cache/$name.unpacked"
 }

@@ -1,6 +1,6 @@
 //! Containers on a real Docker Engine, through the `docker` command that users type.
 //!
-//! The machine's engine is shared: containers have unique names and the label `lictor.test=<process id>`, a test
+//! The machine's engine is shared: containers have unique names and the label `lictor-test=<process id>`, a test
 //! looks only at its own, and nothing here ever stops or configures the engine itself.
 
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use super::unique;
 
-const LABEL: &str = "lictor.test";
+const LABEL: &str = "lictor-test";
 
 /// The engine of this machine, with the images that tests run. The first call builds what is missing and removes
 /// what earlier, interrupted runs have left.
