@@ -10,7 +10,7 @@ DENY_VERSION := 0.20.2
 # Each test has a process of its own: some count what their process holds or how it keeps up.
 NEXTEST_VERSION := 0.9.143
 
-.PHONY: help test verify fix docs bench bench-answer bench-peers bench-instructions image demo demo-down tools
+.PHONY: help test verify fix docs bench bench-answer bench-peers bench-registrator bench-instructions image demo demo-down tools
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | column -t -s '|'
@@ -50,6 +50,10 @@ bench-answer: tools ## from the return of `docker run -dP` to the first 200, in 
 bench-peers: ## Lictor beside HAProxy and nginx; CASES="small tls" chooses, CASES=--list tells which there are
 	@tests/packages.sh haproxy:haproxy nginx:nginx-light wrk:wrk h2load:nghttp2-client curl:curl taskset:util-linux
 	$(CARGO) bench --bench peers -- $(CASES)
+
+bench-registrator: tools ## 500 containers: how soon they are registered, what they cost while nothing happens
+	tests/docker/build.sh whoami
+	$(CARGO) bench --bench five_hundred
 
 bench-instructions: ## how many of them lookups and requests take: figures that repeat, also on a busy machine
 	@tests/packages.sh valgrind:valgrind haproxy:haproxy nginx:nginx-light taskset:util-linux

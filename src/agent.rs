@@ -6,9 +6,12 @@
 //! the files below this one.
 
 mod alone;
+mod containers;
 mod home;
 mod registries;
 mod whole;
+
+pub use self::containers::explain;
 
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;

@@ -5,6 +5,7 @@
 //! Each long-running command keeps the exit codes of the program it stands in for.
 
 pub mod client;
+mod explain;
 mod flags;
 mod help;
 
@@ -27,6 +28,8 @@ pub enum Invocation {
     Lb(Box<Lb>),
     /// Run the registrator alone.
     Registrator(Box<Registrator>),
+    /// Say what the registrator would make of this container.
+    Explain(Box<Registrator>, String),
     /// Ask an agent and print its answer.
     Client(Box<client::Call>),
     /// Print this and be done.
@@ -256,10 +259,14 @@ fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invo
         )));
     }
     let mut line = Line::read_with_positional(Command::Registrator, words);
+    let explained = line.explained(program);
     if line.help {
         return Ok(Invocation::Print(help::command(program, Command::Registrator)));
     }
-    let uris = line.uris(program);
+    let uris = match explained {
+        Some(_) if line.rest.is_empty() => Vec::new(),
+        _ => line.uris(program),
+    };
     let (raw, mut faults) = line.gather(world);
     // Without a URI the options are still read, so that their faults are told as well.
     let (mut config, found) = Registrator::resolve(raw, &uris);
@@ -268,7 +275,10 @@ fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invo
     if !faults.is_empty() {
         return Err(originals(program, Command::Registrator, &faults));
     }
-    Ok(Invocation::Registrator(Box::new(config)))
+    Ok(match explained {
+        Some(container) => Invocation::Explain(Box::new(config), container),
+        None => Invocation::Registrator(Box::new(config)),
+    })
 }
 
 /// What `-cfg-check` says of a configuration without faults.

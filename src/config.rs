@@ -27,7 +27,7 @@ use std::net::IpAddr;
 
 use tracing::level_filters::LevelFilter;
 
-pub use self::registrator::{Containers, Registrator};
+pub use self::registrator::{Containers, Format, Registrator};
 pub use self::uri::Uri;
 use fault::Fault;
 use raw::Raw;

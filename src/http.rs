@@ -12,6 +12,7 @@ mod guard;
 mod health;
 mod kv;
 mod membership;
+pub mod registrator;
 mod reply;
 mod request;
 mod status;
@@ -113,7 +114,19 @@ impl Context {
 /// # Errors
 /// None so far: a connection that cannot be accepted costs only itself.
 pub async fn run(listener: TcpListener, context: Context, stop: CancellationToken) -> io::Result<()> {
+    let failed = context.failed_accepts.clone();
     let context = Arc::new(context);
+    let answer = move |peer, on_loopback, request| serve(context.clone(), peer, on_loopback, request);
+    listen(listener, &failed, stop, answer).await;
+    Ok(())
+}
+
+/// Answers what is asked on `listener` until `stop`. `answer` is also told whether somebody asks on loopback.
+async fn listen<A, F>(listener: TcpListener, failed: &IntCounter, stop: CancellationToken, answer: A)
+where
+    A: Fn(SocketAddr, bool, Request<Incoming>) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send + 'static,
+{
     let connections = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
@@ -123,17 +136,17 @@ pub async fn run(listener: TcpListener, context: Context, stop: CancellationToke
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                context.failed_accepts.inc();
+                failed.inc();
                 tracing::warn!(%error, "connection not accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let context = context.clone();
+        let answer = answer.clone();
         let on_loopback = stream
             .local_addr()
             .is_ok_and(|local| local.ip().to_canonical().is_loopback());
-        let serve = service_fn(move |request| serve(context.clone(), peer, on_loopback, request));
+        let serve = service_fn(move |request| answer(peer, on_loopback, request));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_TIMEOUT)
@@ -149,7 +162,6 @@ pub async fn run(listener: TcpListener, context: Context, stop: CancellationToke
     drop(listener);
     // Whoever is late by then is cut off, or one slow client would hold up the whole stop.
     let _late = tokio::time::timeout(DRAIN, connections.shutdown()).await;
-    Ok(())
 }
 
 /// The life of a request.

@@ -48,7 +48,9 @@ use std::process::ExitCode;
 use agent::Agent;
 use cli::client::Outcome;
 use cli::{Invocation, Stream, Usage};
+use config::Format;
 use telemetry::Log;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 /// Level with the system's under glibc, much faster than musl's when linked statically.
@@ -107,19 +109,20 @@ fn run(invocation: Invocation, read: reload::Read) -> Outcome {
                 ..Outcome::default()
             },
             Invocation::Client(call) => cli::client::run(*call).await,
+            Invocation::Explain(config, container) => agent::explain(*config, &container).await,
             Invocation::Agent(config) => {
-                let level = config.log_level;
+                let level = (config.log_level, Format::Text);
                 let build = async |log| Agent::build(*config, reload::Source { read, log }).await;
                 serve(level, build).await
             }
             Invocation::Lb(config) => {
-                let level = config.log_level;
+                let level = (config.log_level, Format::Text);
                 let build = async |log| Agent::build_lb(*config, reload::Source { read, log }).await;
                 serve(level, build).await
             }
             Invocation::Registrator(config) => {
-                let level = config.log_level;
-                serve(level, async |_| Agent::build_registrator(*config)).await
+                let level = (config.log_level, config.log_format);
+                serve(level, async |log| Agent::build_registrator(*config, &log).await).await
             }
         }
     });
@@ -129,7 +132,7 @@ fn run(invocation: Invocation, read: reload::Read) -> Outcome {
 }
 
 async fn serve(
-    level: LevelFilter,
+    level: (LevelFilter, Format),
     build: impl AsyncFnOnce(Log) -> Result<Agent, agent::BuildError>,
 ) -> Outcome {
     let log = match Log::start(level) {
@@ -141,14 +144,14 @@ async fn serve(
         Err(error) => Err(error.to_string()),
         Ok(agent) => {
             limits::raise_open_files();
-            log.say(&agent.announcement());
+            log.say(Level::INFO, &agent.announcement());
             let ended = agent.run(task::stop_signal()).await;
             ended.map_err(|died| died.to_string())
         }
     };
     // By way of the log, which alone may wait for a reader.
     let outcome = ended.map_or_else(|why| failed(&why), |()| Outcome::default());
-    log.say(&outcome.err);
+    log.say(Level::ERROR, &outcome.err);
     log.finish();
     Outcome {
         err: String::new(),

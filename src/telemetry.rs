@@ -1,5 +1,6 @@
 //! Logs: one line an event on standard error, fields over prose. `queue.rs` keeps whoever logs from waiting for a reader.
 
+mod json;
 mod queue;
 mod steady;
 
@@ -9,13 +10,16 @@ use std::time::Duration;
 
 use prometheus::{IntCounter, Registry};
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::config::Format;
 use queue::Queue;
 use steady::Steady;
 
@@ -38,6 +42,7 @@ pub struct Log {
     level: Arc<dyn Fn(LevelFilter) + Send + Sync>,
     queue: Queue,
     lost: IntCounter,
+    format: Format,
 }
 
 impl Log {
@@ -45,16 +50,18 @@ impl Log {
     ///
     /// # Errors
     /// When the thread that writes them cannot start.
-    pub fn start(level: LevelFilter) -> io::Result<Self> {
+    pub fn start((level, format): (LevelFilter, Format)) -> io::Result<Self> {
         let colour = io::IsTerminal::is_terminal(&io::stderr());
         let mut log = Self::unheard(Steady(io::stderr()))?;
         let (targets, handle) = reload::Layer::new(targets(level));
         let queue = log.queue.clone();
-        let lines = fmt::layer()
-            .with_ansi(colour)
-            .with_writer(move || queue.clone())
-            .with_target(false);
+        let lines = fmt::layer().with_writer(move || queue.clone());
+        let lines = match format {
+            Format::Text => lines.with_ansi(colour).with_target(false).boxed(),
+            Format::Json => lines.with_ansi(false).event_format(json::Objects).boxed(),
+        };
         tracing_subscriber::registry().with(lines).with(targets).init();
+        log.format = format;
         log.level = Arc::new(move |level| {
             // The subscriber lives as long as the process.
             let _ = handle.reload(self::targets(level));
@@ -71,6 +78,7 @@ impl Log {
             level: Arc::new(|_| {}),
             queue: Queue::start(to, lost.clone(), tell)?,
             lost,
+            format: Format::Text,
         })
     }
 
@@ -85,9 +93,12 @@ impl Log {
         (self.level)(level);
     }
 
-    /// Says what is no event, between those before and after it.
-    pub fn say(&self, text: &str) {
-        self.queue.insist(text);
+    /// Says what is no event, between those before and after it; to programs as if it were one.
+    pub fn say(&self, level: Level, text: &str) {
+        match self.format {
+            Format::Text => self.queue.insist(text),
+            Format::Json => self.queue.insist(&json::lines(level, text)),
+        }
     }
 
     /// The last words are out, or nobody takes them.

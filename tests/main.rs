@@ -15,6 +15,8 @@ mod dns;
 mod drain;
 /// Podman in Docker's place; programs inside containers; engines that cannot be named.
 mod engines;
+/// What a registrator tells: explain, dry runs, health, metrics, a log for programs.
+mod explain;
 /// A foreign catalog as the source of routes, its loss and return; files; the balancer as a service.
 mod feed;
 /// Entries outlive their registrator, or do not, as they are told to.

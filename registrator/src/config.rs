@@ -69,6 +69,8 @@ pub struct Config {
     pub grace: Duration,
     /// What becomes of the entries when the registrator is stopped.
     pub at_exit: AtExit,
+    /// What would be written is only logged.
+    pub dry_run: bool,
 }
 
 /// Where others reach this host, for ports that are bound to all of its addresses.
@@ -156,6 +158,7 @@ impl Config {
             drain: Duration::from_secs(10),
             grace: Duration::ZERO,
             at_exit: AtExit::Keep,
+            dry_run: false,
         }
     }
 
@@ -167,6 +170,11 @@ impl Config {
         if registries.is_empty() {
             return Err(invalid("registry", "", "at least one"));
         }
+        self.ready(registries)
+    }
+
+    /// The same, where there may be no registry.
+    pub(crate) fn ready(self, registries: Vec<Arc<dyn Registry>>) -> Result<Registrator, BuildError> {
         if self.hostname.is_empty() {
             return Err(invalid("hostname", "", "a name: it starts every service id"));
         }

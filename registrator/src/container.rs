@@ -113,6 +113,30 @@ pub struct State {
     pub health: Option<Health>,
 }
 
+impl fmt::Display for State {
+    /// As `docker ps` would say it, without the times.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { dead: true, .. } => f.write_str("dead"),
+            Self { restarting: true, .. } => f.write_str("restarting"),
+            Self { paused: true, .. } => f.write_str("paused"),
+            Self {
+                running: true,
+                health,
+                ..
+            } => match health {
+                None => f.write_str("running"),
+                Some(Health::Starting) => f.write_str("running (starting)"),
+                Some(Health::Healthy) => f.write_str("running (healthy)"),
+                Some(Health::Unhealthy(_)) => f.write_str("running (unhealthy)"),
+            },
+            Self { started: false, .. } => f.write_str("created"),
+            Self { oom_killed: true, .. } => write!(f, "exited ({}, out of memory)", self.exit_code),
+            _ => write!(f, "exited ({})", self.exit_code),
+        }
+    }
+}
+
 /// The verdict of a HEALTHCHECK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {

@@ -7,9 +7,11 @@
 //!
 //! What is registered stays when a registrator stops: its users rely on that for restarts.
 
+pub mod account;
 pub mod config;
 mod container;
 mod docker;
+mod explain;
 pub mod metrics;
 mod owner;
 mod reconcile;
@@ -22,7 +24,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use catalog::Registration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
@@ -32,16 +34,19 @@ pub use crate::container::{Port, Protocol};
 pub use crate::docker::endpoint::EngineAddress;
 pub use crate::docker::exec::{ExecError, Inside, Outcome};
 pub use crate::docker::stream::Connection;
+pub use crate::explain::ExplainError;
 pub use crate::services::filter::{Filter, FilterError};
 pub use crate::template::{Error as TemplateError, Template};
 
+use crate::account::Report;
 use crate::docker::Docker;
 use crate::docker::endpoint::Endpoint;
 use crate::docker::stream::Follower;
 use crate::metrics::Metrics;
-use crate::reconcile::engine::{Counts, Engine, patient};
+use crate::reconcile::engine::{Counts, Engine, Hands, patient};
 use crate::reconcile::mind::Mind;
 use crate::reconcile::notes::Notes;
+use crate::reconcile::witness::{Ask, Witness};
 use crate::registry::Registry;
 
 /// A registrator that is ready to run; made by [`Config::build`].
@@ -54,6 +59,23 @@ pub struct Registrator {
     status: watch::Sender<Status>,
     docker: watch::Sender<Option<Docker>>,
     homes: watch::Receiver<Home>,
+    questions: mpsc::Sender<Ask>,
+    asks: mpsc::Receiver<Ask>,
+    hands: Hands,
+}
+
+/// Asks a registrator what it thinks; a cheap handle.
+#[derive(Clone, Debug)]
+pub struct Asker(mpsc::Sender<Ask>);
+
+impl Asker {
+    /// All of it; `None` once the registrator has stopped. Waits until it has begun: until a registry has answered.
+    pub async fn report(&self) -> Option<Report> {
+        let (to, report) = oneshot::channel();
+        let patiently = false;
+        self.0.send(Ask { patiently, to }).await.ok()?;
+        report.await.ok()
+    }
 }
 
 /// What a registrator is doing.
@@ -82,8 +104,16 @@ pub enum RunError {
 
 impl Registrator {
     pub(crate) fn new(config: Config, endpoint: Endpoint, registries: Vec<Arc<dyn Registry>>) -> Self {
+        let (questions, asks) = mpsc::channel(16);
+        let hands = match config.dry_run {
+            true => Hands::Rehearse,
+            false => Hands::Write,
+        };
         Self {
             homes: watch::channel(config.home).1,
+            questions,
+            asks,
+            hands,
             config: Arc::new(config),
             endpoint,
             registries,
@@ -130,6 +160,12 @@ impl Registrator {
         self.status.subscribe()
     }
 
+    /// Asks it what it thinks, while it runs.
+    #[must_use]
+    pub fn asker(&self) -> Asker {
+        Asker(self.questions.clone())
+    }
+
     /// Adds the metrics of [`metrics::METRICS`] to `registry`.
     ///
     /// # Errors
@@ -151,45 +187,24 @@ impl Registrator {
         let (connection, connected) = watch::channel(Connection::Starting);
         let (counts, counted) = watch::channel(Counts::default());
         let follower = Follower {
-            endpoint: self.endpoint,
+            endpoint: self.endpoint.clone(),
             keeps_answers: !self.config.tags.is_plain(),
             notes: notes.clone(),
             metrics: self.metrics.clone(),
             connection,
-            docker: self.docker,
+            docker: self.docker.clone(),
         };
         // A task of its own: an engine drops events for a reader that is slow for a moment.
         let mut following = AbortOnDropHandle::new(tokio::spawn(follower.run(stop.clone())));
-        let abilities: Vec<_> = self
-            .registries
-            .iter()
-            .map(|registry| registry.abilities())
-            .collect();
-        let connection = connected.clone();
-        let (config, ended) = (self.config, stop.clone());
-        let (registries, metrics, stopped, homes) = (self.registries, self.metrics, self.stopped, self.homes);
+        let reporting = report(self.status.clone(), counted, connected.clone());
+        let ended = stop.clone();
         let engine = async move {
-            let config = tokio::select! {
+            let engine = tokio::select! {
                 () = ended.cancelled() => return,
-                config = owner::settle(config, &notes) => config,
-            };
-            let leaves = config.at_exit;
-            let engine = Engine {
-                mind: Mind::new(config, &abilities, Instant::now()),
-                registries,
-                notes,
-                connection,
-                metrics,
-                stopped,
-                homes,
-                counts,
-                docker: None,
-                lost_ids: BTreeSet::new(),
-                leaves,
+                engine = self.into_loop(&notes, connected, counts) => engine,
             };
             engine.run(ended).await;
         };
-        let reporting = report(self.status, counted, connected);
         let mut engine = std::pin::pin!(engine);
         let followed = tokio::select! {
             () = &mut engine => following.await,
@@ -209,6 +224,37 @@ impl Registrator {
             std::panic::resume_unwind(error.into_panic());
         }
         Ok(())
+    }
+
+    /// The loop, ready to run, once it is known whose entries are ours.
+    async fn into_loop(
+        self,
+        notes: &Arc<Notes>,
+        connection: watch::Receiver<Connection>,
+        counts: watch::Sender<Counts>,
+    ) -> Engine {
+        let config = owner::settle(self.config, notes).await;
+        let abilities: Vec<_> = self
+            .registries
+            .iter()
+            .map(|registry| registry.abilities())
+            .collect();
+        let names = self.registries.iter().map(|registry| registry.name());
+        Engine {
+            leaves: config.at_exit,
+            mind: Mind::new(config, &abilities, Instant::now()),
+            witness: Witness::new(names.collect(), self.asks, &self.metrics),
+            registries: self.registries,
+            notes: notes.clone(),
+            connection,
+            metrics: self.metrics,
+            stopped: self.stopped,
+            homes: self.homes,
+            counts,
+            docker: None,
+            lost_ids: BTreeSet::new(),
+            hands: self.hands,
+        }
     }
 
     /// Waits for a registry to answer for the first time, within the attempts allowed. One is enough:

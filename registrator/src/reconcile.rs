@@ -14,18 +14,22 @@
 //! | `errand.rs` | when to ask the same question again |
 //! | `queue.rs` | which containers are to be inspected |
 //! | `mind.rs` | puts these together: news in, actions out |
+//! | `lag.rs` | how long it takes from an event to a write |
+//! | `witness.rs` | what others may see: counts by registry, reports for whoever asks |
 //! | `engine.rs` | the loop: carries actions out, publishes what others may see |
 
 mod claims;
 pub(crate) mod engine;
 mod errand;
 pub(crate) mod knowledge;
+mod lag;
 pub(crate) mod ledger;
 mod lines;
 pub(crate) mod mind;
 pub(crate) mod notes;
 mod pace;
 pub(crate) mod queue;
+pub(crate) mod witness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `lictor lb` and `lictor registrator`: one part of the agent beside somebody else's catalog.
+//! `lictor lb`: the balancer beside somebody else's catalog.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use api::client::Client;
 
-use super::home::{self, Said};
-use super::{Agent, BuildError, Plan, Shown, registrator_config, registries};
+use super::{Agent, BuildError, Plan, Shown};
 use crate::config;
 use crate::config::registry::{Backend, NoRoute};
 use crate::feed::consul::Opening;
@@ -64,41 +63,6 @@ impl Agent {
             }
             Ok::<_, Infallible>(())
         });
-        Ok(agent)
-    }
-
-    /// A registrator that writes to the registries its URIs name.
-    ///
-    /// # Errors
-    /// What cannot be built, with the option that asked for it.
-    pub fn build_registrator(config: config::Registrator) -> Result<Self, BuildError> {
-        let said = Said {
-            ip: config.registrator.ip.is_some(),
-            ipv6: config.registrator.ipv6,
-            ..Said::default()
-        };
-        let mut wanted = registrator_config(config.registrator, net::hostname(), said.home());
-        wanted.retry_attempts = config
-            .retry_attempts
-            .map_or(-1, |n| i32::try_from(n).unwrap_or(i32::MAX));
-        wanted.retry_interval = config.retry_interval;
-        let written = config.uris.iter().map(|uri| registries::open(uri, &wanted));
-        let written: Vec<_> = written.collect::<Result<_, _>>()?;
-        let names: Vec<String> = written.iter().map(|registry| registry.name()).collect();
-        let title = format!(
-            "Lictor {} registrator: writing to {}",
-            env!("CARGO_PKG_VERSION"),
-            names.join(" and ")
-        );
-        let mut agent = Self::new(title, config.notes);
-        if !said.ip {
-            agent.note_container("-ip");
-        }
-        agent.notes.extend(said.note("-ip"));
-        let registrator = wanted.build(written);
-        let registrator = registrator.map_err(|error| BuildError::of("registrator", &error))?;
-        agent.bound("registrator", format_args!("following {}", registrator.engine()));
-        agent.part(Task::Registrator, move |stop| home::run(registrator, said, stop));
         Ok(agent)
     }
 }

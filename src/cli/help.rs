@@ -44,7 +44,10 @@ Available commands are:
 /// How a long-running command is called.
 pub fn usage_line(program: &str, command: Command) -> String {
     match command {
-        Command::Registrator => format!("Usage: {program} [options] <registry uri>...\n"),
+        Command::Registrator => format!(
+            "Usage: {program} [options] <registry uri>...\n       \
+             {program} [options] explain <container> [<registry uri>...]\n"
+        ),
         _ => format!("Usage: {program} [options]\n"),
     }
 }

@@ -216,7 +216,7 @@ fn differences(invocation: &Invocation) -> String {
     let shortest = match invocation {
         Invocation::Agent(_) => "lictor agent -dev",
         Invocation::Lb(_) => "lictor lb",
-        Invocation::Registrator(_) => "lictor registrator consul:",
+        Invocation::Registrator(_) | Invocation::Explain(..) => "lictor registrator consul:",
         Invocation::Client(call) => return format!("{call:?}\n"),
         Invocation::Print(text) => return text.clone(),
     };
@@ -301,12 +301,20 @@ fn values(invocation: &Invocation) -> Vec<String> {
         }
         Invocation::Registrator(alone) => {
             let alone: &Registrator = alone;
-            fields!(lines, "", alone, uris retry_attempts retry_interval log_level notes);
-            containers(&mut lines, &alone.registrator);
+            alone_fields(&mut lines, alone);
+        }
+        Invocation::Explain(alone, container) => {
+            lines.push(line("explain", container));
+            alone_fields(&mut lines, alone);
         }
         Invocation::Client(_) | Invocation::Print(_) => {}
     }
     lines
+}
+
+fn alone_fields(lines: &mut Vec<String>, alone: &Registrator) {
+    fields!(lines, "", alone, uris retry_attempts retry_interval dry_run http log_level log_format format notes);
+    containers(lines, &alone.registrator);
 }
 
 fn balancer(lines: &mut Vec<String>, lb: &lb::Config) {

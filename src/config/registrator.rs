@@ -1,7 +1,7 @@
 //! How containers are registered: the options that the agent and the registrator alone share, and those of the
 //! latter. Pure, like all of `config`.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -72,10 +72,28 @@ pub struct Registrator {
     pub retry_attempts: Option<u32>,
     /// Pause between those.
     pub retry_interval: Duration,
+    /// Log what would be written, and write nothing.
+    pub dry_run: bool,
+    /// Where health, metrics and what it thinks can be asked for.
+    pub http: Option<SocketAddr>,
     /// How much to log.
     pub log_level: LevelFilter,
+    /// How the log is written.
+    pub log_format: Format,
+    /// How `explain` answers.
+    pub format: Format,
     /// What the user should hear at start.
     pub notes: Vec<String>,
+}
+
+/// Whom something is written for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// People.
+    #[default]
+    Text,
+    /// Programs.
+    Json,
 }
 
 impl Registrator {
@@ -86,6 +104,14 @@ impl Registrator {
         let attempts = read.value("retry-attempts", values::number_from(-1));
         let interval = read.value("retry-interval", values::number_from(1));
         let log_level = read.value("log-level", values::level);
+        let dry_run = read.value("dry-run", values::boolean);
+        if dry_run && log_level < LevelFilter::INFO {
+            let text = "-dry-run says at level info what would be written; -log-level hides that";
+            read.fault(Fault::Conflict(text.to_owned()));
+        }
+        let http = read.optional("http", socket);
+        let log_format = read.value("log-format", format);
+        let answer = read.value("format", format);
         let uris = registries(&mut read, uris);
         let (notes, faults) = read.finish();
         let config = Self {
@@ -93,7 +119,11 @@ impl Registrator {
             uris,
             retry_attempts: u32::try_from(attempts).ok(),
             retry_interval: Duration::from_millis(interval.unsigned_abs()),
+            dry_run,
+            http,
             log_level,
+            log_format,
+            format: answer,
             notes,
         };
         (config, faults)
@@ -192,6 +222,28 @@ fn ipv6(text: &str) -> values::Value<Ipv6Addr> {
 
 fn filter(text: &str) -> values::Value<Filter> {
     text.parse::<Filter>().map_err(|error| error.to_string())
+}
+
+fn format(text: &str) -> values::Value<Format> {
+    match text {
+        "text" => Ok(Format::Text),
+        "json" => Ok(Format::Json),
+        _ => Err("expected text or json".to_owned()),
+    }
+}
+
+/// An address to listen on; without a host all of IPv4.
+fn socket(text: &str) -> values::Value<SocketAddr> {
+    let address = match text.strip_prefix(':') {
+        Some(port) => port
+            .parse()
+            .ok()
+            .map(|port| SocketAddr::from(([0, 0, 0, 0], port))),
+        None => text.parse().ok(),
+    };
+    address.ok_or_else(|| {
+        "expected an address and a port like 127.0.0.1:8501, or :8501 for all addresses".to_owned()
+    })
 }
 
 fn nonzero(time: Duration) -> Option<Duration> {

@@ -1,5 +1,7 @@
 //! The rows hold together: with each other, with what reads them, and with the page made of them.
 
+mod comparison;
+
 use std::collections::BTreeSet;
 use std::io;
 

@@ -17,6 +17,16 @@ use super::reply::Fault;
 /// Names are only looked at on loopback. There the machine's own browser is the one way in for
 /// strangers; on any other address they need no browser, and users come under names of their own.
 pub fn check(context: &Context, request: &Request<Incoming>, on_loopback: bool) -> Result<(), Fault> {
+    let identity = &context.identity;
+    judge(request, on_loopback, (&identity.node, &identity.domain))
+}
+
+/// The same, by what the node and our DNS domain are called.
+pub fn judge(
+    request: &Request<Incoming>,
+    on_loopback: bool,
+    (node, domain): (&str, &str),
+) -> Result<(), Fault> {
     if request.headers().get_all(header::HOST).iter().count() > 1 {
         return Err(Fault::bad("A request goes to one Host, not to several"));
     }
@@ -25,8 +35,7 @@ pub fn check(context: &Context, request: &Request<Incoming>, on_loopback: bool) 
         .or_else(|| text(request.headers(), &header::HOST))
         .unwrap_or_default();
     let name = host_name(host);
-    let identity = &context.identity;
-    if on_loopback && !is_ours(name, &identity.node, &identity.domain) {
+    if on_loopback && !is_ours(name, node, domain) {
         let text = format!(
             "Host {name:?} is none of this agent's names; on loopback it answers to addresses, localhost, \
              names without a dot, its node's name and names under its domain"

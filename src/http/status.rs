@@ -23,8 +23,13 @@ pub fn peers(ask: &Ask) -> Result<Reply, Fault> {
 
 /// `GET /metrics`: every metric of this process, in Prometheus' text.
 pub fn metrics(ask: &Ask) -> Result<Reply, Fault> {
+    exported(&ask.context.registry)
+}
+
+/// All that is in there, in Prometheus' text.
+pub fn exported(registry: &prometheus::Registry) -> Result<Reply, Fault> {
     let mut text = Vec::new();
-    let families = ask.context.registry.gather();
+    let families = registry.gather();
     TextEncoder::new()
         .encode(&families, &mut text)
         .map_err(|error| Fault::internal(error.to_string()))?;

@@ -6,7 +6,7 @@ const INTRODUCTION: &str = "\
 # Metrics
 
 Prometheus text, on `/metrics` of the API (`-http-port`) and of the balancer's admin server (`-ui.addr`), and as
-`/v1/agent/metrics?format=prometheus`. Always on.
+`/v1/agent/metrics?format=prometheus`. Always on. `lictor registrator` has them where `-http` says.
 
 Generated from the tables in the code; `REWRITE=1 cargo test docs` writes it anew. To add a metric: a row in the
 `METRICS` table of its part, and one line where it happens.

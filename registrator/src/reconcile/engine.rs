@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use catalog::Registration;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use super::knowledge::Complaint;
 use super::mind::{Action, Mind, Which};
 use super::notes::Notes;
+use super::witness::{Witness, operation};
 use super::{Verb, Write};
 use crate::config::{AtExit, Home};
 use crate::container::{Container, short};
@@ -53,6 +54,20 @@ pub(crate) struct Engine {
     pub(crate) lost_ids: BTreeSet<(String, String)>,
     /// What becomes of entries at the end.
     pub(crate) leaves: AtExit,
+    pub(crate) witness: Witness,
+    pub(crate) hands: Hands,
+}
+
+/// Whether what is decided is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Hands {
+    /// It is written.
+    #[default]
+    Write,
+    /// It counts as written, and is not. Registries are read once: they would contradict.
+    Rehearse,
+    /// It is not written, and waits for ever.
+    Rest,
 }
 
 /// What is under way.
@@ -63,7 +78,13 @@ enum Done {
     Listed(Result<Vec<Listed>, docker::Error>),
     Inspected(Arc<str>, Box<Result<Option<Container>, docker::Error>>),
     Read(Which, Result<Option<Vec<Registration>>, registry::Error>),
-    Wrote(Which, Write, Result<(), registry::Error>),
+    /// With the container, and when an event of it was heard, if one was.
+    Wrote(
+        Which,
+        Write,
+        Result<(), registry::Error>,
+        Option<(Arc<str>, Instant)>,
+    ),
     Renewed(Which, Result<(), registry::Error>),
     Faltered(Which),
 }
@@ -74,7 +95,7 @@ impl Engine {
         loop {
             let now = Instant::now();
             self.begin(&mut work, now);
-            self.publish();
+            self.publish(now);
             if self.mind.suspects_stream(now) {
                 self.notes.suspect_stream();
             }
@@ -87,8 +108,10 @@ impl Engine {
                         self.docker = Some(docker);
                         self.mind.connected(now);
                     }
+                    self.witness.heard(pending.touched.keys(), now);
                     self.mind.noted(&pending.touched, now);
                 }
+                Some(ask) = self.witness.asks.recv() => self.witness.asked(ask),
                 Some(done) = work.next() => {
                     self.settle(done);
                     // Whatever else is ready belongs to the same look.
@@ -115,7 +138,7 @@ impl Engine {
 
     fn begin(&mut self, work: &mut Work, now: Instant) {
         let actions = self.mind.actions(now);
-        work.extend(actions.into_iter().filter_map(|action| self.job(action)));
+        work.extend(actions.into_iter().filter_map(|action| self.job(action, now)));
     }
 
     /// Writes what is to be left behind; a registry that does not answer in time has to do without.
@@ -140,11 +163,15 @@ impl Engine {
         }
     }
 
-    fn job(&self, action: Action) -> Option<BoxFuture<'static, Done>> {
-        let registry = |which: Which| self.registries[which].clone();
+    fn job(&mut self, action: Action, now: Instant) -> Option<BoxFuture<'static, Done>> {
         Some(match action {
             Action::List => {
                 self.metrics.passes.inc();
+                self.metrics
+                    .relists
+                    .with_label_values(&[self.mind.relist()])
+                    .inc();
+                self.witness.surveys(now);
                 let docker = self.docker.clone()?;
                 async move { Done::Listed(docker.list().await) }.boxed()
             }
@@ -156,28 +183,42 @@ impl Engine {
                 }
                 .boxed()
             }
+            Action::Read(which) if self.hands == Hands::Rehearse && self.witness.has_read(which) => {
+                ready(Done::Read(which, Ok(None))).boxed()
+            }
             Action::Read(which) => {
-                let registry = registry(which);
+                let registry = self.registries[which].clone();
                 async move { Done::Read(which, patient(registry.services()).await) }.boxed()
             }
             Action::Write(which, write) => {
-                let registry = registry(which);
+                let cause = self.cause(which, &write, now);
+                match self.hands {
+                    Hands::Write => {}
+                    Hands::Rehearse => return Some(ready(Done::Wrote(which, write, Ok(()), cause)).boxed()),
+                    Hands::Rest => return None,
+                }
+                let registry = self.registries[which].clone();
                 async move {
                     let outcome = match &write.verb {
                         Verb::Register(wanted) => patient(registry.register(wanted)).await,
                         Verb::Refresh(wanted) => patient(registry.refresh(wanted)).await,
                         Verb::Deregister => patient(registry.deregister(&write.key)).await,
                     };
-                    Done::Wrote(which, write, outcome)
+                    Done::Wrote(which, write, outcome, cause)
                 }
                 .boxed()
             }
+            Action::Renew(which, _) if self.hands != Hands::Write => {
+                ready(Done::Renewed(which, Ok(()))).boxed()
+            }
             Action::Renew(which, held) => {
-                let registry = registry(which);
+                let registry = self.registries[which].clone();
                 async move { Done::Renewed(which, patient(registry.renew(&held)).await) }.boxed()
             }
+            // What is read once has nothing to falter.
+            Action::Watch(_) if self.hands != Hands::Write => return None,
             Action::Watch(which) => {
-                let registry = registry(which);
+                let registry = self.registries[which].clone();
                 async move {
                     registry.faltered().await;
                     Done::Faltered(which)
@@ -185,6 +226,13 @@ impl Engine {
                 .boxed()
             }
         })
+    }
+
+    /// The container that a write is about, and when the event was heard that it answers, if it answers any.
+    fn cause(&mut self, which: Which, write: &Write, now: Instant) -> Option<(Arc<str>, Instant)> {
+        let container: Arc<str> = self.mind.behind(which, write)?.into();
+        let since = self.witness.since(&container, now)?;
+        Some((container, since))
     }
 
     fn settle(&mut self, done: Done) {
@@ -216,7 +264,12 @@ impl Engine {
             }
             Done::Read(which, answer) => {
                 let error = answer.as_ref().err().map(ToString::to_string);
-                let failures = self.mind.read(which, answer.ok(), now);
+                let (answer, outcome) = match answer {
+                    Ok(answer) => (Some(answer), Ok(())),
+                    Err(error) => (None, Err(error)),
+                };
+                let failures = self.mind.read(which, answer, now);
+                self.witness.read(which, &outcome, failures);
                 if let Some(error) = error {
                     self.failed("read");
                     if failures == 1 {
@@ -225,8 +278,15 @@ impl Engine {
                     }
                 }
             }
-            Done::Wrote(which, write, outcome) => self.wrote(which, &write, outcome, now),
+            Done::Wrote(which, write, outcome, cause) => {
+                let failures = self.mind.wrote(which, &write.key, (&outcome).into(), now);
+                let cause = cause.as_ref().map(|(container, since)| (&**container, *since));
+                self.witness
+                    .wrote((which, &write), (&outcome, failures), cause, now);
+                self.wrote(which, &write, outcome, failures);
+            }
             Done::Renewed(which, outcome) => {
+                self.witness.renewed(which, &outcome);
                 let failures = self.mind.renewed(which, outcome.is_ok(), now);
                 if let Err(error) = outcome {
                     self.failed("renew");
@@ -243,14 +303,14 @@ impl Engine {
         }
     }
 
-    fn wrote(&mut self, which: Which, write: &Write, outcome: Result<(), registry::Error>, now: Instant) {
-        let Write { key, verb } = write;
-        let (operation, counter) = match verb {
-            Verb::Register(_) => ("register", &self.metrics.registered),
-            Verb::Refresh(_) => ("refresh", &self.metrics.refreshed),
-            Verb::Deregister => ("deregister", &self.metrics.deregistered),
-        };
-        let failures = self.mind.wrote(which, key, (&outcome).into(), now);
+    fn wrote(
+        &self,
+        which: Which,
+        Write { key, verb }: &Write,
+        outcome: Result<(), registry::Error>,
+        failures: u32,
+    ) {
+        let operation = operation(verb);
         let registry = self.registries[which].name();
         if let Err(error) = outcome {
             self.failed(operation);
@@ -261,26 +321,39 @@ impl Engine {
             }
             return;
         }
-        counter.inc();
+        let said = |done, rehearsed| {
+            if self.hands == Hands::Write {
+                done
+            } else {
+                rehearsed
+            }
+        };
         match verb {
             Verb::Register(wanted) => {
+                self.metrics.registered.inc();
                 let service = &wanted.registration.service;
-                info!(id = %service.id, name = %service.name, address = %service.address, port = service.port, %registry, "registered");
+                let said = said("registered", "would register");
+                info!(id = %service.id, name = %service.name, address = %service.address, port = service.port, tags = ?service.tags, %registry, "{said}");
             }
             Verb::Refresh(wanted) => {
+                self.metrics.refreshed.inc();
                 let Registration { service, checks } = &*wanted.registration;
                 let says = checks
                     .first()
                     .map(|check| check.output.as_str())
                     .unwrap_or_default();
-                info!(id = %service.id, %says, %registry, "state passed on");
+                let said = said("state passed on", "would pass on a state");
+                info!(id = %service.id, %says, %registry, "{said}");
             }
-            Verb::Deregister => info!(%key, %registry, "deregistered"),
+            Verb::Deregister => {
+                self.metrics.deregistered.inc();
+                info!(%key, %registry, "{}", said("deregistered", "would deregister"));
+            }
         }
     }
 
     /// Lets others see what has changed, and only that.
-    fn publish(&mut self) {
+    fn publish(&mut self, now: Instant) {
         let losers = self.mind.losers();
         let key = |complaint: &Complaint| (complaint.container.clone(), complaint.fault.reason.clone());
         for loser in losers.iter().filter(|loser| !self.lost_ids.contains(&key(loser))) {
@@ -303,6 +376,7 @@ impl Engine {
         self.metrics.services.set(gauge(counts.services));
         self.counts
             .send_if_modified(|before| std::mem::replace(before, counts) != counts);
+        self.witness.answer(&self.mind, now);
     }
 
     fn complain(&self, complaint: &Complaint) {

@@ -16,7 +16,7 @@ use super::notes::Note;
 use crate::config::{Config, Deregister, Home};
 use crate::container::{self, Container, Network};
 use crate::docker::Listed;
-use crate::registry::Offer;
+use crate::registry::{Offer, Reason};
 use crate::services::address::LONGEST_CHAIN;
 use crate::services::{self, Fault, checks};
 
@@ -43,6 +43,7 @@ struct Known {
     /// While it does not run: what it was registered as when it did, if that was seen.
     lived: Vec<Arc<Offer>>,
     faults: Vec<Fault>,
+    skipped: Vec<Reason>,
 }
 
 /// Signals a container was sent in its present life.
@@ -151,6 +152,7 @@ impl Knowledge {
             lived,
             facts,
             faults: derived.faults,
+            skipped: derived.skipped,
         };
         self.containers.insert(id, known);
         complaints
@@ -323,6 +325,12 @@ impl Knowledge {
 
     pub(crate) fn name_of<'a>(&'a self, id: &'a str) -> &'a str {
         self.containers.get(id).map_or(id, |known| &known.facts.name)
+    }
+
+    /// Each container with the settings and the ports of it that were left out.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&Container, &[Fault], &[Reason])> {
+        let known = self.containers.values();
+        known.map(|known| (&known.facts, &*known.faults, &*known.skipped))
     }
 
     pub(crate) fn running(&self) -> usize {

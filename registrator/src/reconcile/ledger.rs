@@ -13,7 +13,8 @@ use catalog::{Registration, ServiceSpec, Status};
 use super::claims::{Claim, container_of};
 use super::errand::Errand;
 use super::pace::{News, Pace};
-use super::{Difference, Held, Intended, Plan, Recorded, Verb, Write, apart, pause_after};
+use super::{Difference, Held, Intended, Plan, Recorded, Verb, Write, apart, difference, pause_after};
+use crate::account::Standing;
 use crate::config::Config;
 use crate::registry::{self, Abilities, Lists, Offer};
 
@@ -48,6 +49,8 @@ pub(crate) struct Ledger {
     pace: Pace,
     /// When something may be told that could not be yet.
     put_off: Option<Instant>,
+    /// How many entries differ from what is wanted, writes under way included.
+    pub(crate) waiting: usize,
 }
 
 /// What came of a write.
@@ -95,6 +98,7 @@ impl Ledger {
             failed: BTreeMap::new(),
             pace: Pace::default(),
             put_off: None,
+            waiting: 0,
         }
     }
 
@@ -203,6 +207,34 @@ impl Ledger {
         intended.values().filter(move |offer| self.is_theirs(&key(offer)))
     }
 
+    /// The key of an offer, and where it stands.
+    pub(crate) fn standing(&self, offer: &Offer) -> (Arc<str>, Standing) {
+        let service = &offer.registration.service;
+        let key = (self.abilities.key)(service);
+        let standing = if !self.read {
+            Standing::Unknown
+        } else if self.is_theirs(&key) {
+            Standing::Taken
+        } else if let Some((setting, why)) = (self.abilities.refuses)(service) {
+            Standing::Impossible(format!("{setting}: {why}"))
+        } else if !self.abilities.tells_health && offer.fit != Status::Passing {
+            Standing::Withheld
+        } else if let Some(held) = self.recorded.get(&key) {
+            match difference(&offer.registration, held, &self.abilities) {
+                Difference::None => Standing::Registered,
+                _ => Standing::Outdated,
+            }
+        } else {
+            Standing::Lacking
+        };
+        (key, standing)
+    }
+
+    /// The entry's container.
+    pub(crate) fn behind(&self, key: &str) -> Option<&str> {
+        container_of(&self.recorded.get(key)?.entry)
+    }
+
     /// The writes to begin now: never more under way than the registry is to bear.
     pub(crate) fn next(
         &mut self,
@@ -218,6 +250,9 @@ impl Ledger {
         let differing: BTreeSet<&Arc<str>> = writes.iter().chain(&words).map(|write| &write.key).collect();
         self.failed.retain(|key, _| differing.contains(key));
         let arriving = self.arriving(&writes);
+        let ours = differing.iter().filter(|key| !self.is_theirs(key));
+        let waiting = ours.count();
+        self.waiting = waiting;
         writes.retain(|Write { key, verb }| {
             let waits = self
                 .failed

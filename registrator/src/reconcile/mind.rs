@@ -3,6 +3,8 @@
 //! Time is handed in, so a model can drive it. Losing any piece of news is survivable: the slow
 //! pass asks for everything again, and nothing here depends on having heard of a change.
 
+mod accounts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +18,7 @@ use super::ledger::{Ledger, Outcome};
 use super::lines::Lines;
 use super::notes::Note;
 use super::queue::Queue;
-use super::{Intended, Write};
+use super::{Intended, Verb, Write};
 use crate::config::{AtExit, Config, Home};
 use crate::container::Container;
 use crate::docker::Listed;
@@ -29,6 +31,9 @@ const FEW: usize = 5;
 const SECOND_LOOK: Duration = Duration::from_secs(1);
 /// An event may come after the listing that shows what it tells of; not much later.
 const HEARING: Duration = Duration::from_secs(1);
+
+/// Why containers are listed when an engine is there.
+const CONNECTED: &str = "connected";
 
 /// A registry, by its place among those that were given.
 pub(crate) type Which = usize;
@@ -63,6 +68,8 @@ pub(crate) struct Mind {
     listing: Errand,
     /// What the listing before showed.
     lines: Lines,
+    /// What the next listing is for.
+    relist: &'static str,
     connected: bool,
     /// Who vanished in the last listing, if that was too many to believe at once.
     suspected: Option<BTreeSet<Arc<str>>>,
@@ -98,6 +105,7 @@ impl Mind {
             ended: BTreeSet::new(),
             listing: Errand::default(),
             lines: Lines::default(),
+            relist: CONNECTED,
             connected: false,
             suspected: None,
             surveyed: false,
@@ -120,6 +128,7 @@ impl Mind {
         self.first_look = true;
         self.unheard.clear();
         self.listing.want(now);
+        self.relist = CONNECTED;
         self.ledgers
             .iter_mut()
             .for_each(|ledger| ledger.reading.want(now));
@@ -158,7 +167,10 @@ impl Mind {
     /// The engine listed its containers, or failed to. Returns how often in a row it has failed.
     pub(crate) fn listed(&mut self, answer: Option<&[Listed]>, now: Instant) -> u32 {
         let failures = self.listing.end(answer.is_some(), self.resync(), now);
-        let Some(listed) = answer else { return failures };
+        let Some(listed) = answer else {
+            self.relist = "failed";
+            return failures;
+        };
         let mut missing = self.missing(listed);
         let all = self.knowledge.ids().count().max(missing.len());
         let unbelievable = missing.len() > FEW && missing.len() * 2 > all;
@@ -169,6 +181,7 @@ impl Mind {
                 .is_some_and(|before| missing.is_subset(before))
         {
             self.listing.want(now + SECOND_LOOK);
+            self.relist = "vanished";
             self.suspected = Some(std::mem::take(&mut missing));
         } else {
             self.suspected = None;
@@ -260,6 +273,7 @@ impl Mind {
         let strangers = ledger.containers().any(|id| !self.knowledge.has_settled(id));
         if self.listed_once && strangers {
             self.listing.want(now);
+            self.relist = "entries";
         }
         self.forget_the_gone();
         failures
@@ -307,7 +321,8 @@ impl Mind {
         for ledger in &mut self.ledgers {
             ledger.adopt(|id| knowledge.knows(id));
         }
-        let intended = self.intended(now);
+        let (intended, losers) = self.intended(now);
+        self.losers = losers;
         self.services = intended.len();
         let taken = self.ledgers.iter().flat_map(|ledger| ledger.taken(&intended));
         self.taken = taken
@@ -341,20 +356,19 @@ impl Mind {
         actions
     }
 
-    /// What should be registered now.
-    fn intended(&mut self, now: Instant) -> Intended {
+    /// What should be registered now, and for each id that two containers claim, the loser.
+    fn intended(&self, now: Instant) -> (Intended, Vec<(Arc<str>, String)>) {
         let (mut intended, losers) = self.knowledge.intended(&self.ledgers);
-        self.losers = losers;
         let why = match self.config.at_exit {
-            AtExit::Remove if self.leaving => return Intended::new(),
+            AtExit::Remove if self.leaving => return (Intended::new(), losers),
             AtExit::Drain if self.leaving => "registrator stopped",
             _ if self.patience_ends().is_some_and(|end| end <= now) => "container engine not heard",
-            _ => return intended,
+            _ => return (intended, losers),
         };
         for offer in intended.values_mut() {
             *offer = Arc::new(checks::out_of_rotation(offer, why));
         }
-        intended
+        (intended, losers)
     }
 
     /// When entries turn critical because nobody knows what has become of their containers.
@@ -441,6 +455,24 @@ impl Mind {
             self.unheard.clear();
         }
         overdue
+    }
+
+    /// What the listing that begins is for; asked once for each.
+    pub(crate) fn relist(&mut self) -> &'static str {
+        std::mem::replace(&mut self.relist, "resync")
+    }
+
+    /// The container that a write is about.
+    pub(crate) fn behind<'a>(&'a self, which: Which, write: &'a Write) -> Option<&'a str> {
+        match &write.verb {
+            Verb::Register(offer) | Verb::Refresh(offer) => Some(&offer.container),
+            Verb::Deregister => self.ledgers[which].behind(&write.key),
+        }
+    }
+
+    /// How many entries of a registry differ from what is wanted.
+    pub(crate) fn waiting(&self, which: Which) -> usize {
+        self.ledgers[which].waiting
     }
 
     pub(crate) fn stopped(&self) -> impl Iterator<Item = &Registration> {

@@ -189,6 +189,12 @@ impl Engine {
         *container.pointer_mut(pointer).unwrap() = value;
     }
 
+    pub fn label(&self, name: &str, label: &str, value: &str) {
+        let mut world = self.world.lock().unwrap();
+        let container = world.containers.get_mut(&id(name)).unwrap();
+        container["Config"]["Labels"][label] = value.into();
+    }
+
     pub fn remove(&self, name: &str) {
         self.world.lock().unwrap().containers.remove(&id(name));
     }

@@ -7,6 +7,7 @@ mod consul;
 mod engine;
 mod engines;
 mod lifecycle;
+mod seeing;
 
 use std::collections::BTreeMap;
 use std::future::pending;

@@ -135,21 +135,24 @@ pub const ROWS: &[Row] = &[
         "keep",
         "What becomes of the entries when the registrator stops.",
     ),
-    Row::new(Owner::Lictor, ALONE, "http")
-        .is(
-            Kind::Text,
-            "",
-            "Address that answers /health and /metrics; empty: none.",
-        )
-        .not_yet(),
-    Row::new(Owner::Lictor, ALONE, "dry-run")
-        .is(
-            Kind::Bool,
-            "false",
-            "Say what would be written, and write nothing.",
-        )
-        .not_yet(),
-    Row::new(Owner::Lictor, ALONE, "log-format")
-        .is(Kind::OneOf(&["text", "json"]), "text", "How the log is written.")
-        .not_yet(),
+    Row::new(Owner::Lictor, ALONE, "http").is(
+        Kind::Text,
+        "",
+        "Address that answers /health, /metrics and /v1/registrator, [ip]:port; empty: none.",
+    ),
+    Row::new(Owner::Lictor, ALONE, "dry-run").is(
+        Kind::Bool,
+        "false",
+        "Log what would be written, and write nothing.",
+    ),
+    Row::new(Owner::Lictor, ALONE, "log-format").is(
+        Kind::OneOf(&["text", "json"]),
+        "text",
+        "How the log is written.",
+    ),
+    Row::new(Owner::Lictor, ALONE, "format").is(
+        Kind::OneOf(&["text", "json"]),
+        "text",
+        "How explain answers.",
+    ),
 ];
