@@ -2,6 +2,8 @@
 //!
 //! Pure. Whatever does not say that all went well is an error.
 
+use crate::verdict::Spread;
+
 /// What was asked and how long it took.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tally {
@@ -90,6 +92,17 @@ impl Tally {
             seconds,
             p50: kept(50),
             p99: kept(99),
+        }
+    }
+
+    /// Of times by the tenth of a second: p99 is the median of what it was in each.
+    pub fn of_tenths(seconds: f64, tenths: Vec<Vec<u64>>) -> Self {
+        let of_one = |tenth: &Vec<u64>| (!tenth.is_empty()).then(|| Self::of(0.0, 0.1, tenth.clone()).p99);
+        let p99 = Spread::of(tenths.iter().filter_map(of_one).collect());
+        let times: Vec<u64> = tenths.into_iter().flatten().collect();
+        Self {
+            p99: p99.map_or(f64::NAN, |spread| spread.median),
+            ..Self::of(times.len() as f64, seconds, times)
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Sample {
     pub resident: f64,
     /// Share of the time in which it could have run, and something else did.
     pub waited: f64,
+    /// Share of the changes of its table that took effect; 1 where there are none.
+    pub took_effect: f64,
 }
 
 /// A contender and its samples, one a round.

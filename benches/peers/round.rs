@@ -12,8 +12,9 @@ use crate::load::{Load, Put, Target};
 use crate::machine::{Machine, Outcome};
 use crate::proxy::{Duty, Proxy};
 use crate::report::{Row, Sample};
+use crate::verdict::Spread;
 
-/// The share of the changes of a table that has to have taken effect, each as a table of its own.
+/// The share of the changes of a table that has to have taken effect in most rounds, each as a table of its own.
 const ENOUGH: f64 = 0.9;
 
 /// How often, and how long.
@@ -86,6 +87,13 @@ impl Stage {
                     .push(sample.map_err(|e| format!("{}: {e}", row.name))?);
             }
         }
+        for Row { name, samples } in &rows {
+            let took_effect = Spread::of(samples.iter().map(|sample| sample.took_effect).collect());
+            if let Some(Spread { median, .. }) = took_effect.filter(|share| share.median < ENOUGH) {
+                let percent = median * 100.0;
+                return Err(format!("{name}: only {percent:.0} % of the changes took effect"));
+            }
+        }
         Ok(rows)
     }
 }
@@ -113,14 +121,10 @@ impl Race<'_> {
         let after = proxy.time();
         let resident = proxy.resident_mib();
         drop(held);
+        let mut took_effect = 1.0;
         if let (Some(services), Some(tables)) = (changed, tables) {
-            let made = services.tables()? - tables;
             let ordered = tally.seconds * f64::from(self.changes(contender));
-            if made < ENOUGH * ordered {
-                return Err(format!(
-                    "{ordered:.0} changes were ordered, {made} tables took effect"
-                ));
-            }
+            took_effect = (services.tables()? - tables) / ordered;
         }
         Ok(Sample {
             rate: tally.count / tally.seconds,
@@ -129,6 +133,7 @@ impl Race<'_> {
             cost: after.seconds_since(&before) / tally.count * self.case.unit.cost_of,
             resident,
             waited: after.waited_since(&before) / tally.seconds,
+            took_effect,
         })
     }
 

@@ -74,6 +74,13 @@ fn times_that_so_many_in_a_hundred_kept_to_are_times_that_were_measured() {
 }
 
 #[test]
+fn one_tenth_of_a_second_that_stood_still_does_not_speak_for_the_others() {
+    let tenths = vec![vec![2000, 1000], vec![90_000], vec![3000], vec![]];
+    let tally = Tally::of_tenths(0.4, tenths);
+    assert_eq!((tally.count, tally.p50, tally.p99), (4.0, 2.0, 3.0));
+}
+
+#[test]
 fn h2load_counts_and_its_log_has_the_times() {
     let said = "finished in 1.00s\nrequests: 3 total, 3 started, 3 done, 3 succeeded, 0 failed, 0 errored, 0 timeout\n";
     let log = "1790000000000000\t200\t1500\n1790000000000001\t200\t2500\n1790000000000002\t200\t900\n";
@@ -118,6 +125,16 @@ fn a_ratio_that_lies_too_far_apart_is_refused_with_its_ends() {
         "no ratio: it went from 1.00 to 1.60"
     );
     assert_eq!(ratio(&[1.0, 1.0, 1.5], &[1.0; 3]), "**1.00** (1.00..1.50)");
+}
+
+#[test]
+fn many_rounds_tell_more_of_a_ratio_than_the_worst_of_them() {
+    let rounds = |count: u32| (1..=count).map(|round| 100.0 + f64::from(round)).collect::<Vec<_>>();
+    let of = |count: u32| ratio(&rounds(count), &vec![100.0; count as usize]);
+    assert_eq!(of(8), "**1.04** (1.01..1.08)");
+    assert_eq!(of(9), "**1.05** (1.02..1.08)");
+    // The 14th and the 28th: tables of the sign test say the same.
+    assert_eq!(of(41), "**1.21** (1.14..1.28)");
 }
 
 #[test]

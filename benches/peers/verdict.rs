@@ -1,11 +1,13 @@
 //! What rounds say together: medians, and ratios of two contenders within the same round.
 //!
-//! Pure. A ratio that moved too much from round to round is not printed, as it would be a number without a meaning.
+//! Pure. A ratio that rounds do not agree upon is not printed, as it would be a number without a meaning.
 
 use std::fmt;
 
-/// The widest that ratios may lie apart, as a share of their median.
+/// The widest that the ends of a ratio may lie apart, as a share of it.
 const WIDEST: f64 = 0.5;
+/// How often the median may lie outside of the ends that are shown.
+const DOUBT: f64 = 0.05;
 
 /// Median and ends of some numbers.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,23 +45,36 @@ impl fmt::Display for Spread {
     }
 }
 
-/// What one contender costs in units of another, round by round.
+/// What one contender costs in units of another, round by round: the median, and the ends between which it lies with 95 %
+/// certainty. Those are the outermost rounds where there are less than nine.
 pub fn ratio(ours: &[f64], theirs: &[f64]) -> String {
-    let by_round = ours
-        .iter()
-        .zip(theirs)
-        .map(|(ours, theirs)| ours / theirs)
-        .collect();
-    match Spread::of(by_round) {
-        None => "no ratio: nothing was measured".to_owned(),
-        Some(spread) if spread.most - spread.least > WIDEST * spread.median => {
-            format!("no ratio: it went from {:.2} to {:.2}", spread.least, spread.most)
-        }
-        Some(spread) => format!(
-            "**{:.2}** ({:.2}..{:.2})",
-            spread.median, spread.least, spread.most
-        ),
+    let by_round = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs);
+    let mut by_round: Vec<f64> = by_round.collect();
+    by_round.sort_by(f64::total_cmp);
+    let Some(Spread { median, .. }) = Spread::of(by_round.clone()) else {
+        return "no ratio: nothing was measured".to_owned();
+    };
+    let outer = beyond_doubt(by_round.len());
+    let (least, most) = (by_round[outer], by_round[by_round.len() - 1 - outer]);
+    if most - least > WIDEST * median {
+        return format!("no ratio: it went from {least:.2} to {most:.2}");
     }
+    format!("**{median:.2}** ({least:.2}..{most:.2})")
+}
+
+/// How many of so many ordered numbers may be left out at each end, so that the median of all that could have been drawn
+/// still lies between the rest: as in the sign test, it is as likely above as below each of them.
+fn beyond_doubt(count: usize) -> usize {
+    let mut exactly = 0.5f64.powf(count as f64);
+    let mut at_most = 0.0;
+    for left_out in 0..count / 2 {
+        at_most += exactly;
+        if 2.0 * at_most > DOUBT {
+            return left_out.saturating_sub(1);
+        }
+        exactly *= (count - left_out) as f64 / (left_out + 1) as f64;
+    }
+    0
 }
 
 /// Three digits that count, thousands apart.
