@@ -16,7 +16,7 @@ use catalog::{
     Check, Index, Instance, InstanceKey, Picture, Registration, Service, ServiceSpec, State, Status,
 };
 use imbl::ordmap::DiffItem;
-use registrator::registry::{Abilities, Error, Offer, Registry};
+use registrator::registry::{ALIVE, Abilities, Error, Offer, Registry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -99,6 +99,13 @@ impl Registry for Door {
         Box::pin(async {
             self.local.register((*wanted.registration).clone(), false).await;
             Ok(())
+        })
+    }
+
+    fn report<'a>(&'a self, check: &'a str) -> Answer<'a, ()> {
+        Box::pin(async {
+            let heard = self.local.report(check, Status::Passing, ALIVE).await;
+            heard.map_err(|error| Error::Refused(error.to_string()))
         })
     }
 

@@ -5,6 +5,8 @@
 
 mod harness;
 
+/// Checks of every kind: programs inside containers, gRPC, heartbeats.
+mod checks;
 /// Client libraries in Python; `lictor lb` and `lictor registrator` against a foreign catalog.
 mod compat;
 /// Where containers are reached, by network and binding; a host whose address changes.

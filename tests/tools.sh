@@ -12,7 +12,8 @@ python3 -c 'import ensurepip' 2>/dev/null || venv=ensurepip:python3-venv
     openssl:openssl ip:iproute2 unshare:util-linux flock:util-linux cc:gcc htpasswd:apache2-utils h2load:nghttp2-client \
     wrk:wrk etcd:etcd-server etcdctl:etcd-client podman:podman runc:runc \
     "/usr/lib/$(uname -m)-linux-gnu/libc.a:libc6-dev" java:openjdk-17-jre-headless \
-    /usr/share/java/zookeeper.jar:libzookeeper-java /usr/lib/python3/dist-packages/kazoo:python3-kazoo ${venv:+"$venv"}
+    /usr/share/java/zookeeper.jar:libzookeeper-java /usr/lib/python3/dist-packages/kazoo:python3-kazoo \
+    /usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio ${venv:+"$venv"}
 
 if ! docker version >/dev/null 2>&1; then
     echo "The tests need a Docker Engine and none answers at ${DOCKER_HOST:-unix:///var/run/docker.sock}." >&2

@@ -129,7 +129,11 @@ fn a_ratio_that_lies_too_far_apart_is_refused_with_its_ends() {
 
 #[test]
 fn many_rounds_tell_more_of_a_ratio_than_the_worst_of_them() {
-    let rounds = |count: u32| (1..=count).map(|round| 100.0 + f64::from(round)).collect::<Vec<_>>();
+    let rounds = |count: u32| {
+        (1..=count)
+            .map(|round| 100.0 + f64::from(round))
+            .collect::<Vec<_>>()
+    };
     let of = |count: u32| ratio(&rounds(count), &vec![100.0; count as usize]);
     assert_eq!(of(8), "**1.04** (1.01..1.08)");
     assert_eq!(of(9), "**1.05** (1.02..1.08)");

@@ -11,6 +11,7 @@
 //! | `ledger.rs` | what one registry holds of ours, writes under way, writes that failed |
 //! | `claims.rs` | whose an entry is |
 //! | `pace.rs` | how often a registry hears of one service |
+//! | `heartbeat.rs` | when to say again that a container is fit |
 //! | `errand.rs` | when to ask the same question again |
 //! | `queue.rs` | which containers are to be inspected |
 //! | `mind.rs` | puts these together: news in, actions out |
@@ -21,6 +22,7 @@
 mod claims;
 pub(crate) mod engine;
 mod errand;
+mod heartbeat;
 pub(crate) mod knowledge;
 mod lag;
 pub(crate) mod ledger;
@@ -150,14 +152,17 @@ pub(crate) fn apart(wanted: &Registration, held: &Registration, shown: Lists) ->
         return Difference::Service;
     }
     let id = &wanted.service.id;
-    let own = [
-        (Lists::States, format!("{CONTAINER_PREFIX}{id}")),
-        (Lists::Checks, format!("service:{id}")),
-    ];
+    let (container, asked) = (format!("{CONTAINER_PREFIX}{id}"), format!("service:{id}"));
+    // Checks of other names somebody else hung on our service: they are his affair.
+    let is_shown = |check: &&Definition| {
+        let further = || check.id.strip_prefix(asked.as_str());
+        shown >= Lists::States && *check.id == *container
+            || shown >= Lists::Checks && further().is_some_and(|n| n.is_empty() || n.starts_with(':'))
+    };
     let find = |checks: &[Definition], id: &str| checks.iter().find(|check| *check.id == *id).cloned();
     let mut difference = Difference::None;
-    // Checks that somebody else hung on our service are his affair.
-    for (_, id) in own.iter().filter(|(level, _)| *level <= shown) {
+    let both = wanted.checks.iter().chain(&held.checks);
+    for Definition { id, .. } in both.filter(is_shown) {
         let step = match (find(&wanted.checks, id), find(&held.checks, id)) {
             (None, None) => Difference::None,
             (Some(wanted), Some(held)) if shown == Lists::States => state_difference(&wanted, &held),

@@ -19,6 +19,9 @@ use futures_util::future::BoxFuture;
 
 use crate::container::{Port, Protocol};
 
+/// What checks say that we report on.
+pub const ALIVE: &str = "the container runs";
+
 /// A place where services are registered.
 pub trait Registry: Send + Sync {
     /// What people call it: its URI, without what is secret in it.
@@ -45,6 +48,12 @@ pub trait Registry: Send + Sync {
     /// Removes the entry of this [key](Abilities::key) with its checks. One that is not there is
     /// removed already.
     fn deregister<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Says that the check of this id passes: one that turns critical when nobody says so in time. Not asked
+    /// of a registry that cannot tell health.
+    fn report<'a>(&'a self, _check: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async { Ok(()) }.boxed()
+    }
 
     /// Lets these entries, all that were written and hold, live on where lifetimes end. Asked every
     /// `-ttl-refresh`.

@@ -12,7 +12,7 @@
 //! | `address.rs` | which ports can be had, and where |
 //! | `naming.rs` | names and ids |
 //! | `description.rs` | tags, pairs, weights |
-//! | `checks.rs` | the container's own check, and the one it asks for |
+//! | `checks.rs` | the container's own check, and those it asks for |
 
 pub(crate) mod address;
 pub(crate) mod checks;
@@ -34,6 +34,7 @@ use crate::config::Config;
 use crate::container::{Container, Port};
 use crate::registry::{Offer, Reason};
 use address::{Place, Situation};
+use checks::Checked;
 use description::Shared;
 use metadata::{Metadata, Settings};
 use naming::{Id, Name};
@@ -104,8 +105,8 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
     let several = wanted.len() > 1;
     let ids = naming::ids(container, config, &wanted, &mut faults);
     let shared = Shared {
-        container,
-        config,
+        situation,
+        metadata: &metadata,
         tags: description::common_tags(container, config, &mut faults),
     };
     let mut offers = Vec::with_capacity(wanted.len());
@@ -178,7 +179,7 @@ fn wanted<'a>(
 
 /// The service on one port under one name.
 fn offer(
-    shared: &Shared<'_>,
+    shared: &Shared<'_, '_>,
     (port, place, settings): (Port, &Place, &Settings<'_>),
     (name, id): (&Name, Id),
     faults: &mut Vec<Fault>,
@@ -212,8 +213,15 @@ fn offer(
         enable_tag_override,
         ..ServiceSpec::default()
     };
-    let container = shared.container;
-    let checks = checks::all(container, settings, port, &service, faults);
+    let container = shared.situation.container;
+    let checked = Checked {
+        container,
+        settings,
+        port,
+        service: &service,
+        elsewhere: &|other| shared.elsewhere(other, settings),
+    };
+    let checks = checks::all(checked, faults);
     Offer {
         port,
         container: container.id.clone(),

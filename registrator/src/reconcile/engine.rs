@@ -86,6 +86,7 @@ enum Done {
         Option<(Arc<str>, Instant)>,
     ),
     Renewed(Which, Result<(), registry::Error>),
+    Reported(Which, Arc<str>, Result<(), registry::Error>),
     Faltered(Which),
 }
 
@@ -217,6 +218,7 @@ impl Engine {
             }
             // What is read once has nothing to falter.
             Action::Watch(_) if self.hands != Hands::Write => return None,
+            Action::Report(which, check) => self.report(which, check),
             Action::Watch(which) => {
                 let registry = self.registries[which].clone();
                 async move {
@@ -296,6 +298,7 @@ impl Engine {
                     }
                 }
             }
+            Done::Reported(which, check, outcome) => self.reported(which, &check, outcome, now),
             Done::Faltered(which) => {
                 debug!(registry = %self.registries[which].name(), "entries may be lost; looking");
                 self.mind.faltered(which, now);
@@ -388,6 +391,34 @@ impl Engine {
             reason = fault.reason,
             "container setting left out"
         );
+    }
+
+    /// Says of a check that its container is fit; but for a rehearsal.
+    fn report(&self, which: Which, check: Arc<str>) -> BoxFuture<'static, Done> {
+        if self.hands != Hands::Write {
+            return ready(Done::Reported(which, check, Ok(()))).boxed();
+        }
+        let registry = self.registries[which].clone();
+        async move {
+            let outcome = patient(registry.report(&check)).await;
+            Done::Reported(which, check, outcome)
+        }
+        .boxed()
+    }
+
+    fn reported(
+        &mut self,
+        which: Which,
+        check: &Arc<str>,
+        outcome: Result<(), registry::Error>,
+        now: Instant,
+    ) {
+        self.mind.reported(which, check, outcome.is_ok(), now);
+        if let Err(error) = outcome {
+            self.failed("report");
+            let registry = self.registries[which].name();
+            debug!(%check, %registry, %error, "report on a check failed; trying on");
+        }
     }
 
     fn failed(&self, operation: &str) {

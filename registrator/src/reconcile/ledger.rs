@@ -12,11 +12,13 @@ use catalog::{Registration, ServiceSpec, Status};
 
 use super::claims::{Claim, container_of};
 use super::errand::Errand;
+use super::heartbeat::Heartbeats;
 use super::pace::{News, Pace};
 use super::{Difference, Held, Intended, Plan, Recorded, Verb, Write, apart, difference, pause_after};
 use crate::account::Standing;
 use crate::config::Config;
 use crate::registry::{self, Abilities, Lists, Offer};
+use crate::services::checks::reported_on;
 
 /// Without its answer nothing can be done for a registry, so it is asked this often for one.
 const LONGEST_SILENCE: Duration = Duration::from_secs(2);
@@ -51,6 +53,8 @@ pub(crate) struct Ledger {
     put_off: Option<Instant>,
     /// How many entries differ from what is wanted, writes under way included.
     pub(crate) waiting: usize,
+    /// Checks that turn critical when nobody reports on them.
+    pub(crate) heartbeats: Heartbeats,
 }
 
 /// What came of a write.
@@ -99,6 +103,7 @@ impl Ledger {
             pace: Pace::default(),
             put_off: None,
             waiting: 0,
+            heartbeats: Heartbeats::default(),
         }
     }
 
@@ -329,6 +334,21 @@ impl Ledger {
         }
     }
 
+    /// The checks to report on now: of what is written and holds.
+    pub(crate) fn reports(&mut self, intended: &Intended, now: Instant) -> Vec<Arc<str>> {
+        let key = |offer: &Offer| (self.abilities.key)(&offer.registration.service);
+        let held = |offer: &Offer| {
+            let held = self.recorded.get(&key(offer));
+            held.is_some_and(|held| held.known > Lists::Nothing)
+        };
+        let offers = intended.values().filter(|_| self.abilities.tells_health);
+        let owed = offers.filter(|offer| reported_on(offer).next().is_some() && held(offer));
+        let busy = self.under_way.len() + self.heartbeats.under_way();
+        let room = self.abilities.abreast.saturating_sub(busy);
+        self.heartbeats
+            .due(owed.flat_map(|offer| reported_on(offer)), room, now)
+    }
+
     /// A write ended. Returns how often in a row it has failed.
     pub(crate) fn done(&mut self, key: &Arc<str>, outcome: Outcome, now: Instant) -> u32 {
         let Some(Write { verb, .. }) = self.under_way.remove(key) else {
@@ -397,6 +417,7 @@ impl Ledger {
             self.put_off,
             self.reading.deadline(),
             self.renewing.deadline(),
+            self.heartbeats.deadline(now),
         ];
         waits.into_iter().flatten().min()
     }

@@ -4,6 +4,7 @@
 //! pass asks for everything again, and nothing here depends on having heard of a change.
 
 mod accounts;
+mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,12 +19,12 @@ use super::ledger::{Ledger, Outcome};
 use super::lines::Lines;
 use super::notes::Note;
 use super::queue::Queue;
-use super::{Intended, Verb, Write};
+use super::{Intended, Write};
 use crate::config::{AtExit, Config, Home};
 use crate::container::Container;
 use crate::docker::Listed;
 use crate::registry::Abilities;
-use crate::services::{Fault, checks};
+use crate::services::checks;
 
 /// If more than this many, and more than half of all, vanish between two listings, the engine is
 /// asked again before it is believed.
@@ -51,6 +52,8 @@ pub(crate) enum Action {
     Write(Which, Write),
     /// Let these entries of a registry live on.
     Renew(Which, Vec<Arc<Registration>>),
+    /// Say of a check that it passes.
+    Report(Which, Arc<str>),
     /// Wait for a registry to falter.
     Watch(Which),
 }
@@ -297,6 +300,11 @@ impl Mind {
         ledger.renewing.end(worked, pause, now)
     }
 
+    /// A report on a check arrived, or did not.
+    pub(crate) fn reported(&mut self, which: Which, check: &str, obeyed: bool, now: Instant) {
+        self.ledgers[which].heartbeats.done(check, obeyed, now);
+    }
+
     /// A registry may have lost entries.
     pub(crate) fn faltered(&mut self, which: Which, now: Instant) {
         self.ledgers[which].faltered(now);
@@ -352,6 +360,8 @@ impl Mind {
         for (which, ledger) in ledgers.iter_mut().enumerate() {
             let writes = ledger.next(&intended, settled, now).into_iter();
             actions.extend(writes.map(|write| Action::Write(which, write)));
+            let reports = ledger.reports(&intended, now).into_iter();
+            actions.extend(reports.map(|check| Action::Report(which, check)));
         }
         actions
     }
@@ -431,23 +441,6 @@ impl Mind {
         waits.into_iter().flatten().min()
     }
 
-    /// Containers that do not get the entry they want, as complaints against them.
-    pub(crate) fn losers(&self) -> Vec<Complaint> {
-        let complaint = |id: &Arc<str>, loser: &str, holder: &str| Complaint {
-            container: self.knowledge.name_of(loser).to_owned(),
-            fault: Fault::new("SERVICE_ID", format!("{holder} has the id {id}; not registered")),
-        };
-        let rivals = self.losers.iter();
-        let rivals = rivals.map(|(id, loser)| complaint(id, loser, "another container"));
-        let late = self.taken.iter();
-        let late = late.map(|(id, loser)| complaint(id, loser, "somebody else"));
-        let refused = self.refused.iter().map(|(container, setting, why)| Complaint {
-            container: self.knowledge.name_of(container).to_owned(),
-            fault: Fault::new(*setting, format!("{why}; not registered")),
-        });
-        rivals.chain(late).chain(refused).collect()
-    }
-
     /// Whether a listing showed what events should have told by now; asks once.
     pub(crate) fn suspects_stream(&mut self, now: Instant) -> bool {
         let overdue = self.unheard.values().any(|at| *at + HEARING <= now);
@@ -460,31 +453,6 @@ impl Mind {
     /// What the listing that begins is for; asked once for each.
     pub(crate) fn relist(&mut self) -> &'static str {
         std::mem::replace(&mut self.relist, "resync")
-    }
-
-    /// The container that a write is about.
-    pub(crate) fn behind<'a>(&'a self, which: Which, write: &'a Write) -> Option<&'a str> {
-        match &write.verb {
-            Verb::Register(offer) | Verb::Refresh(offer) => Some(&offer.container),
-            Verb::Deregister => self.ledgers[which].behind(&write.key),
-        }
-    }
-
-    /// How many entries of a registry differ from what is wanted.
-    pub(crate) fn waiting(&self, which: Which) -> usize {
-        self.ledgers[which].waiting
-    }
-
-    pub(crate) fn stopped(&self) -> impl Iterator<Item = &Registration> {
-        self.knowledge.stopped()
-    }
-
-    pub(crate) fn services(&self) -> usize {
-        self.services
-    }
-
-    pub(crate) fn running(&self) -> usize {
-        self.knowledge.running()
     }
 
     /// Whether nothing is being written, nor waits to be.

@@ -20,6 +20,7 @@ use crate::docker::{Listed, What};
 use crate::registry::{Abilities, Lists};
 use crate::services::derive;
 
+mod asked;
 mod lifecycle;
 mod registries;
 
@@ -51,6 +52,8 @@ struct World {
     suspicions: usize,
     /// What comes of a write that fails.
     trouble: Outcome,
+    /// Checks that were reported on.
+    reports: Vec<Arc<str>>,
 }
 
 impl World {
@@ -78,6 +81,7 @@ impl World {
             writes: 0,
             suspicions: 0,
             trouble: Outcome::Unheard,
+            reports: Vec::new(),
         }
     }
 
@@ -180,6 +184,11 @@ impl World {
                 }
                 Action::Read(which) => Pending::Read(which, self.listing(which)),
                 Action::Write(which, write) => Pending::Write(which, write),
+                Action::Report(which, check) => {
+                    self.reports.push(check.clone());
+                    self.mind.reported(which, &check, true, self.now);
+                    continue;
+                }
                 Action::Renew(..) | Action::Watch(_) => continue,
             };
             self.pending.push(pending);

@@ -27,7 +27,7 @@ use catalog::{Registration, ServiceSpec, Status};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join};
 
-use super::{Abilities, Error, Lists, Offer, Registry};
+use super::{ALIVE, Abilities, Error, Lists, Offer, Registry};
 use ear::{HELD, Held};
 use link::Link;
 
@@ -61,10 +61,17 @@ impl Consul {
     async fn list(&self) -> Result<Vec<Registration>, ClientError> {
         let client = &self.link.client;
         let (services, checks) = try_join(client.agent_services(), client.agent_checks()).await?;
+        let services: BTreeMap<_, _> = services
+            .into_values()
+            .map(ServiceSpec::from)
+            .map(|service| (service.id.clone(), service))
+            .collect();
+        let is_ours = |service: &ServiceSpec| service.meta.get(META_OWNER) == Some(&self.owner);
         let (mut made, mut states) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeMap::new());
         for check in checks.into_values() {
             let service = check.check.service_id.clone();
-            if is_made_by_registrators(&check.check.id, &service) {
+            let named_by_us = services.get(&service).is_some_and(is_ours);
+            if is_made_by_registrators(&check.check.id, &service, named_by_us) {
                 let ids = made.entry(service.clone()).or_default();
                 ids.insert(check.check.id.clone());
             }
@@ -73,18 +80,13 @@ impl Consul {
             }
         }
         *self.checks.lock().unwrap_or_else(PoisonError::into_inner) = made;
-        let listed = services.into_values().map(|service| {
-            let service = ServiceSpec::from(service);
-            Registration {
-                checks: states.remove(&service.id).into_iter().collect(),
-                service,
-            }
+        let ours = services.values().filter(|service| is_ours(service));
+        self.link.ear.there(ours.map(|service| service.id.clone()));
+        let listed = services.into_values().map(|service| Registration {
+            checks: states.remove(&service.id).into_iter().collect(),
+            service,
         });
-        let listed: Vec<_> = listed.collect();
-        let is_ours = |entry: &&Registration| entry.service.meta.get(META_OWNER) == Some(&self.owner);
-        let ours = listed.iter().filter(is_ours);
-        self.link.ear.there(ours.map(|entry| entry.service.id.clone()));
-        Ok(listed)
+        Ok(listed.collect())
     }
 
     /// Tells the agent what the container's check says.
@@ -173,6 +175,16 @@ impl Registry for Consul {
         .boxed()
     }
 
+    fn report<'a>(&'a self, check: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+        async move {
+            let client = &self.link.client;
+            let told = client.update_check(check, Status::Passing, ALIVE).await;
+            self.link
+                .told(told, &format!("service:write for check {check:?}"))
+        }
+        .boxed()
+    }
+
     fn deregister<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         async {
             self.link.ear.goes(key);
@@ -206,15 +218,16 @@ fn may_write(service: &str) -> String {
     format!("service:write on {service:?}")
 }
 
-/// Whether a check is one that registrators make, ours or the original: others are others' affair.
-fn is_made_by_registrators(check: &str, service: &str) -> bool {
-    let numbered = |rest: &str| {
-        let number = rest.strip_prefix(':').unwrap_or_default();
-        rest.is_empty() || number.parse::<u16>().is_ok()
+/// Whether a check is one that registrators make, ours or the original: others are others' affair. Ours may be called
+/// by any name (`SERVICE_CHECK_ID`), the original's are numbered.
+fn is_made_by_registrators(check: &str, service: &str, ours: bool) -> bool {
+    let of_several = |rest: &str| match rest.strip_prefix(':') {
+        Some(name) => ours || name.parse::<u16>().is_ok(),
+        None => rest.is_empty(),
     };
     let of = |prefix| check.strip_prefix(prefix)?.strip_prefix(service);
     !service.is_empty()
-        && (of(CONTAINER_PREFIX).is_some_and(str::is_empty) || of("service:").is_some_and(numbered))
+        && (of(CONTAINER_PREFIX).is_some_and(str::is_empty) || of("service:").is_some_and(of_several))
 }
 
 /// What an agent shows of the container's check.

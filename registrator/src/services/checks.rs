@@ -1,52 +1,74 @@
-//! How the health of a container's services is known: by its own state always, and by the check
-//! it asks for. Both must pass.
+//! How the health of a container's services is known: by its own state always, and by the checks
+//! it asks for. All must pass.
+//!
+//! `asked.rs` reads what it asks for, `probe.rs` what that comes to.
 
-use std::collections::BTreeMap;
+mod asked;
+mod probe;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::check::{CONTAINER_PREFIX, Definition, HttpProbe, Probe, UnknownStatus};
+use catalog::check::{CONTAINER_PREFIX, Definition, Probe};
 use catalog::{Registration, ServiceSpec, Status};
 
+use self::asked::Asked;
 use super::Fault;
-use super::metadata::{Settings, unprintable};
-use crate::container::{Container, Health, Port, Protocol};
+use super::address::Place;
+use super::metadata::{Settings, is_yes};
+use crate::container::{Container, Health, Port};
 use crate::registry::Offer;
 
 /// Output longer than this helps nobody.
 const LONGEST_OUTPUT: usize = 512;
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Kinds that containers of the original may ask for and that we do not run.
-const UNSUPPORTED: &[&str] = &["check_cmd", "check_script", "check_grpc"];
 
-/// The container's check, and the one it asks for.
-pub(crate) fn all(
-    container: &Container,
-    settings: &Settings,
-    port: Port,
-    service: &ServiceSpec,
-    faults: &mut Vec<Fault>,
-) -> Vec<Definition> {
-    let initial = initial_status(settings, faults);
+/// A service that is to be checked.
+#[derive(Clone, Copy)]
+pub(crate) struct Checked<'a> {
+    pub(crate) container: &'a Container,
+    pub(crate) settings: &'a Settings<'a>,
+    pub(crate) port: Port,
+    pub(crate) service: &'a ServiceSpec,
+    /// Where another port of the container is had, ignored or not.
+    pub(crate) elsewhere: &'a dyn Fn(Port) -> Option<Place>,
+}
+
+/// The container's check, and those it asks for.
+pub(crate) fn all(checked: Checked<'_>, faults: &mut Vec<Fault>) -> Vec<Definition> {
+    let Checked {
+        container, service, ..
+    } = checked;
+    let asked = Asked::all(checked, faults);
+    let initial = Asked::plain(checked).status(faults);
     let (status, output) = verdict(container, initial);
-    let own = of_container(service, status, output);
-    let asked = container
-        .runs()
-        .then(|| probe(settings, port, service, faults))
-        .flatten();
-    let asked = asked.map(|probe| Definition {
-        id: format!("service:{}", service.id).into(),
-        name: format!("Service '{}' check", service.name),
-        notes: String::new(),
-        initial,
-        output: String::new(),
-        probe,
-        success_before_passing: 0,
-        failures_before_critical: 0,
-        deregister_critical_after: forgotten_after(settings, faults),
-    });
-    std::iter::once(own).chain(asked).collect()
+    let mut checks = vec![of_container(service, status, output)];
+    for asked in asked.iter().filter(|_| container.runs()) {
+        let Some(check) = asked.definition(faults) else {
+            continue;
+        };
+        if checks.iter().any(|known| known.id == check.id) {
+            faults.push(asked.fault("check_id", "not made: another check of the service is called so"));
+        } else {
+            checks.push(check);
+        }
+    }
+    checks
+}
+
+/// Checks that somebody must report on, which we do while the container is fit: their ids, and how
+/// long a report lasts.
+pub(crate) fn reported_on(offer: &Offer) -> impl Iterator<Item = (&Arc<str>, Duration)> {
+    // Whoever reports by himself has said so.
+    let ours = offer
+        .attributes
+        .get("check_heartbeat")
+        .is_none_or(|word| word.is_empty() || is_yes(word));
+    let checks = offer.registration.checks.iter();
+    let checks = checks.filter(move |_| ours && offer.fit != Status::Critical);
+    checks.filter_map(|check| match check.probe {
+        Probe::Ttl { ttl } => Some((&check.id, ttl)),
+        _ => None,
+    })
 }
 
 /// The check that says what the container is doing.
@@ -68,27 +90,6 @@ fn of_container(service: &ServiceSpec, status: Status, output: String) -> Defini
 pub(crate) fn fit(checks: &[Definition]) -> Status {
     let own = checks.iter().find(|check| check.probe == Probe::Container);
     own.and_then(|check| check.initial).unwrap_or(Status::Critical)
-}
-
-/// The status a container wants to begin with.
-fn initial_status(settings: &Settings, faults: &mut Vec<Fault>) -> Option<Status> {
-    let status: Result<Status, UnknownStatus> = settings.get("check_initial_status")?.parse();
-    status
-        .map_err(|problem| faults.push(fault("check_initial_status", problem.to_string())))
-        .ok()
-}
-
-/// After how long in critical state it wants to be forgotten.
-fn forgotten_after(settings: &Settings, faults: &mut Vec<Fault>) -> Option<Duration> {
-    let time = time_of(settings.get("check_deregister_after")?);
-    time.map_err(|problem| faults.push(fault("check_deregister_after", problem)))
-        .ok()
-}
-
-/// A time as Go writes it, which is how users of the original write theirs.
-fn time_of(text: &str) -> Result<Duration, String> {
-    catalog::duration::parse(text)
-        .map_err(|_| format!("{text:?} is no time; it is written like 10s or 1m30s"))
 }
 
 /// What a container's state says of its services.
@@ -139,84 +140,4 @@ pub(crate) fn out_of_rotation(offer: &Offer, why: &str) -> Offer {
         None => checks.insert(0, of_container(service, Status::Critical, why.to_owned())),
     }
     changed
-}
-
-/// The probe a container asks for; the first kind that is given counts.
-fn probe(settings: &Settings, port: Port, service: &ServiceSpec, faults: &mut Vec<Fault>) -> Option<Probe> {
-    for key in UNSUPPORTED.iter().filter(|key| settings.get(key).is_some()) {
-        faults.push(fault(
-            key,
-            "this kind of check is not supported; the container's state decides",
-        ));
-    }
-    // Nothing accepts on a UDP port; a setting that is for all ports means the others.
-    let tcp = port.protocol == Protocol::Tcp;
-    let host = if service.address.contains(':') {
-        format!("[{}]", service.address)
-    } else {
-        service.address.clone()
-    };
-    let address = format!("{host}:{}", service.port);
-    if let Some(scheme) = ["http", "https"]
-        .iter()
-        .find(|scheme| settings.get(&format!("check_{scheme}")).is_some())
-        && tcp
-    {
-        return http(settings, scheme, &address, faults).map(Probe::Http);
-    }
-    if let Some(text) = settings.get("check_ttl") {
-        let ttl = time_of(text).ok().filter(|ttl| !ttl.is_zero());
-        if ttl.is_none() {
-            faults.push(fault(
-                "check_ttl",
-                format!("{text:?} is no time; the container's state decides"),
-            ));
-        }
-        return ttl.map(|ttl| Probe::Ttl { ttl });
-    }
-    (tcp && settings.is_on("check_tcp")).then(|| Probe::Tcp {
-        address,
-        interval: time(settings, "check_interval", DEFAULT_INTERVAL, faults),
-        timeout: time(settings, "check_timeout", DEFAULT_TIMEOUT, faults),
-    })
-}
-
-fn http(settings: &Settings, scheme: &str, address: &str, faults: &mut Vec<Fault>) -> Option<HttpProbe> {
-    let key = format!("check_{scheme}");
-    let path = settings.get(&key)?;
-    if let Some(problem) = unprintable(path).or(path.contains(' ').then_some("it contains a blank")) {
-        faults.push(fault(
-            &key,
-            format!("{path:?} is no path: {problem}; the container's state decides"),
-        ));
-        return None;
-    }
-    let slash = if path.starts_with('/') { "" } else { "/" };
-    Some(HttpProbe {
-        url: format!("{scheme}://{address}{slash}{path}"),
-        method: settings
-            .get(&format!("{key}_method"))
-            .unwrap_or("GET")
-            .to_uppercase(),
-        headers: BTreeMap::new(),
-        body: String::new(),
-        tls_skip_verify: settings.is_on("check_tls_skip_verify"),
-        interval: time(settings, "check_interval", DEFAULT_INTERVAL, faults),
-        timeout: time(settings, "check_timeout", DEFAULT_TIMEOUT, faults),
-    })
-}
-
-fn time(settings: &Settings, key: &str, default: Duration, faults: &mut Vec<Fault>) -> Duration {
-    let problem = match settings.get(key).map(time_of) {
-        None => return default,
-        Some(Ok(time)) if !time.is_zero() => return time,
-        Some(Ok(_)) => "zero is no time".to_owned(),
-        Some(Err(problem)) => problem,
-    };
-    faults.push(fault(key, format!("{problem}; {default:?} is used")));
-    default
-}
-
-fn fault(key: &str, reason: impl Into<String>) -> Fault {
-    Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason)
 }

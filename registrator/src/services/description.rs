@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT, Weights};
 
-use super::address::Place;
-use super::metadata::{self, Settings, split_tags};
+use super::address::{self, Place, Situation};
+use super::metadata::{self, Metadata, Settings, split_tags};
 use super::{Fault, stack};
 use crate::config::Config;
 use crate::container::{Container, Port, Protocol};
@@ -13,14 +13,14 @@ use crate::registry::Reason;
 use crate::template::Template;
 
 /// What of a description is the same for every port and name of a container.
-pub(super) struct Shared<'a> {
-    pub(super) container: &'a Container,
-    pub(super) config: &'a Config,
+pub(super) struct Shared<'a, 'm> {
+    pub(super) situation: Situation<'a>,
+    pub(super) metadata: &'m Metadata,
     /// What `-tags` comes to.
     pub(super) tags: Vec<String>,
 }
 
-impl Shared<'_> {
+impl Shared<'_, '_> {
     /// Own tags, then everybody's, then the protocol; each once, in the order given.
     pub(super) fn tags(
         &self,
@@ -57,8 +57,8 @@ impl Shared<'_> {
         (faults, why): (&mut Vec<Fault>, &mut Vec<Reason>),
     ) -> BTreeMap<String, String> {
         let mut ours = BTreeMap::from([
-            (META_CONTAINER.to_owned(), self.container.id.to_string()),
-            (META_OWNER.to_owned(), self.config.owner.clone()),
+            (META_CONTAINER.to_owned(), self.situation.container.id.to_string()),
+            (META_OWNER.to_owned(), self.situation.config.owner.clone()),
             (META_BASE.to_owned(), base.to_owned()),
         ]);
         if port.protocol == Protocol::Tcp && !place.only_here {
@@ -71,7 +71,7 @@ impl Shared<'_> {
             meta.insert(key, value);
         }
         for (key, label) in stack::TOLD {
-            let value = self.container.label(label);
+            let value = self.situation.container.label(label);
             if let Some(value) = value.filter(|value| metadata::unfit(value).is_none())
                 && !meta.contains_key(*key)
                 && meta.len() < room
@@ -82,6 +82,16 @@ impl Shared<'_> {
         }
         meta.append(&mut ours);
         meta
+    }
+
+    /// Where another port is had, ignored or not: as is said of it, else as the service is that asks for it. What is
+    /// wrong with its settings is said where it is registered.
+    pub(super) fn elsewhere(&self, port: Port, asker: &Settings) -> Option<Place> {
+        let had = |settings: &Settings| {
+            let places = address::places(self.situation, port, settings, &mut Vec::new());
+            places.into_iter().next()
+        };
+        had(&self.metadata.for_port(port)).or_else(|| had(asker))
     }
 }
 

@@ -211,6 +211,13 @@ impl Settings<'_> {
         self.get(key).is_some_and(is_yes)
     }
 
+    /// Every key that is said of this port, each once, but for what its closest scope leaves empty.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
+        let keys: BTreeSet<&String> = self.scopes.iter().flat_map(|values| values.keys()).collect();
+        let said = keys.into_iter().map(String::as_str);
+        said.filter(|key| self.said(key).is_some())
+    }
+
     /// What describes the service, at most `room` pairs, each within what a catalog accepts; with its spelling.
     pub(crate) fn pairs(&self, room: usize, faults: &mut Vec<Fault>) -> BTreeMap<String, (String, String)> {
         let mut kept = BTreeMap::new();

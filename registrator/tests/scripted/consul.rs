@@ -268,6 +268,20 @@ async fn a_listing_says_what_the_container_said_and_whose_the_service_is() {
 
 #[tokio::test]
 async fn checks_that_a_registration_no_longer_brings_go_and_those_of_others_stay() {
+    let gone = |id: &str| format!("PUT /v1/agent/check/deregister/{id}");
+    let numbered = [
+        gone("service%3At1%3Ar%3A6379"),
+        gone("service%3At1%3Ar%3A6379%3A2"),
+    ];
+    assert_eq!(checks_taken_from("").await, numbered);
+    // Whose service it is may have called its checks by name.
+    let marked = r#""t1:r:6379":{"ID":"t1:r:6379","Service":"redis","Meta":{"lictor-owner":"us"}}"#;
+    let named = [&numbered[..], &[gone("service%3At1%3Ar%3A6379%3Ax")]].concat();
+    assert_eq!(checks_taken_from(marked).await, named);
+}
+
+/// Which checks are deregistered where `services` are there, by two registrations.
+async fn checks_taken_from(services: &str) -> Vec<String> {
     let agent = Agent::start().await;
     let check = |id: &str| {
         format!(r#""{id}":{{"Node":"n","CheckID":"{id}","ServiceID":"t1:r:6379","Status":"passing"}}"#)
@@ -281,6 +295,7 @@ async fn checks_that_a_registration_no_longer_brings_go_and_those_of_others_stay
     ];
     let checks: Vec<String> = checks.iter().map(|id| check(id)).collect();
     agent.answers("GET /v1/agent/checks", 200, &format!("{{{}}}", checks.join(",")));
+    agent.answers("GET /v1/agent/services", 200, &format!("{{{services}}}"));
     let registry = agent.services();
     registry.services().await.unwrap();
     for _ in 0..2 {
@@ -291,14 +306,7 @@ async fn checks_that_a_registration_no_longer_brings_go_and_those_of_others_stay
     }
     let mut told = agent.told();
     told.retain(|line| line.contains("/check/deregister"));
-    let gone = |id: &str| format!("PUT /v1/agent/check/deregister/{id}");
-    assert_eq!(
-        told,
-        [
-            gone("service%3At1%3Ar%3A6379"),
-            gone("service%3At1%3Ar%3A6379%3A2")
-        ]
-    );
+    told
 }
 
 #[tokio::test]
