@@ -14,7 +14,8 @@ use crate::proxy::{Duty, Proxy};
 use crate::report::{Row, Sample};
 use crate::verdict::Spread;
 
-/// The share of the changes of a table that has to have taken effect in most rounds, each as a table of its own.
+/// The share that has to have come about in most rounds, of requests at a given rate and of changes, each as a table of its
+/// own: below it the machine was busy with something else.
 const ENOUGH: f64 = 0.9;
 
 /// How often, and how long.
@@ -87,13 +88,7 @@ impl Stage {
                     .push(sample.map_err(|e| format!("{}: {e}", row.name))?);
             }
         }
-        for Row { name, samples } in &rows {
-            let took_effect = Spread::of(samples.iter().map(|sample| sample.took_effect).collect());
-            if let Some(Spread { median, .. }) = took_effect.filter(|share| share.median < ENOUGH) {
-                let percent = median * 100.0;
-                return Err(format!("{name}: only {percent:.0} % of the changes took effect"));
-            }
-        }
+        race.came_about(&rows)?;
         Ok(rows)
     }
 }
@@ -135,6 +130,27 @@ impl Race<'_> {
             waited: after.waited_since(&before) / tally.seconds,
             took_effect,
         })
+    }
+
+    /// Whether what was asked of the contenders came about in most rounds.
+    fn came_about(&self, rows: &[Row]) -> Outcome<()> {
+        let wanted = self.rate.filter(|_| matches!(self.case.load, Load::Half));
+        for Row { name, samples } in rows {
+            let median = |figure: fn(&Sample) -> f64| {
+                Spread::of(samples.iter().map(figure).collect()).map_or(f64::NAN, |spread| spread.median)
+            };
+            let rate = median(|sample| sample.rate);
+            if let Some(wanted) = wanted.filter(|wanted| rate < ENOUGH * wanted) {
+                let culprit = format!("{name}: {wanted:.0} requests a second were wanted");
+                return Err(format!("{culprit}, {rate:.0} came about"));
+            }
+            let took_effect = median(|sample| sample.took_effect);
+            if took_effect < ENOUGH {
+                let percent = took_effect * 100.0;
+                return Err(format!("{name}: only {percent:.0} % of the changes took effect"));
+            }
+        }
+        Ok(())
     }
 
     /// Changes a second; none while it is found out what rate is possible, which takes all of a core.
