@@ -19,6 +19,7 @@ mod load;
 mod machine;
 mod proxy;
 mod reading;
+mod verdict;
 
 use std::process::ExitCode;
 
