@@ -79,10 +79,12 @@ pub(crate) struct Notice {
 pub(crate) enum What {
     /// Look at it.
     Changed,
-    /// Its process has ended: it is of no use until a look shows otherwise.
-    Died,
-    /// A new life, or the end of all: what was known of its end is over. Look at it.
+    /// Its process has ended: it is of no use until a look shows otherwise. With what that returned, where the engine says.
+    Died(Option<i64>),
+    /// A new life: what was known of the end of the one before is over. Look at it.
     Turned,
+    /// The end of all. Look at it.
+    Removed,
     /// It was sent this signal, which no inspection can show.
     Signalled(i32),
 }

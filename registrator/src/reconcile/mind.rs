@@ -251,7 +251,7 @@ impl Mind {
         let Ok(facts) = answer else {
             return (Vec::new(), failures);
         };
-        let complaints = self.knowledge.inspected(id, facts, ended);
+        let complaints = self.knowledge.inspected(id, facts, ended, now);
         self.look_round();
         (complaints, failures)
     }
