@@ -63,8 +63,7 @@ impl Events {
             none => none.insert(open(&self.docker, self.since).await?),
         };
         while let Some(line) = lines.next().await? {
-            let event: Value =
-                serde_json::from_slice(&line).map_err(|error| Error::Unreadable(error.to_string()))?;
+            let event: Value = super::parse(&line)?;
             if let Some(notice) = notice(&event) {
                 return Ok(Some(notice));
             }
@@ -222,9 +221,10 @@ fn exit_code(attributes: &Value) -> Option<i64> {
 }
 
 /// When it happened, in nanoseconds; old engines say seconds only.
-fn at(event: &Value) -> i64 {
+fn at(event: &Value) -> Option<i64> {
     let seconds = || Some(event["time"].as_i64()?.saturating_mul(1_000_000_000));
-    event["timeNano"].as_i64().or_else(seconds).unwrap_or_default()
+    let at = event["timeNano"].as_i64().or_else(seconds);
+    at.filter(|at| *at > 0)
 }
 
 #[cfg(test)]
@@ -316,9 +316,9 @@ mod tests {
     fn events_are_read_in_the_shapes_of_old_and_new_versions() {
         let old = json!({"status": "die", "id": "c1", "from": "web", "time": 3});
         assert_eq!(read(&old), Some(("c1".to_owned(), What::Died(None))));
-        assert_eq!(notice(&old).unwrap().at, 3_000_000_000);
+        assert_eq!(notice(&old).unwrap().at, Some(3_000_000_000));
         let new = json!({"Type": "container", "Action": "die", "Actor": {"ID": "c1"}, "time": 3, "timeNano": 3_000_000_007_i64});
-        assert_eq!(notice(&new).unwrap().at, 3_000_000_007);
+        assert_eq!(notice(&new).unwrap().at, Some(3_000_000_007));
         for odd in [
             json!(null),
             json!([]),

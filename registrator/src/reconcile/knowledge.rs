@@ -28,6 +28,9 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// that fail again and again under other names would fill registries without end.
 const RELIC: Duration = Duration::from_secs(3600);
 
+/// So many containers that do not exist may be remembered without need.
+const MANY_GONE: usize = 256;
+
 /// Everything known of containers.
 #[derive(Debug)]
 pub(crate) struct Knowledge {
@@ -36,6 +39,8 @@ pub(crate) struct Knowledge {
     drains: BTreeMap<Arc<str>, Drain>,
     /// Containers that the engine says do not exist.
     gone: BTreeSet<Arc<str>>,
+    /// How many of them are too many.
+    many_gone: usize,
     /// Those of them that failed and were removed by the engine itself (`--rm`), and since when: they are kept for
     /// people to see, as they last were.
     relics: BTreeMap<Arc<str>, Instant>,
@@ -78,6 +83,7 @@ impl Knowledge {
             containers: BTreeMap::new(),
             drains: BTreeMap::new(),
             gone: BTreeSet::new(),
+            many_gone: MANY_GONE,
             relics: BTreeMap::new(),
         }
     }
@@ -347,11 +353,17 @@ impl Knowledge {
         self.gone.contains(id)
     }
 
+    /// Whether there are twice as many dead as the last time somebody was forgotten.
+    pub(crate) fn has_many_gone(&self) -> bool {
+        self.gone.len() >= self.many_gone
+    }
+
     /// Forgets the dead that nothing refers to any more.
     pub(crate) fn bury(&mut self, still_recorded: &BTreeSet<&str>) {
         let relics = &self.relics;
         self.gone
             .retain(|id| still_recorded.contains(&**id) || relics.contains_key(id));
+        self.many_gone = MANY_GONE.max(self.gone.len() * 2);
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = &Arc<str>> {
