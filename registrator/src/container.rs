@@ -40,6 +40,8 @@ pub struct Container {
     pub asked: BTreeMap<Port, Vec<Binding>>,
     /// Whether every exposed port is to be published.
     pub publish_all: bool,
+    /// Whether the engine removes it once its process has ended (`--rm`).
+    pub auto_remove: bool,
     /// How it is attached to the world.
     pub network: Network,
     /// Addresses by network, IPv4 before IPv6.

@@ -70,8 +70,8 @@ pub(crate) struct Listed {
 pub(crate) struct Notice {
     pub(crate) container: Arc<str>,
     pub(crate) what: What,
-    /// When the engine says it happened, in nanoseconds of its clock.
-    pub(crate) at: i64,
+    /// When the engine says it happened, in nanoseconds of its clock, if it says so.
+    pub(crate) at: Option<i64>,
 }
 
 /// The little of an event that counts.
@@ -79,10 +79,12 @@ pub(crate) struct Notice {
 pub(crate) enum What {
     /// Look at it.
     Changed,
-    /// Its process has ended: it is of no use until a look shows otherwise.
-    Died,
-    /// A new life, or the end of all: what was known of its end is over. Look at it.
+    /// Its process has ended: it is of no use until a look shows otherwise. With what that returned, where the engine says.
+    Died(Option<i64>),
+    /// A new life: what was known of the end of the one before is over. Look at it.
     Turned,
+    /// The end of all. Look at it.
+    Removed,
     /// It was sent this signal, which no inspection can show.
     Signalled(i32),
 }
@@ -174,8 +176,11 @@ fn read<T: DeserializeOwned>(answer: &Answer) -> Result<T, Error> {
     parse(&answer.body)
 }
 
+/// Reads JSON. Bytes that are no text cost the word they stand in and not the listing: labels are what users write, and
+/// not every engine cleans them.
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
-    serde_json::from_slice(body).map_err(|error| Error::Unreadable(error.to_string()))
+    let text = String::from_utf8_lossy(body);
+    serde_json::from_str(&text).map_err(|error| Error::Unreadable(error.to_string()))
 }
 
 fn info(answer: &Answer) -> Result<Info, Error> {
@@ -215,6 +220,14 @@ mod tests {
         assert_eq!(inspected(plain, true).unwrap().raw.unwrap()["Name"], "/web");
         let template = br#"{"Id": "c1", "Config": {"Env": ["SERVICE_TAGS={{.Name}}"]}}"#;
         assert_eq!(inspected(template, false).unwrap().raw.unwrap()["Id"], "c1");
+    }
+
+    /// L43.
+    #[test]
+    fn bytes_that_are_no_text_cost_the_word_they_stand_in() {
+        let body = b"{\"Id\": \"c1\", \"Config\": {\"Labels\": {\"a\": \"b\xff\", \"c\": \"d\"}}}";
+        let labels = inspected(body, false).unwrap().labels;
+        assert_eq!((&*labels["a"], &*labels["c"]), ("b\u{fffd}", "d"));
     }
 
     #[test]

@@ -63,8 +63,7 @@ impl Events {
             none => none.insert(open(&self.docker, self.since).await?),
         };
         while let Some(line) = lines.next().await? {
-            let event: Value =
-                serde_json::from_slice(&line).map_err(|error| Error::Unreadable(error.to_string()))?;
+            let event: Value = super::parse(&line)?;
             if let Some(notice) = notice(&event) {
                 return Ok(Some(notice));
             }
@@ -201,8 +200,9 @@ fn notice(event: &Value) -> Option<Notice> {
             Some(signal) => What::Signalled(signal),
             None => What::Changed,
         },
-        "die" | "died" => What::Died,
-        "start" | "destroy" | "remove" => What::Turned,
+        "die" | "died" => What::Died(exit_code(attributes)),
+        "start" => What::Turned,
+        "destroy" | "remove" => What::Removed,
         _ => What::Changed,
     };
     Some(Notice {
@@ -212,10 +212,19 @@ fn notice(event: &Value) -> Option<Notice> {
     })
 }
 
+/// What the process returned, in the words of Docker and of Podman.
+fn exit_code(attributes: &Value) -> Option<i64> {
+    let code = attributes["exitCode"]
+        .as_str()
+        .or(attributes["containerExitCode"].as_str());
+    code?.parse().ok()
+}
+
 /// When it happened, in nanoseconds; old engines say seconds only.
-fn at(event: &Value) -> i64 {
+fn at(event: &Value) -> Option<i64> {
     let seconds = || Some(event["time"].as_i64()?.saturating_mul(1_000_000_000));
-    event["timeNano"].as_i64().or_else(seconds).unwrap_or_default()
+    let at = event["timeNano"].as_i64().or_else(seconds);
+    at.filter(|at| *at > 0)
 }
 
 #[cfg(test)]
@@ -239,10 +248,10 @@ mod tests {
     fn the_words_of_docker_and_of_old_podman_mean_the_same() {
         for (word, what) in [
             ("start", What::Turned),
-            ("die", What::Died),
-            ("died", What::Died),
-            ("destroy", What::Turned),
-            ("remove", What::Turned),
+            ("die", What::Died(None)),
+            ("died", What::Died(None)),
+            ("destroy", What::Removed),
+            ("remove", What::Removed),
             ("rename", What::Changed),
             ("health_status: healthy", What::Changed),
             ("health_status", What::Changed),
@@ -279,6 +288,16 @@ mod tests {
         assert_eq!(kill(json!({})), What::Changed);
     }
 
+    /// R11.
+    #[test]
+    fn what_a_process_returned_is_read_where_the_engine_says_it() {
+        let died = |attributes: Value| of("container", "die", &attributes).unwrap().1;
+        assert_eq!(died(json!({"exitCode": "3"})), What::Died(Some(3)));
+        assert_eq!(died(json!({"containerExitCode": "137"})), What::Died(Some(137)));
+        assert_eq!(died(json!({"exitCode": "many"})), What::Died(None));
+        assert_eq!(died(json!({"exitCode": 3})), What::Died(None));
+    }
+
     #[test]
     fn a_network_event_is_about_the_container_it_names() {
         let docker = json!({"container": "c2", "name": "front"});
@@ -296,10 +315,10 @@ mod tests {
     #[test]
     fn events_are_read_in_the_shapes_of_old_and_new_versions() {
         let old = json!({"status": "die", "id": "c1", "from": "web", "time": 3});
-        assert_eq!(read(&old), Some(("c1".to_owned(), What::Died)));
-        assert_eq!(notice(&old).unwrap().at, 3_000_000_000);
+        assert_eq!(read(&old), Some(("c1".to_owned(), What::Died(None))));
+        assert_eq!(notice(&old).unwrap().at, Some(3_000_000_000));
         let new = json!({"Type": "container", "Action": "die", "Actor": {"ID": "c1"}, "time": 3, "timeNano": 3_000_000_007_i64});
-        assert_eq!(notice(&new).unwrap().at, 3_000_000_007);
+        assert_eq!(notice(&new).unwrap().at, Some(3_000_000_007));
         for odd in [
             json!(null),
             json!([]),

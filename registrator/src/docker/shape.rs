@@ -34,6 +34,7 @@ pub(crate) fn facts(answer: &Value) -> Container {
         bindings: bindings(&settings["Ports"], false),
         asked: bindings(&host["PortBindings"], true),
         publish_all: host["PublishAllPorts"].as_bool().unwrap_or_default(),
+        auto_remove: host["AutoRemove"].as_bool().unwrap_or_default(),
         network: Network::from(host["NetworkMode"].as_str().unwrap_or_default()),
         addresses: entries(&settings["Networks"])
             .map(|(name, endpoint)| (name.clone(), addresses(endpoint)))

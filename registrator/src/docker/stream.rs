@@ -91,7 +91,7 @@ impl Follower {
             debug!(engine = %self.endpoint, %error, "the engine says nothing of itself");
             Info::default()
         });
-        let start = since.or(info.time).unwrap_or_else(our_clock);
+        let start = resume(*since, info.time).unwrap_or_else(our_clock);
         let mut events = Events::new(docker.clone(), start);
         // From `start` on nothing gets lost, so the look at everything may begin.
         *since = Some(start);
@@ -107,7 +107,10 @@ impl Follower {
                     None => return Ok(()),
                     Some(notice) => {
                         self.metrics.events.inc();
-                        *since = Some((notice.at + 1).max(start));
+                        if let Some(at) = notice.at {
+                            // Its clock as it is now, also where that was set back.
+                            *since = Some(at + 1);
+                        }
                         self.notes.take(notice);
                     }
                 },
@@ -134,6 +137,15 @@ impl Follower {
             }
             Connection::Waiting { .. } => {}
         }
+    }
+}
+
+/// Where a stream begins: where the last one ended, but never in the engine's future, as after its clock was set back:
+/// some engines would tell nothing until then.
+fn resume(ended: Option<i64>, now: Option<i64>) -> Option<i64> {
+    match (ended, now) {
+        (Some(ended), Some(now)) => Some(ended.min(now)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -177,6 +189,16 @@ pub(super) fn unix_nanos(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// L41.
+    #[test]
+    fn a_stream_resumes_where_the_last_one_ended_and_never_in_the_engines_future() {
+        assert_eq!(resume(Some(5), Some(9)), Some(5));
+        assert_eq!(resume(Some(9), Some(5)), Some(5), "its clock was set back");
+        assert_eq!(resume(Some(5), None), Some(5));
+        assert_eq!(resume(None, Some(9)), Some(9));
+        assert_eq!(resume(None, None), None);
+    }
 
     #[test]
     fn an_engines_clock_is_read_with_its_fraction_and_zone() {

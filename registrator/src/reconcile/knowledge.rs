@@ -24,6 +24,12 @@ use crate::services::{self, Fault, checks};
 const USUAL_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The engine's own kill at the end of that time comes first, and renews the drain.
 const MARGIN: Duration = Duration::from_secs(1);
+/// How long a container that failed is kept though the engine has removed it: nobody else can take it away, and programs
+/// that fail again and again under other names would fill registries without end.
+const RELIC: Duration = Duration::from_secs(3600);
+
+/// So many containers that do not exist may be remembered without need.
+const MANY_GONE: usize = 256;
 
 /// Everything known of containers.
 #[derive(Debug)]
@@ -33,6 +39,11 @@ pub(crate) struct Knowledge {
     drains: BTreeMap<Arc<str>, Drain>,
     /// Containers that the engine says do not exist.
     gone: BTreeSet<Arc<str>>,
+    /// How many of them are too many.
+    many_gone: usize,
+    /// Those of them that failed and were removed by the engine itself (`--rm`), and since when: they are kept for
+    /// people to see, as they last were.
+    relics: BTreeMap<Arc<str>, Instant>,
 }
 
 #[derive(Debug)]
@@ -54,6 +65,8 @@ struct Drain {
     over: bool,
     /// Its process has ended, as far as events told.
     died: bool,
+    /// What that returned, for a container of which no inspection can be had any more.
+    exit_code: Option<i64>,
 }
 
 /// A setting of a container that was left out, for the log.
@@ -70,16 +83,20 @@ impl Knowledge {
             containers: BTreeMap::new(),
             drains: BTreeMap::new(),
             gone: BTreeSet::new(),
+            many_gone: MANY_GONE,
+            relics: BTreeMap::new(),
         }
     }
 
     /// Takes in what events said; returns whether the container must be inspected.
     pub(crate) fn noted(&mut self, id: &Arc<str>, note: &Note, now: Instant) -> bool {
-        if note.died {
+        if note.died || note.exit_code.is_some() {
             self.drains.entry(id.clone()).or_default();
         }
         if let Some(drain) = self.drains.get_mut(id).filter(|_| note.turned) {
             (drain.over, drain.died) = (true, note.died);
+            let before = drain.exit_code.filter(|_| !note.began);
+            drain.exit_code = note.exit_code.or(before);
         }
         if !note.signals.is_empty() {
             let drain = self.drains.entry(id.clone()).or_default();
@@ -105,20 +122,40 @@ impl Knowledge {
         id: &Arc<str>,
         facts: Option<Container>,
         ended: bool,
+        now: Instant,
     ) -> Vec<Complaint> {
         let Some(facts) = facts else {
-            self.containers.remove(id);
-            self.drains.remove(id);
+            let drain = self.drains.remove(id).unwrap_or_default();
             self.gone.insert(id.clone());
+            match self.relic(id, drain.exit_code) {
+                Some(relic) => {
+                    self.relics.entry(id.clone()).or_insert(now);
+                    // It said all it had to say while it was there.
+                    _ = self.derive(id.clone(), relic);
+                }
+                None => _ = self.containers.remove(id),
+            }
             return self.derive_sharers(id);
         };
         self.gone.remove(id);
+        self.relics.remove(id);
         if !facts.runs() || (ended && self.is_over(id)) {
             self.drains.remove(id);
         }
         let mut complaints = self.derive(id.clone(), facts);
         complaints.append(&mut self.derive_sharers(id));
         complaints
+    }
+
+    /// What stays of a container that is gone, if it is one that is kept: it failed, and nobody but the engine removed
+    /// it. Where it was seen after its end that says how it ended, else the event of its end.
+    fn relic(&self, id: &str, exit_code: Option<i64>) -> Option<Container> {
+        let mut facts = self.containers.get(id)?.facts.clone();
+        if facts.runs() {
+            let code = exit_code?;
+            (facts.state.running, facts.state.exit_code, facts.state.health) = (false, code, None);
+        }
+        (facts.auto_remove && self.is_kept(&facts)).then_some(facts)
     }
 
     fn derive(&mut self, id: Arc<str>, facts: Container) -> Vec<Complaint> {
@@ -197,7 +234,15 @@ impl Knowledge {
         self.drains.retain(|id, drain| {
             let limit = drain_time(config, containers.get(id).map(|known| &known.facts));
             drain.signals.retain(|_, at| *at + limit > now);
-            drain.died || !drain.signals.is_empty()
+            drain.died || drain.exit_code.is_some() || !drain.signals.is_empty()
+        });
+        let containers = &mut self.containers;
+        self.relics.retain(|id, since| {
+            let stays = *since + RELIC > now;
+            if !stays {
+                containers.remove(id);
+            }
+            stays
         });
     }
 
@@ -206,7 +251,8 @@ impl Knowledge {
             let limit = drain_time(&self.config, self.containers.get(id).map(|known| &known.facts));
             drain.signals.values().min().map(|at| *at + limit)
         };
-        self.drains.iter().filter_map(end).min()
+        let relics = self.relics.values().map(|since| *since + RELIC);
+        self.drains.iter().filter_map(end).chain(relics).min()
     }
 
     /// What should be registered now, and for each id that two containers claim, the loser.
@@ -219,7 +265,8 @@ impl Knowledge {
             let holder = ledgers.iter().find_map(|ledger| ledger.holder(service));
             holder == Some(&*wanted.container)
         };
-        for (container, known) in &self.containers {
+        let runs = |(_, known): &(&Arc<str>, &Known)| known.facts.runs();
+        for (container, known) in self.containers.iter().filter(runs) {
             for wanted in self.wanted(container, known, ledgers) {
                 let id = wanted.registration.service.id.clone();
                 // Who holds an id keeps it while he wants it; else the first in order of ids.
@@ -230,6 +277,13 @@ impl Knowledge {
                 } else {
                     losers.push((id, container.to_string()));
                 }
+            }
+        }
+        // What is only kept for people to see is in nobody's way.
+        for (container, known) in self.containers.iter().filter(|one| !runs(one)) {
+            for kept in self.wanted(container, known, ledgers) {
+                let id = kept.registration.service.id.clone();
+                intended.entry(id).or_insert(kept);
             }
         }
         (intended, losers)
@@ -299,9 +353,17 @@ impl Knowledge {
         self.gone.contains(id)
     }
 
+    /// Whether there are twice as many dead as the last time somebody was forgotten.
+    pub(crate) fn has_many_gone(&self) -> bool {
+        self.gone.len() >= self.many_gone
+    }
+
     /// Forgets the dead that nothing refers to any more.
     pub(crate) fn bury(&mut self, still_recorded: &BTreeSet<&str>) {
-        self.gone.retain(|id| still_recorded.contains(&**id));
+        let relics = &self.relics;
+        self.gone
+            .retain(|id| still_recorded.contains(&**id) || relics.contains_key(id));
+        self.many_gone = MANY_GONE.max(self.gone.len() * 2);
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = &Arc<str>> {

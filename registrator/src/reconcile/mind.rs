@@ -251,7 +251,7 @@ impl Mind {
         let Ok(facts) = answer else {
             return (Vec::new(), failures);
         };
-        let complaints = self.knowledge.inspected(id, facts, ended);
+        let complaints = self.knowledge.inspected(id, facts, ended, now);
         self.look_round();
         (complaints, failures)
     }
@@ -310,8 +310,12 @@ impl Mind {
         self.ledgers[which].faltered(now);
     }
 
-    /// That a container is gone need only be known while an entry stands for it.
+    /// That a container is gone need only be known while an entry stands for it. Who that is costs a look at all
+    /// entries, so it is asked when there are many of them.
     fn forget_the_gone(&mut self) {
+        if !self.knowledge.has_many_gone() {
+            return;
+        }
         let recorded: BTreeSet<&str> = self.ledgers.iter().flat_map(Ledger::containers).collect();
         self.knowledge.bury(&recorded);
     }

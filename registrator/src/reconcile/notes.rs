@@ -37,6 +37,10 @@ pub(crate) struct Note {
     pub(crate) turned: bool,
     /// A process ended, and none has begun since.
     pub(crate) died: bool,
+    /// What that returned, as far as the engine said; also if the container was removed since.
+    pub(crate) exit_code: Option<i64>,
+    /// A process began.
+    pub(crate) began: bool,
     /// Signals sent since.
     pub(crate) signals: Vec<i32>,
 }
@@ -50,11 +54,16 @@ impl Note {
                     self.signals.push(signal);
                 }
             }
-            What::Died | What::Turned => {
+            What::Died(_) | What::Turned | What::Removed => {
                 self.only_signals = false;
                 self.turned = true;
-                self.died = what == What::Died;
+                self.died = matches!(what, What::Died(_));
                 self.signals.clear();
+                match what {
+                    What::Died(code) => self.exit_code = code,
+                    What::Turned => (self.exit_code, self.began) = (None, true),
+                    _ => {}
+                }
             }
             What::Changed => self.only_signals = false,
         }

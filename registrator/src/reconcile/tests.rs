@@ -354,7 +354,7 @@ fn a_stop_signal_takes_a_container_out_of_rotation_without_an_inspection() {
     assert_eq!(world.says(0), (Status::Critical, "stopping (SIGTERM)"));
     assert_eq!(world.says(1).0, Status::Passing);
     world.die(0, 0);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.settle();
     assert_eq!(world.registry, world.expected());
 }
@@ -386,7 +386,7 @@ fn between_the_end_of_a_process_and_the_look_at_it_nothing_seems_well() {
     world.tell(0, What::Signalled(15));
     world.settle();
     world.die(0, 0);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.ask();
     // The inspection is on its way; the process is gone already.
     assert_eq!(world.says(0).0, Status::Critical);
@@ -407,7 +407,7 @@ fn between_the_end_of_a_process_and_the_look_at_it_nothing_seems_well() {
 fn a_process_that_ended_unasked_is_out_of_rotation_before_the_look_at_it() {
     let mut world = started(1);
     world.die(0, 1);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.ask();
     let write = world
         .pending
@@ -604,7 +604,7 @@ fn a_failed_container_stays_for_people_to_see_where_only_success_deregisters() {
         world.start(0);
         world.settle();
         world.die(0, code);
-        world.tell(0, What::Died);
+        world.tell(0, What::Died(None));
         world.settle();
         assert_eq!(!world.registry.is_empty(), stays, "exit code {code}");
         if stays {
@@ -731,7 +731,7 @@ fn play(world: &mut World, event: &Event, heard: bool) {
         }
         Event::Die(number, code) => {
             world.die(number, code);
-            (number, What::Died)
+            (number, What::Died(None))
         }
         Event::Remove(number) => {
             world.containers.remove(&World::id(number));

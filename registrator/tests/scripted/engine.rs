@@ -21,6 +21,10 @@ struct World {
     empty_listings: usize,
     /// Containers whose inspection fails.
     broken: Vec<String>,
+    /// Containers whose inspection never ends.
+    stuck: Vec<String>,
+    /// What it says the time is.
+    clock: &'static str,
     inspections: usize,
     listings: usize,
     connections: usize,
@@ -80,6 +84,8 @@ impl Engine {
             character,
             empty_listings: 0,
             broken: Vec::new(),
+            stuck: Vec::new(),
+            clock: "2026-01-01T00:00:00Z",
             inspections: 0,
             listings: 0,
             connections: 0,
@@ -224,8 +230,20 @@ impl Engine {
         self.world.lock().unwrap().broken.push(id(name));
     }
 
+    /// Questions about this container are not answered until it is mended.
+    pub fn hold_inspection(&self, name: &str) {
+        self.world.lock().unwrap().stuck.push(id(name));
+    }
+
     pub fn mend(&self) {
-        self.world.lock().unwrap().broken.clear();
+        let mut world = self.world.lock().unwrap();
+        world.broken.clear();
+        world.stuck.clear();
+    }
+
+    /// Sets its clock, also back.
+    pub fn set_clock(&self, now: &'static str) {
+        self.world.lock().unwrap().clock = now;
     }
 
     /// Listings show no verdict of a HEALTHCHECK, as those of Podman 4.3.
@@ -332,6 +350,9 @@ async fn serve(
         } else if plain.starts_with("/exec/") && plain.ends_with("/start") {
             return run(&mut stream, &world, plain).await;
         } else {
+            if world.lock().unwrap().stuck.iter().any(|id| plain.contains(id)) {
+                return std::future::pending().await;
+            }
             let (status, answer) = answer(plain, &body, &world);
             answer_with(&mut stream, status, "", answer.to_string().as_bytes()).await;
         }
@@ -410,10 +431,7 @@ fn answer(path: &str, body: &[u8], world: &Mutex<World>) -> (&'static str, Value
             return ("200 OK", version);
         }
         "/info" if character.informs => {
-            return (
-                "200 OK",
-                json!({"ID": "E1", "SystemTime": "2026-01-01T00:00:00Z"}),
-            );
+            return ("200 OK", json!({"ID": "E1", "SystemTime": world.clock}));
         }
         "/info" | "/_ping" => return ("403 Forbidden", json!({"message": "not for you"})),
         "/containers/json" => {

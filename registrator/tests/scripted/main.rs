@@ -8,6 +8,7 @@ mod engine;
 mod engines;
 mod lifecycle;
 mod seeing;
+mod storms;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -203,6 +204,17 @@ impl Running {
             .flat_map(|family| family.get_metric())
             .map(|metric| metric.get_counter().get_value());
         counts.sum()
+    }
+
+    /// The sum of the counters whose name and labels contain all of this.
+    fn counted(&self, words: &[&str]) -> u64 {
+        let text = prometheus::TextEncoder::new().encode_to_string(&self.metrics.gather());
+        let text = text.unwrap();
+        let of = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && words.iter().all(|word| line.contains(word)));
+        of.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
     }
 
     async fn connection(&mut self, seen: impl Fn(&Connection) -> bool) {

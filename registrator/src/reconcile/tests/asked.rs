@@ -49,7 +49,7 @@ fn nobody_speaks_for_a_container_that_is_paused_stopping_or_gone() {
     world.pass(Duration::from_secs(10));
     assert_eq!(world.reports, []);
     world.die(0, 0);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     assert_eq!(world.reports_in_a_minute(), 0);
 }
 

@@ -321,7 +321,7 @@ fn who_uses_the_network_of_a_container_that_stops_leaves_rotation_with_it() {
         assert_eq!(world.says(number), (Status::Critical, words));
     }
     world.die(0, 0);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.settle();
     assert_eq!(
         keys(&world.registry),
@@ -353,7 +353,7 @@ fn a_stream_whose_event_comes_a_little_after_the_listing_is_trusted() {
     world.start(2);
     world.pass(world.config.resync);
     world.now += Duration::from_millis(500);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.tell(2, What::Turned);
     world.pass(Duration::from_secs(10));
     assert_eq!(world.suspicions, 0);
@@ -402,12 +402,111 @@ fn without_a_grace_entries_stand_for_as_long_as_the_engine_is_away() {
     assert_eq!((world.writes, world.registry.len()), (2, 2));
 }
 
+/// One that its engine removes as soon as it ends.
+fn passing_by() -> World {
+    let mut world = World::new(|config| config.deregister = Deregister::OnSuccess);
+    world.start(0);
+    world.containers.get_mut(&World::id(0)).unwrap().auto_remove = true;
+    world.tell(0, What::Turned);
+    world.settle();
+    assert_eq!(world.registry, world.expected());
+    world
+}
+
+/// L16, R11.
+#[test]
+fn of_a_container_that_is_gone_with_its_end_the_event_says_whether_it_failed() {
+    for (code, stays) in [
+        (Some(0), false),
+        (Some(1), true),
+        (Some(255), true),
+        (Some(137), false),
+        (None, false),
+    ] {
+        for apart in [false, true] {
+            let mut world = passing_by();
+            world.containers.clear();
+            // End and removal are heard of at once, or one after the other.
+            let mut note = Note::default();
+            note.add(What::Died(code));
+            if apart {
+                world.tell(0, What::Died(code));
+                world.settle();
+                world.tell(0, What::Removed);
+            } else {
+                note.add(What::Removed);
+                world.mind.noted(&[(World::id(0), note)].into(), world.now);
+            }
+            world.pass(Duration::from_secs(200));
+            assert_eq!(
+                !world.registry.is_empty(),
+                stays,
+                "exit code {code:?}, apart {apart}"
+            );
+            if let (true, Some(code)) = (stays, code) {
+                let words = format!("container exited ({code})");
+                assert_eq!(world.says(0), (Status::Critical, &*words));
+                assert_eq!((world.writes, world.suspicions), (2 + usize::from(apart), 0));
+            }
+        }
+    }
+}
+
+/// L16.
+#[test]
+fn what_a_container_that_is_gone_left_goes_with_its_successor_its_time_or_our_restart() {
+    let failed = || {
+        let mut world = passing_by();
+        world.die(0, 3);
+        world.tell(0, What::Died(Some(3)));
+        world.settle();
+        world.containers.clear();
+        world.tell(0, What::Removed);
+        world.settle();
+        assert_eq!(world.says(0), (Status::Critical, "container exited (3)"));
+        world
+    };
+    let mut world = failed();
+    world.pass(AN_HOUR - Duration::from_secs(1));
+    assert_eq!(world.registry.len(), 1);
+    world.pass(Duration::from_secs(1));
+    assert!(world.registry.is_empty());
+
+    let mut world = failed().reborn();
+    world.settle();
+    assert!(world.registry.is_empty(), "nobody knows any more how it ended");
+
+    // Another of its name takes its place.
+    let mut world = failed();
+    world.start(1);
+    world.containers.get_mut(&World::id(1)).unwrap().name = "c0".to_owned();
+    world.tell(1, What::Turned);
+    world.pass(Duration::from_secs(10));
+    assert_eq!(world.says(0), (Status::Passing, "running"));
+    assert_eq!(world.registry, world.expected());
+}
+
+/// R11.
+#[test]
+fn what_one_life_returned_is_not_held_against_the_next() {
+    let mut world = passing_by();
+    let mut note = Note::default();
+    note.add(What::Died(Some(1)));
+    note.add(What::Turned);
+    world.mind.noted(&[(World::id(0), note)].into(), world.now);
+    world.settle();
+    world.containers.clear();
+    world.tell(0, What::Removed);
+    world.settle();
+    assert!(world.registry.is_empty());
+}
+
 #[test]
 fn a_container_that_had_no_memory_left_says_so() {
     let mut world = started(1);
     world.die(0, 137);
     world.containers.get_mut(&World::id(0)).unwrap().state.oom_killed = true;
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.settle();
     assert!(world.registry.is_empty());
     let stopped = world.mind.stopped().next().unwrap();

@@ -60,7 +60,7 @@ fn a_failed_container_stays_though_the_registry_refuses_to_hear_of_it_for_a_whil
     seen.start(0);
     seen.settle();
     seen.die(0, 3);
-    seen.tell(0, What::Died);
+    seen.tell(0, What::Died(None));
     for mut world in [seen, unseen] {
         for _ in 0..5 {
             world.settle_but(is_write);
@@ -83,7 +83,7 @@ fn a_failed_container_whose_entry_the_registry_lost_is_registered_again() {
     world.start(0);
     world.settle();
     world.die(0, 3);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.settle();
     let entry = world.registry.clone();
     world.registry.clear();
@@ -154,7 +154,7 @@ fn a_registry_that_is_down_holds_up_no_other() {
     world.settle_but(down);
     assert_eq!(world.registry, world.expected());
     world.die(1, 0);
-    world.tell(1, What::Died);
+    world.tell(1, What::Died(None));
     world.settle_but(down);
     assert_eq!((&world.registry, world.beside.len()), (&world.expected(), 0));
     world.pass(Duration::from_secs(30));
@@ -254,7 +254,7 @@ fn a_container_that_failed_is_not_kept_where_nobody_would_see_that_it_did() {
     world.start(0);
     world.settle();
     world.die(0, 3);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.settle();
     assert!(world.registry.is_empty());
 }
