@@ -37,5 +37,7 @@ mod rolling;
 mod routing;
 /// A thousand starts and stops with everything killed meanwhile.
 mod soak;
+/// Tasks of a swarm: what its routing mesh publishes, and what their host does.
+mod swarm;
 /// Signals, a log that is rotated, files that run out.
 mod system;

@@ -8,6 +8,7 @@ mod engine;
 mod engines;
 mod lifecycle;
 mod seeing;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::future::pending;
