@@ -35,6 +35,8 @@ mod robustness;
 mod rolling;
 /// Host names and tags lead to containers.
 mod routing;
+/// Rows of the scenarios that take a real engine or several parts to be shown.
+mod scenarios;
 /// A thousand starts and stops with everything killed meanwhile.
 mod soak;
 /// Tasks of a swarm: what its routing mesh publishes, and what their host does.
