@@ -35,7 +35,11 @@ mod robustness;
 mod rolling;
 /// Host names and tags lead to containers.
 mod routing;
+/// Rows of the scenarios that take a real engine or several parts to be shown.
+mod scenarios;
 /// A thousand starts and stops with everything killed meanwhile.
 mod soak;
+/// Tasks of a swarm: what its routing mesh publishes, and what their host does.
+mod swarm;
 /// Signals, a log that is rotated, files that run out.
 mod system;

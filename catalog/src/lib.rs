@@ -14,6 +14,7 @@
 //! | `check.rs` | a check, its status, worst-of, maintenance |
 //! | `kv.rs` | an entry: flags, prefixes, compare-and-set |
 //! | `command.rs` | every way truth may change, with its reply |
+//! | `spelling.rs` | services whose names DNS cannot spell |
 //! | `state.rs` | the tables; `apply` dispatches, stamps indexes, collects topics |
 //! | `duration.rs` | times as Go spells them, in checks and options alike |
 //! | `topic.rs` | what a reader can wait for and a write can touch |
@@ -24,6 +25,7 @@ pub mod duration;
 pub mod kv;
 pub mod node;
 pub mod service;
+pub mod spelling;
 pub mod state;
 pub mod topic;
 

@@ -293,6 +293,7 @@ impl State {
         if within(&self.picture, &name).next().is_none() {
             self.service_index.remove(&name);
             self.services_gone = change.index;
+            self.spell(&name);
         }
     }
 
@@ -316,6 +317,9 @@ impl State {
             service: service.clone(),
             checks,
         };
-        self.picture.insert(instance.key(), Arc::new(instance));
+        let key = instance.key();
+        let name = key.service.clone();
+        self.picture.insert(key, Arc::new(instance));
+        self.spell(&name);
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use imbl::OrdMap;
+use imbl::{OrdMap, OrdSet};
 
 use crate::Index;
 use crate::check::Check;
@@ -40,6 +40,8 @@ pub struct State {
     pub(crate) kv_index: Index,
     /// Per service name in lower case; only names with instances.
     pub(crate) service_index: OrdMap<Arc<str>, Index>,
+    /// Services whose names DNS cannot spell: how it does, and their names in lower case.
+    pub(crate) spelled: OrdSet<(Arc<str>, Arc<str>)>,
     /// Per node name in lower case: its record and its services.
     pub(crate) node_index: OrdMap<Arc<str>, Index>,
 }

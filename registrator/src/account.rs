@@ -51,6 +51,8 @@ pub struct Account {
     pub services: Vec<Service>,
     /// What is not registered, and which rule says so.
     pub left_out: Vec<Reason>,
+    /// What is as told, and perhaps not as meant.
+    pub remarks: Vec<Reason>,
     /// Settings that were not understood.
     pub(crate) faults: Vec<Fault>,
 }
@@ -193,6 +195,7 @@ impl Account {
             "state": self.state,
             "services": self.services.iter().map(Service::json).collect::<Vec<_>>(),
             "left_out": reasons(&self.left_out),
+            "remarks": reasons(&self.remarks),
             "not_understood": self.faults.iter().map(fault).collect::<Vec<_>>(),
         })
     }
@@ -260,11 +263,13 @@ impl fmt::Display for Account {
         for service in &self.services {
             write!(f, "\n{service}")?;
         }
-        if !self.left_out.is_empty() {
-            writeln!(f, "\nleft out")?;
-        }
-        for Reason { field, rule, value } in &self.left_out {
-            writeln!(f, "  {field} {}: {}", Plain(value), Plain(rule))?;
+        for (heading, reasons) in [("left out", &self.left_out), ("perhaps not meant", &self.remarks)] {
+            if !reasons.is_empty() {
+                writeln!(f, "\n{heading}")?;
+            }
+            for Reason { field, rule, value } in reasons {
+                writeln!(f, "  {field} {}: {}", Plain(value), Plain(rule))?;
+            }
         }
         if !self.faults.is_empty() {
             writeln!(f, "\nnot understood")?;

@@ -38,6 +38,8 @@ pub struct Container {
     pub bindings: BTreeMap<Port, Vec<Binding>>,
     /// Where the user asked for ports to be bound. Known also while the container is stopped.
     pub asked: BTreeMap<Port, Vec<Binding>>,
+    /// Where the swarm that it is a task of answers for its ports.
+    pub mesh: Mesh,
     /// Whether every exposed port is to be published.
     pub publish_all: bool,
     /// Whether the engine removes it once its process has ended (`--rm`).
@@ -78,6 +80,12 @@ impl Container {
     #[must_use]
     pub fn service(&self) -> Option<&str> {
         self.label("com.docker.compose.service")
+    }
+
+    /// The id of the swarm's service that it is a task of.
+    #[must_use]
+    pub fn swarm_service(&self) -> Option<&str> {
+        self.label("com.docker.swarm.service.id")
     }
 
     /// The value of a label, unless empty.
@@ -219,6 +227,44 @@ pub struct Binding {
     pub address: IpAddr,
     /// Host port; 0 while the engine has yet to choose.
     pub port: u16,
+}
+
+/// The routing mesh of a swarm: ports that each of its nodes answers on, for the tasks of a service wherever they run.
+/// No inspection of a task shows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mesh {
+    /// These, by the port inside; none where it is no task, or one of a service without any.
+    Ports(BTreeMap<Port, Vec<Binding>>),
+    /// There are some, and its node does not list them yet: a task is let in once it is healthy.
+    Pending,
+    /// There are some, and the engine will not tell which: why.
+    Untold(String),
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self::Ports(BTreeMap::new())
+    }
+}
+
+impl Mesh {
+    /// Where a port is had on every node.
+    #[must_use]
+    pub fn bindings(&self, port: Port) -> Option<&[Binding]> {
+        match self {
+            Self::Ports(ports) => ports.get(&port).map(Vec::as_slice),
+            Self::Pending | Self::Untold(_) => None,
+        }
+    }
+
+    /// The ports inside that are had there.
+    pub fn ports(&self) -> impl Iterator<Item = Port> {
+        let ports = match self {
+            Self::Ports(ports) => Some(ports.keys().copied()),
+            Self::Pending | Self::Untold(_) => None,
+        };
+        ports.into_iter().flatten()
+    }
 }
 
 /// How a container is attached to the world.

@@ -4,18 +4,20 @@
 //! [`Notice`] that says where to look. Every request but the event stream has a deadline here.
 //!
 //! `endpoint` where it is, `client` how it is asked, `version` in which version, `shape` what its
-//! answers mean, `events` what it tells by itself, `exec` programs inside containers, `stream` who
+//! answers mean, `mesh` what only a swarm knows, `events` what it tells by itself, `exec` programs inside containers, `stream` who
 //! listens for as long as we run.
 
 mod client;
 pub(crate) mod endpoint;
 mod events;
 pub(crate) mod exec;
+mod mesh;
 mod shape;
 pub(crate) mod stream;
 mod version;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -110,6 +112,8 @@ struct Inner {
     endpoint: Endpoint,
     version: Version,
     keeps_answers: bool,
+    /// Whether it answers for the services of its swarm, as far as is known.
+    manages: AtomicBool,
 }
 
 impl Docker {
@@ -123,6 +127,7 @@ impl Docker {
             endpoint,
             version,
             keeps_answers,
+            manages: AtomicBool::new(true),
         };
         Ok(Self {
             inner: Arc::new(inner),
@@ -156,7 +161,9 @@ impl Docker {
         if answer.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        inspected(&answer.checked()?.body, self.inner.keeps_answers).map(Some)
+        let mut container = inspected(&answer.checked()?.body, self.inner.keeps_answers)?;
+        container.mesh = mesh::of(self, &container).await?;
+        Ok(Some(container))
     }
 
     async fn get(&self, path: &str) -> Result<Answer, Error> {

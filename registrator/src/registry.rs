@@ -121,6 +121,8 @@ pub struct Offer {
     pub port: Port,
     /// Full id of the container.
     pub container: Arc<str>,
+    /// The id of the swarm's service of which this container is one task, and the entry stands for all on this host.
+    pub tasks_of: Option<Arc<str>>,
     /// The host name inside the container.
     pub inside_name: String,
     /// What the container says of the service, in its own words: neither cleaned nor cut.
@@ -148,6 +150,7 @@ impl Offer {
                 .map(String::as_str)
                 .unwrap_or_default()
                 .into(),
+            tasks_of: None,
             inside_name: String::new(),
             attributes: theirs.map(|(key, value)| (key.clone(), value.clone())).collect(),
             fit: Status::Critical,

@@ -39,6 +39,9 @@ use description::Shared;
 use metadata::{Metadata, Settings};
 use naming::{Id, Name};
 
+pub(crate) use naming::BY_IMAGE;
+pub(crate) use stack::unversioned;
+
 /// Whoever has to mend more of one container's settings than this begins with the first.
 const MOST_FAULTS: usize = 20;
 
@@ -155,6 +158,11 @@ fn wanted<'a>(
         container, config, ..
     } = situation;
     let ports = select::ports(container, metadata, faults);
+    let untold = select::untold(container, config, faults);
+    if ports.all.is_empty() && untold.is_none() {
+        skipped.push(select::portless(container));
+    }
+    skipped.extend(untold);
     let (mut wanted, mut further) = (Vec::new(), Vec::new());
     for &port in &ports.all {
         let settings = metadata.for_port(port);
@@ -214,6 +222,7 @@ fn offer(
         ..ServiceSpec::default()
     };
     let container = shared.situation.container;
+    let tasks_of = container.swarm_service().filter(|_| place.of_mesh);
     let checked = Checked {
         container,
         settings,
@@ -225,6 +234,7 @@ fn offer(
     Offer {
         port,
         container: container.id.clone(),
+        tasks_of: tasks_of.map(Arc::from),
         inside_name: container.hostname.clone(),
         attributes: settings.attributes(),
         fit: checks::fit(&checks),

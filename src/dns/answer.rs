@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use catalog::service::{META_BASE, META_PORT};
 use catalog::{Instance, Node, State, Status};
 use hickory_proto::op::{Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV, TXT};
@@ -184,7 +186,7 @@ impl<R: Rng> Lookup<'_, R> {
         } else {
             Status::Warning
         };
-        let mut instances = self.state.instances_of(name).rows;
+        let mut instances = behind(self.state, name);
         instances.retain(|instance| instance.status() <= worst && has_tag(instance, tag));
         instances.shuffle(self.rng);
         if self.kind == RecordType::SRV {
@@ -305,6 +307,31 @@ impl<R: Rng> Lookup<'_, R> {
         let data = address_data(address);
         self.additionals.push(Record::from_rdata(name, TTL, data));
     }
+}
+
+/// Who is meant by a name: the service that is called so. Only where there is none, as the balancer's built-in host
+/// names have it: one whose name DNS spells so, `my-api` for `My_API`; and with `redis-6379` whoever has port 6379 of
+/// redis, also where it is the only one and gave the service no suffix.
+fn behind(state: &State, name: &str) -> Vec<Arc<Instance>> {
+    let known = |name: &str| {
+        let named = state.instances_of(name).rows;
+        match state.spelled(name) {
+            Some(service) if named.is_empty() => state.instances_of(service).rows,
+            _ => named,
+        }
+    };
+    let named = known(name);
+    let Some((base, port)) = name.rsplit_once('-').filter(|_| named.is_empty()) else {
+        return named;
+    };
+    let mut of_port = known(base);
+    of_port.retain(|instance| {
+        let service = &instance.service.spec;
+        let says = |key: &str, wanted: &str| service.meta.get(key).is_some_and(|value| value == wanted);
+        // A service that has its name of something else, or a suffix of its own, is not meant.
+        says(META_PORT, port) && says(META_BASE, &service.name)
+    });
+    of_port
 }
 
 fn has_tag(instance: &Instance, tag: Option<&str>) -> bool {

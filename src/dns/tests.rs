@@ -4,6 +4,7 @@
 
 mod sockets;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -131,7 +132,8 @@ fn run(zone: &mut Zone, state: &mut State, index: u64, case: &mut TestCase) -> O
 }
 
 /// `node= address= [service= [id=] [port=] [at=] [tags=] [weights=(p,w)] [status=]] [node-status=]`;
-/// below it, as `word value`, what the line cannot hold: `address`, `at`, and `meta key=value`.
+/// below it, as `word value`, what the line cannot hold: `address`, `at`, `meta key=value` of the node and
+/// `service-meta key=value`.
 fn registration(case: &mut TestCase) -> Outcome<Record> {
     let below: Vec<(String, String)> = case
         .input
@@ -141,14 +143,17 @@ fn registration(case: &mut TestCase) -> Outcome<Record> {
         .collect();
     let said = |word: &str| below.iter().find(|(known, _)| known == word);
     let said = |word: &str| said(word).map(|(_, value)| value.clone());
-    let meta = below.iter().filter(|(word, _)| word == "meta");
-    let meta = meta.filter_map(|(_, pair)| pair.rsplit_once('='));
+    let meta = |of: &str| -> BTreeMap<String, String> {
+        let pairs = below.iter().filter(|(word, _)| word == of);
+        let pairs = pairs.filter_map(|(_, pair)| pair.rsplit_once('='));
+        pairs
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    };
     let node = NodeSpec {
         name: case.take_arg::<String>("node")?.into(),
         address: said("address").map_or_else(|| case.take_arg("address"), Ok)?,
-        meta: meta
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
+        meta: meta("meta"),
         ..NodeSpec::default()
     };
     let mut record = Record {
@@ -178,6 +183,7 @@ fn registration(case: &mut TestCase) -> Outcome<Record> {
             passing: pair[0],
             warning: pair[1],
         }),
+        meta: meta("service-meta"),
         ..ServiceSpec::default()
     });
     Ok(record)

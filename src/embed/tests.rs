@@ -234,6 +234,7 @@ fn offer(wanted: &Registration) -> Offer {
             protocol: Protocol::Tcp,
         },
         container: "me".into(),
+        tasks_of: None,
         inside_name: String::new(),
         attributes: BTreeMap::new(),
         fit: Status::Passing,

@@ -38,6 +38,11 @@ impl OwnEngine {
         Self::with(r#"{"live-restore": true}"#)
     }
 
+    /// [`OwnEngine::start`] for one that starts no process for each published port.
+    pub(crate) fn start_without_proxies() -> Self {
+        Self::with(r#"{"userland-proxy": false}"#)
+    }
+
     fn with(configuration: &str) -> Self {
         // Short, because the path of a socket is limited to some hundred characters.
         let home = tempfile::Builder::new()

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use catalog::InstanceKey;
+use catalog::spelling::dns_safe;
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use super::census::Census;
@@ -250,8 +251,4 @@ fn port(named: &Named) -> Port {
 
 fn derived((base, port): &Port) -> Box<str> {
     format!("{base}-{port}").into()
-}
-
-fn dns_safe(name: &str) -> String {
-    name.replace(['_', '.', '@'], "-")
 }

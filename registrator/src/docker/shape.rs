@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use crate::container::{self, Binding, Container, Health, Network, Port, State};
+use crate::container::{self, Binding, Container, Health, Mesh, Network, Port, State};
 
 use super::Listed;
 
@@ -33,6 +33,7 @@ pub(crate) fn facts(answer: &Value) -> Container {
             .collect(),
         bindings: bindings(&settings["Ports"], false),
         asked: bindings(&host["PortBindings"], true),
+        mesh: Mesh::default(),
         publish_all: host["PublishAllPorts"].as_bool().unwrap_or_default(),
         auto_remove: host["AutoRemove"].as_bool().unwrap_or_default(),
         network: Network::from(host["NetworkMode"].as_str().unwrap_or_default()),
@@ -174,7 +175,7 @@ fn bindings(ports: &Value, to_be_chosen: bool) -> BTreeMap<Port, Vec<Binding>> {
     entries(ports).filter_map(port).collect()
 }
 
-fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+pub(super) fn entries(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
     value.as_object().into_iter().flat_map(Map::iter)
 }
 

@@ -14,7 +14,7 @@ use super::Intended;
 use super::ledger::Ledger;
 use super::notes::Note;
 use crate::config::{Config, Deregister, Home};
-use crate::container::{self, Container, Network};
+use crate::container::{self, Container, Mesh, Network};
 use crate::docker::Listed;
 use crate::registry::{Offer, Reason};
 use crate::services::address::LONGEST_CHAIN;
@@ -67,6 +67,15 @@ struct Drain {
     died: bool,
     /// What that returned, for a container of which no inspection can be had any more.
     exit_code: Option<i64>,
+}
+
+/// A container that wants an id which another one has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Loser {
+    pub(crate) id: Arc<str>,
+    pub(crate) container: Arc<str>,
+    /// Both are tasks of one service of a swarm, and the entry stands for both.
+    pub(crate) shares: bool,
 }
 
 /// A setting of a container that was left out, for the log.
@@ -256,7 +265,7 @@ impl Knowledge {
     }
 
     /// What should be registered now, and for each id that two containers claim, the loser.
-    pub(crate) fn intended(&self, ledgers: &[Ledger]) -> (Intended, Vec<(Arc<str>, String)>) {
+    pub(crate) fn intended(&self, ledgers: &[Ledger]) -> (Intended, Vec<Loser>) {
         let mut intended = Intended::new();
         let mut losers = Vec::new();
         // The first registry that knows says who holds an id: all of them are to hold the same.
@@ -269,14 +278,26 @@ impl Knowledge {
         for (container, known) in self.containers.iter().filter(runs) {
             for wanted in self.wanted(container, known, ledgers) {
                 let id = wanted.registration.service.id.clone();
-                // Who holds an id keeps it while he wants it; else the first in order of ids.
-                if !intended.contains_key(&id) || holds(&wanted) {
-                    if let Some(loser) = intended.insert(id.clone(), wanted) {
-                        losers.push((id, loser.container.to_string()));
-                    }
-                } else {
-                    losers.push((id, container.to_string()));
-                }
+                let rival = intended.get(&id);
+                let shares =
+                    rival.is_some_and(|rival| wanted.tasks_of.is_some() && wanted.tasks_of == rival.tasks_of);
+                // Who holds an id keeps it while he wants it; else the first in order of ids. Where one stands for
+                // several, those that are fit come before.
+                let wins = |rival: &Arc<Offer>| match shares && rival.fit != wanted.fit {
+                    true => rival.fit > wanted.fit,
+                    false => holds(&wanted),
+                };
+                let loser = match rival.is_none_or(wins) {
+                    true => intended
+                        .insert(id.clone(), wanted)
+                        .map(|loser| loser.container.clone()),
+                    false => Some(container.clone()),
+                };
+                losers.extend(loser.map(|container| Loser {
+                    id,
+                    container,
+                    shares,
+                }));
             }
         }
         // What is only kept for people to see is in nobody's way.
@@ -380,13 +401,18 @@ impl Knowledge {
         let Some(Known { facts, .. }) = self.containers.get(&line.id) else {
             return false;
         };
-        // An end or a signal is held against it, which an inspection may lift.
-        let in_doubt = self.drains.contains_key(&line.id);
+        // An end or a signal is held against it, which an inspection may lift; or a swarm has more to tell of it.
+        let in_doubt = self.drains.contains_key(&line.id) || !matches!(facts.mesh, Mesh::Ports(_));
         facts.state.running == line.up && !in_doubt && (line.tells_health || facts.state.health.is_none())
     }
 
     pub(crate) fn name_of<'a>(&'a self, id: &'a str) -> &'a str {
         self.containers.get(id).map_or(id, |known| &known.facts.name)
+    }
+
+    /// What the engine last showed of a container.
+    pub(crate) fn facts(&self, id: &str) -> Option<&Container> {
+        self.containers.get(id).map(|known| &known.facts)
     }
 
     /// Each container with the settings and the ports of it that were left out.
@@ -430,10 +456,13 @@ impl Known {
             .flat_map(|ledger| ledger.of_container(&self.facts.id));
         // Several registries may hold the same.
         let by_id: BTreeMap<_, _> = entries.map(|entry| (&entry.service.id, entry)).collect();
-        by_id
-            .values()
-            .map(|entry| critical(&Offer::found(entry)))
-            .collect()
+        // A task that is fit comes before one that failed, whoever holds what stands for both.
+        let tasks_of = || self.facts.swarm_service().map(Arc::from);
+        let found = |entry: &&Arc<Registration>| Offer {
+            tasks_of: tasks_of(),
+            ..Offer::found(entry)
+        };
+        by_id.values().map(|entry| critical(&found(entry))).collect()
     }
 }
 

@@ -14,7 +14,7 @@ use catalog::Registration;
 use catalog::service::META_CONTAINER;
 
 use super::errand::Errand;
-use super::knowledge::{Complaint, Knowledge};
+use super::knowledge::{Complaint, Knowledge, Loser};
 use super::ledger::{Ledger, Outcome};
 use super::lines::Lines;
 use super::notes::Note;
@@ -80,7 +80,7 @@ pub(crate) struct Mind {
     surveyed: bool,
     listed_once: bool,
     /// Ids that another container holds, and who would like to have them.
-    losers: Vec<(Arc<str>, String)>,
+    losers: Vec<Loser>,
     /// How many services are to be registered.
     services: usize,
     /// Ids that somebody else has registered in a registry, and which container would like to have them.
@@ -357,7 +357,7 @@ impl Mind {
         let settled = |held: &Registration| match held.service.meta.get(META_CONTAINER) {
             Some(_) if *leaving && config.at_exit == AtExit::Remove => true,
             // Who has the id it wants may be about to give it up: two that swap names.
-            Some(id) if !queue.is_calm() && losers.iter().any(|(_, loser)| loser == id) => false,
+            Some(id) if !queue.is_calm() && losers.iter().any(|loser| &*loser.container == id) => false,
             Some(id) => knowledge.has_settled(id),
             None => *surveyed,
         };
@@ -371,7 +371,7 @@ impl Mind {
     }
 
     /// What should be registered now, and for each id that two containers claim, the loser.
-    fn intended(&self, now: Instant) -> (Intended, Vec<(Arc<str>, String)>) {
+    fn intended(&self, now: Instant) -> (Intended, Vec<Loser>) {
         let (mut intended, losers) = self.knowledge.intended(&self.ledgers);
         let why = match self.config.at_exit {
             AtExit::Remove if self.leaving => return (Intended::new(), losers),

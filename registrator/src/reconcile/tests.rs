@@ -23,6 +23,7 @@ use crate::services::derive;
 mod asked;
 mod lifecycle;
 mod registries;
+mod swarm;
 
 const MOMENT: Duration = Duration::from_millis(1);
 

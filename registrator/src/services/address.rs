@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::metadata::Settings;
 use super::{Fault, Lookup};
 use crate::config::{Config, Home};
-use crate::container::{Container, Network, Port};
+use crate::container::{Binding, Container, Network, Port};
 
 /// How many containers may hand on a network to the next before we stop following.
 pub(crate) const LONGEST_CHAIN: usize = 4;
@@ -32,6 +32,8 @@ pub(crate) struct Place {
     pub(crate) twin: Option<SocketAddr>,
     /// A loopback address: of no use to other machines.
     pub(crate) only_here: bool,
+    /// The routing mesh of a swarm answers there, for all tasks of the service.
+    pub(crate) of_mesh: bool,
     /// What gave it.
     pub(crate) rule: &'static str,
     /// What gave the address, where that was something else.
@@ -142,7 +144,14 @@ fn found(
                 }
                 places
             }
-            (None, None) if !shared => Vec::new(),
+            (None, None) if !shared => {
+                let published = owner.mesh.bindings(port).unwrap_or_default();
+                let places = meshed(published, host);
+                if places.is_empty() && !published.is_empty() {
+                    faults.push(Fault::new(port.to_string(), UNKNOWN_HOST));
+                }
+                places
+            }
             (asked, _) => {
                 let rule = asked.unwrap_or("network of another container");
                 let place = network::place(owner, wish.network, situation.config, (port.number, rule));
@@ -150,6 +159,17 @@ fn found(
             }
         },
     }
+}
+
+/// Where this node answers for the port on behalf of the whole swarm.
+fn meshed(bindings: &[Binding], host: Host) -> Vec<Place> {
+    let places = binding::places(bindings, host).into_iter();
+    let of_mesh = |place| Place {
+        of_mesh: true,
+        rule: "routing mesh of the swarm",
+        ..place
+    };
+    places.map(of_mesh).collect()
 }
 
 /// Where a stopped container's port will be had once it runs; the number is not known yet.
@@ -261,6 +281,7 @@ fn at(address: IpAddr, port: u16, rule: &'static str) -> Place {
         port,
         twin: None,
         only_here: false,
+        of_mesh: false,
         rule,
         told: None,
     }

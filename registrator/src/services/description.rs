@@ -70,7 +70,11 @@ impl Shared<'_, '_> {
             why.push(Reason::new("meta", by, &format!("{key}={value}")));
             meta.insert(key, value);
         }
-        for (key, label) in stack::TOLD {
+        // An entry that stands for all tasks of a service is none of them.
+        let told = stack::TOLD
+            .iter()
+            .filter(|(key, _)| !place.of_mesh || *key != stack::TASK);
+        for (key, label) in told {
             let value = self.situation.container.label(label);
             if let Some(value) = value.filter(|value| metadata::unfit(value).is_none())
                 && !meta.contains_key(*key)

@@ -11,6 +11,9 @@ use crate::container::{Container, Port, Protocol};
 /// More names than this for one port are a mistake.
 const MOST_NAMES: usize = 16;
 
+/// The rule that names a service by its image.
+pub(crate) const BY_IMAGE: &str = "image";
+
 /// What a service is called.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Name {
@@ -114,7 +117,7 @@ fn default_name<'a>(container: &'a Container, config: &Config) -> (String, &'sta
     let last = image.rsplit('/').next().unwrap_or_default();
     let base = last.split(':').next().unwrap_or_default();
     if !base.is_empty() && !is_id(container) {
-        return (base.to_owned(), "image");
+        return (base.to_owned(), BY_IMAGE);
     }
     match service {
         Some((service, rule)) => (service.to_owned(), rule),
@@ -153,12 +156,17 @@ pub(crate) fn ids(
             *claims.entry(id).or_default().entry(port.number).or_default() += 1;
         }
     }
-    let one = |((port, _, settings), id): (&(Port, Place, Settings), &Option<&str>)| {
+    let one = |((port, place, settings), id): (&(Port, Place, Settings), &Option<&str>)| {
         let Some(id) = *id else {
             let suffix = protocol_suffix(*port);
+            // All tasks of a service on this node are reached there: they are one entry.
+            let (name, rule) = match stack::swarm_service(container).filter(|_| place.of_mesh) {
+                Some(service) => (service, "host name, swarm service, port"),
+                None => (container.name.as_str(), "host name, container name, port"),
+            };
             return Id {
-                text: format!("{}:{}:{}{suffix}", config.hostname, container.name, port.number),
-                rule: "host name, container name, port".to_owned(),
+                text: format!("{}:{name}:{}{suffix}", config.hostname, port.number),
+                rule: rule.to_owned(),
             };
         };
         let claims = &claims[id];

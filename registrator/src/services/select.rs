@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::metadata::{Metadata, Settings, split_tags};
 use super::{Fault, stack};
 use crate::config::Config;
-use crate::container::{Container, Network, Port};
+use crate::container::{Container, Mesh, Network, Port};
 use crate::registry::Reason;
 
 /// Why the whole container is left alone, if it is.
@@ -51,7 +51,7 @@ pub(super) fn ports(container: &Container, metadata: &Metadata, faults: &mut Vec
         }
     }
     let declared = container.exposed.iter().chain(container.bindings.keys());
-    let mut all: BTreeSet<Port> = declared.copied().collect();
+    let mut all: BTreeSet<Port> = declared.copied().chain(container.mesh.ports()).collect();
     if !container.runs() {
         all.extend(container.asked.keys());
     }
@@ -67,6 +67,29 @@ pub(super) fn unreachable(container: &Container, config: &Config) -> &'static st
         Network::Bridge | Network::Named(_) if config.internal => "no address of its own",
         Network::Bridge | Network::Named(_) => "not published",
     }
+}
+
+/// Why nothing is known of what a swarm publishes of a container, where that is so. That an engine will not tell is a
+/// fault: somebody meant it to be known.
+pub(super) fn untold(container: &Container, config: &Config, faults: &mut Vec<Fault>) -> Option<Reason> {
+    let why = match &container.mesh {
+        _ if config.internal => return None,
+        Mesh::Ports(_) => return None,
+        Mesh::Pending => "the routing mesh of the swarm has not let it in yet".to_owned(),
+        Mesh::Untold(refusal) => {
+            let why =
+                format!("the engine does not tell what the routing mesh of the swarm publishes: {refusal}");
+            faults.push(Fault::new("routing mesh", format!("not registered there: {why}")));
+            why
+        }
+    };
+    Some(Reason::new("container", why, &container.name))
+}
+
+/// Why a container without any port is not registered.
+pub(super) fn portless(container: &Container) -> Reason {
+    let why = "no port of it is declared or published; SERVICE_PORT declares one";
+    Reason::new("container", why, &container.name)
 }
 
 /// Whether a port that can be had is ignored: by which setting.

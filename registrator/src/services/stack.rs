@@ -34,6 +34,11 @@ pub(super) fn named_service(container: &Container) -> Option<(&str, &'static str
     Some((within.unwrap_or(name), "swarm service"))
 }
 
+/// The swarm's service that it is a task of, by its whole name.
+pub(super) fn swarm_service(container: &Container) -> Option<&str> {
+    container.label(SWARM_SERVICE)
+}
+
 /// Whether it is no service of anybody: why not.
 pub(super) fn helper(container: &Container) -> Option<&'static str> {
     let one_off = container.label(COMPOSE_ONE_OFF);
@@ -52,11 +57,14 @@ pub(super) const TOLD: &[(&str, &str)] = &[
     ("compose-number", COMPOSE_NUMBER),
     ("swarm-stack", SWARM_STACK),
     ("swarm-service", SWARM_SERVICE),
-    ("swarm-task", SWARM_TASK),
+    (TASK, SWARM_TASK),
 ];
 
+/// What tells tasks of one service apart.
+pub(super) const TASK: &str = "swarm-task";
+
 /// An image's name without version and digest.
-pub(super) fn unversioned(image: &str) -> &str {
+pub(crate) fn unversioned(image: &str) -> &str {
     let name = image.split('@').next().unwrap_or_default();
     // A colon before the last slash is that of a registry's port.
     match name.rsplit_once(':') {

@@ -5,7 +5,7 @@
 //! what is left out besides, stand settings in the user's own words (`-ip=1.2.3.4`), variables
 //! (`env A=b`), another container in reach (`with <recording>`) or whose
 //! network it is in (`shares <recording>`), other networks than the recorded
-//! ones (`networks front=10.0.1.7,fd00::7`), what differs from the recording
+//! ones (`networks front=10.0.1.7,fd00::7`), what its swarm publishes (`mesh 80/tcp=8080`), what differs from the recording
 //! (`image …`), and labels. `\n` is a line break.
 
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ use catalog::service::{META_CONTAINER, META_OWNER, META_PORT, Weights};
 use datadriven::TestCase;
 
 use super::*;
-use crate::container::{Network, Protocol};
+use crate::container::{Mesh, Network, Protocol};
 use crate::docker::read_inspect;
 use crate::template;
 
@@ -51,6 +51,7 @@ fn derived(case: &TestCase) -> Derived {
             "advertise" if value == "none" => config.home.address = None,
             "advertise" => config.home.address = Some(value.parse().unwrap()),
             "advertise6" => config.home.v6 = Some(value.parse().unwrap()),
+            "mesh" => container.mesh = mesh(value),
             "networks" => container.addresses = value.split(' ').map(network).collect(),
             "with" => _ = others.insert(recorded(value).id.to_string(), recorded(value)),
             "shares" => {
@@ -68,6 +69,23 @@ fn derived(case: &TestCase) -> Derived {
         Arc::make_mut(answer)["Config"]["Labels"] = serde_json::json!(container.labels);
     }
     derive(&container, &config, &|id| others.get(id))
+}
+
+/// What a swarm publishes: `53/udp=5353 80/tcp=8080`, `pending`, or why an engine will not tell.
+fn mesh(text: &str) -> Mesh {
+    let binding = |port: &str| crate::container::Binding {
+        address: "0.0.0.0".parse().unwrap(),
+        port: port.parse().unwrap(),
+    };
+    let pair = |pair: &str| {
+        let (inside, outside) = pair.split_once('=')?;
+        Some((inside.parse().unwrap(), vec![binding(outside)]))
+    };
+    match text.split(' ').map(pair).collect() {
+        Some(ports) => Mesh::Ports(ports),
+        None if text == "pending" => Mesh::Pending,
+        None => Mesh::Untold(text.to_owned()),
+    }
 }
 
 /// A network and the addresses in it: `front=10.0.1.7,fd00::7`.

@@ -164,6 +164,7 @@ fn wanted(status: Status, output: &str) -> Offer {
             protocol: Protocol::Tcp,
         },
         container: "c0".into(),
+        tasks_of: None,
         inside_name: String::new(),
         attributes: BTreeMap::new(),
         fit: status,

@@ -9,6 +9,7 @@ mod engines;
 mod lifecycle;
 mod seeing;
 mod storms;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::future::pending;

@@ -16,8 +16,8 @@ impl Mind {
             container: self.knowledge.name_of(loser).to_owned(),
             fault: Fault::new("SERVICE_ID", format!("{holder} has the id {id}; not registered")),
         };
-        let rivals = self.losers.iter();
-        let rivals = rivals.map(|(id, loser)| complaint(id, loser, "another container"));
+        let rivals = self.losers.iter().filter(|loser| !loser.shares);
+        let rivals = rivals.map(|loser| complaint(&loser.id, &loser.container, "another container"));
         let late = self.taken.iter();
         let late = late.map(|(id, loser)| complaint(id, loser, "somebody else"));
         let refused = self.refused.iter().map(|(container, setting, why)| Complaint {

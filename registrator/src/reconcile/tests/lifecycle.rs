@@ -330,6 +330,25 @@ fn who_uses_the_network_of_a_container_that_stops_leaves_rotation_with_it() {
     );
 }
 
+#[test]
+fn who_uses_the_network_of_a_container_that_restarts_follows_it_to_its_new_port() {
+    let mut world = started(1);
+    share(&mut world, 1, 0);
+    world.tell(1, What::Turned);
+    world.settle();
+    for _ in 0..2 {
+        let ports: Vec<u16> = world.registry.values().map(|entry| entry.service.port).collect();
+        assert_eq!(ports, [world.next_port; 2]);
+        world.die(0, 0);
+        world.tell(0, What::Died);
+        world.settle();
+        assert_eq!(keys(&world.registry), [""; 0]);
+        world.start(0);
+        world.tell(0, What::Turned);
+        world.settle();
+    }
+}
+
 // === The engine ===
 
 #[test]
