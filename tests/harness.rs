@@ -25,7 +25,7 @@ pub(crate) use etcd::Etcd;
 pub(crate) use own_engine::OwnEngine;
 pub(crate) use podman::Podman;
 pub(crate) use traffic::Traffic;
-pub(crate) use zookeeper::{Node, ZooKeeper};
+pub(crate) use zookeeper::{Node, Watcher, ZooKeeper};
 
 /// Long enough for a loaded machine with two cores; a passing test never waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);

@@ -4,5 +4,7 @@
 mod consul;
 /// etcd by v2 and v3, and the records of SkyDNS in it.
 mod etcd;
+/// Whose an entry is, where it cannot say so itself.
+mod owners;
 /// A tree of ZooKeeper.
 mod zookeeper;

@@ -47,7 +47,7 @@ use crate::reconcile::engine::{Counts, Engine, Hands, patient};
 use crate::reconcile::mind::Mind;
 use crate::reconcile::notes::Notes;
 use crate::reconcile::witness::{Ask, Witness};
-use crate::registry::Registry;
+use crate::registry::{Registry, Terms};
 
 /// A registrator that is ready to run; made by [`Config::build`].
 pub struct Registrator {
@@ -240,6 +240,12 @@ impl Registrator {
             .map(|registry| registry.abilities())
             .collect();
         let names = self.registries.iter().map(|registry| registry.name());
+        let terms = Terms {
+            owner: config.owner.clone(),
+            former_owners: config.former_owners.clone(),
+            looks_only: self.hands != Hands::Write,
+        };
+        self.registries.iter().for_each(|registry| registry.begin(&terms));
         Engine {
             leaves: config.at_exit,
             mind: Mind::new(config, &abilities, Instant::now()),

@@ -33,6 +33,11 @@ pub trait Registry: Send + Sync {
     /// Whether it can be reached.
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>>;
 
+    /// Tells it on what terms it is used: once, before it is asked what it holds and before it is told to write, but
+    /// after the first [`ping`](Registry::ping), since the engine has a say in whose the entries are. Nothing to those
+    /// that keep marks in pairs of the service and nothing else of it.
+    fn begin(&self, _terms: &Terms) {}
+
     /// Everything registered there, whoever wrote it, as far as [`Abilities::lists`] promises; `None`
     /// where it cannot tell. A registry that marks its entries elsewhere than in pairs of the service
     /// says here whose they are, as `META_OWNER`.
@@ -66,6 +71,17 @@ pub trait Registry: Send + Sync {
     fn faltered(&self) -> BoxFuture<'_, ()> {
         std::future::pending().boxed()
     }
+}
+
+/// On what terms a registrator uses a registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The mark of what it writes.
+    pub owner: String,
+    /// Marks that it used before, and others perhaps too.
+    pub former_owners: Vec<String>,
+    /// It only looks, beside one that writes under the same mark: nothing may be written, not even for looking.
+    pub looks_only: bool,
 }
 
 /// What a registry can do.
@@ -190,4 +206,11 @@ pub enum Error {
     /// It understood, and will not.
     #[error("the registry refused: {0}")]
     Refused(String),
+}
+
+impl Error {
+    /// Of a registry that was asked before it was told [on what terms](Registry::begin).
+    pub(crate) fn nobody() -> Self {
+        Self::Refused("nobody has said whose entries are ours".to_owned())
+    }
 }

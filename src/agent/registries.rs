@@ -6,7 +6,7 @@ use registrator::registry::Registry;
 use registrator::registry::consul::Consul;
 use registrator::registry::consul::kv::Keys;
 use registrator::registry::etcd::{Api, Credentials, Etcd, Settings, Shelf};
-use registrator::registry::zookeeper::ZooKeeper;
+use registrator::registry::zookeeper::{self, ZooKeeper};
 
 use super::BuildError;
 use crate::config::Uri;
@@ -20,11 +20,11 @@ use crate::config::uri::etcd;
 pub(super) fn open(uri: &Uri, config: &registrator::Config) -> Result<Arc<dyn Registry>, BuildError> {
     match uri {
         Uri::Consul(consul) => {
-            let opened = Consul::new(&client(consul)?, config.owner.as_str());
+            let opened = Consul::new(&client(consul)?);
             Ok(Arc::new(opened.map_err(|error| wrong(&error))?))
         }
         Uri::ConsulKv(consul, prefix) => {
-            let opened = Keys::new(&client(consul)?, prefix, &config.owner, &config.former_owners);
+            let opened = Keys::new(&client(consul)?, prefix.as_str());
             Ok(Arc::new(opened.map_err(|error| wrong(&error))?))
         }
         Uri::Etcd(etcd) => cluster(etcd, Shelf::plain(&etcd.path), Api::ByVersion, config),
@@ -33,10 +33,15 @@ pub(super) fn open(uri: &Uri, config: &registrator::Config) -> Result<Arc<dyn Re
             let shelf = shelf.map_err(|reason| wrong(&reason))?;
             cluster(etcd, shelf, Api::PreferV2, config)
         }
-        Uri::ZooKeeper(tree) => match ZooKeeper::new(&tree.hosts, &tree.path, &config.owner) {
-            Ok(zookeeper) => Ok(Arc::new(zookeeper)),
-            Err(reason) => Err(wrong(&reason)),
-        },
+        Uri::ZooKeeper(tree) => {
+            // A mark that is made is plain.
+            if config.machine.is_none() {
+                let plain = zookeeper::tree::part(&config.owner);
+                plain.map_err(|why| wrong(&format_args!("whose entries are ours: {why}")))?;
+            }
+            let opened = ZooKeeper::new(&tree.hosts, &tree.path);
+            Ok(Arc::new(opened.map_err(|reason| wrong(&reason))?))
+        }
     }
 }
 
@@ -60,8 +65,6 @@ fn cluster(
             Some(etcd::Api::V3) => Api::V3,
             None => by_default,
         },
-        owner: config.owner.clone(),
-        former_owners: config.former_owners.clone(),
         ttl: config.ttl,
     };
     let etcd = Etcd::new(settings).map_err(|reason| wrong(&reason))?;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub(crate) fn agent() -> Builder {
         listeners: String::from("127.0.0.1:0"),
         node,
         open_files: None,
-        hidden: None,
+        mounts: None,
         network: None,
     }
 }
@@ -45,7 +46,7 @@ pub(crate) struct Builder {
     listeners: String,
     node: String,
     open_files: Option<u32>,
-    hidden: Option<&'static str>,
+    mounts: Option<String>,
     network: Option<String>,
 }
 
@@ -81,7 +82,13 @@ impl Builder {
 
     /// It sees this folder empty, in a mount namespace of its own.
     pub(crate) fn hiding(mut self, folder: &'static str) -> Self {
-        self.hidden = Some(folder);
+        self.mounts = Some(format!("mount -t tmpfs none {folder}"));
+        self
+    }
+
+    /// It takes this machine for the one whose id is in this file.
+    pub(crate) fn on_machine(mut self, id: &Path) -> Self {
+        self.mounts = Some(format!("mount --bind {} /etc/machine-id", id.display()));
         self
     }
 
@@ -100,7 +107,7 @@ impl Builder {
     /// Runs until every part named has said where it listens.
     fn spawn(&self) -> Process {
         let binary = env!("CARGO_BIN_EXE_lictor");
-        let mut command = match (self.open_files, self.hidden, &self.network) {
+        let mut command = match (self.open_files, &self.mounts, &self.network) {
             (_, _, Some(network)) => {
                 // It becomes what it starts: the process we hold is the agent itself.
                 let mut ip = Command::new("ip");
@@ -112,9 +119,9 @@ impl Builder {
                 shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\""), binary]);
                 shell
             }
-            (None, Some(folder), None) => {
+            (None, Some(mounts), None) => {
                 let mut unshare = Command::new("unshare");
-                let script = format!("mount -t tmpfs none {folder} && exec \"$0\" \"$@\"");
+                let script = format!("{mounts} && exec \"$0\" \"$@\"");
                 unshare.args(["--mount", "sh", "-c", &script, binary]);
                 unshare
             }

@@ -133,7 +133,7 @@ impl ZooKeeper {
         nodes.collect::<Option<_>>().ok_or(text)
     }
 
-    /// Makes a node that stays.
+    /// Makes a node that stays, or lets one that is there say this.
     pub(crate) fn put(&self, path: &str, data: &str) {
         output(self.eyes(&["put", path, data])).unwrap_or_else(|reason| panic!("{reason}"));
     }

@@ -254,6 +254,57 @@ fn a_consul_that_lost_its_services_has_them_again_at_once() {
     wait_for("the removed to go", || same(consul.instances(&service)?.len(), 0));
 }
 
+#[test]
+fn what_a_restarted_registrator_found_right_comes_back_as_soon_as_it_is_lost() {
+    let consul = consul_at(0);
+    let (service, host) = (unique("found"), format!("-hostname={}", unique("host")));
+    let container = web(&service);
+    let only = format!("-filter=name={}", container.name());
+    let (uri, flags) = (format!("consul://{}", consul.http()), [host.as_str(), &only]);
+    let first = registrator(&uri, &flags, &[]);
+    let id = consul.await_passing(&service, 1)[0]["Service"]["ID"].clone();
+    let id = id.as_str().expect("an id").to_owned();
+    first.kill();
+    let second = registrator(&uri, &flags, &[]);
+    wait_for("it to have looked", || {
+        let said = second.said();
+        if said.contains("our entries are marked") {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
+    // It has written nothing by now, and will not.
+    std::thread::sleep(Duration::from_secs(1));
+
+    let path = format!("/v1/agent/service/deregister/{id}");
+    consul.tell(&path, &json!(null)).expect("a removal");
+
+    wait_at_most(SOON, "what was removed to be back", || {
+        same(consul.passing(&service)?.len(), 1)
+    });
+}
+
+#[test]
+fn a_name_with_a_slash_is_refused_as_a_key_of_consul_with_the_setting_that_helps() {
+    let consul = consul_at(0);
+    let (folder, service) = (unique("folder"), unique("slash"));
+    let name = format!("{folder}/{service}");
+    let uri = format!("consulkv://{}/services", consul.http());
+    let odd = web(&name);
+    let registrator = registrator(&uri, &[&format!("-filter=name={}", odd.name())], &[]);
+
+    wait_for("the registrator to say what is wrong", || {
+        let said = registrator.said();
+        let told = |line: &str| line.contains(odd.name()) && line.contains("key=\"SERVICE_NAME\"");
+        if said.lines().any(told) { Ok(()) } else { Err(said) }
+    });
+    assert_eq!(
+        pairs(consul.http(), &format!("services/{folder}")),
+        Ok(Vec::new())
+    );
+}
+
 /// The pairs below a prefix: key, value and flags.
 fn pairs(server: SocketAddr, prefix: &str) -> Result<Vec<(String, String, u64)>, String> {
     let path = format!("/v1/kv/{prefix}?keys");

@@ -309,11 +309,11 @@ fn of_two_registrators_that_want_one_key_the_first_keeps_it_and_the_other_says_s
         .label("SERVICE_ID", &id)
         .start();
     let key = format!("/services/{service}/{id}");
-    let _first = registrator(&unique("first"), &[], &uri);
+    let _first = registrator(&unique("first"), &["-owner=first"], &uri);
     await_keys(&etcd, &service, &pairs([(key.clone(), address(&web))]));
     let lease = field(&etcd, &key, "Lease");
 
-    let second = registrator(&unique("second"), &[], &uri);
+    let second = registrator(&unique("second"), &["-owner=second"], &uri);
 
     wait_for("the second to say so", || {
         let said = second.said();
@@ -345,8 +345,8 @@ fn two_registrators_share_a_path_and_neither_touches_what_the_other_wrote() {
         let (service, one, other) = (unique("shared"), unique("one"), unique("other"));
         let uri = format!("etcd://{}/services?api={api}", etcd.address());
         let (stays, goes) = (whoami(&service), whoami(&service));
-        let gone = registrator(&one, &["-cleanup"], &uri);
-        let _there = registrator(&other, &["-cleanup"], &uri);
+        let gone = registrator(&one, &["-cleanup", "-owner=one"], &uri);
+        let _there = registrator(&other, &["-cleanup", "-owner=other"], &uri);
         let folder = format!("/services/{service}");
         let keys = || {
             if api == 3 {

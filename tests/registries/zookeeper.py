@@ -1,7 +1,7 @@
 """A reader of ZooKeeper that is none of ours: called as `zookeeper.py <host:port> <verb> <path> [data]`.
 
     tree   prints every node from this path on, as JSON: what it says, and the session it hangs on
-    put    makes a node that stays
+    put    makes a node that stays, or lets one that is there say this
     hold   makes a node that goes with this process, prints a line, and waits for its standard input to end
     watch  prints `there` or `missing`, now and whenever that may have changed, until its standard input ends
 """
@@ -45,7 +45,8 @@ def watch(path):
 if VERB == "tree":
     print(json.dumps(tree(PATH)))
 elif VERB == "put":
-    zk.create(PATH, DATA.encode(), makepath=True)
+    zk.ensure_path(PATH)
+    zk.set(PATH, DATA.encode())
 elif VERB == "hold":
     zk.create(PATH, DATA.encode(), ephemeral=True, makepath=True)
     print("held", flush=True)

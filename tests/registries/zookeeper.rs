@@ -143,6 +143,38 @@ fn a_registrator_that_was_killed_finds_all_nodes_again_and_none_goes_missing() {
 }
 
 #[test]
+fn who_only_looks_takes_no_node_from_the_registrator_that_runs() {
+    let zookeeper = ZooKeeper::start();
+    let (host, service) = (unique("host"), unique("looked"));
+    let registrator = registrator(zookeeper.address(), &host);
+    let container = web(&service);
+    let path = path_of(&service, &container);
+    let before = await_node(&zookeeper, &service, &path);
+    let notes = || zookeeper.tree("/test/services/_lictor").expect("it answers");
+    let noted = notes();
+
+    let (ip, hostname) = (format!("-ip={IP}"), format!("-hostname={host}"));
+    let uri = format!("zookeeper://{}/test/services", zookeeper.address());
+    let explain = ["registrator", "explain", &ip, &hostname, container.name(), &uri];
+    let (code, said) = agent().command(&explain).finish();
+    assert_eq!(code, 0, "{said}");
+    let dry = agent().command(&["registrator", "-dry-run", &ip, &hostname, &uri]);
+    let dry = dry.start_parts(&[]);
+    wait_for("the rehearsal to have found the node", || {
+        let said = dry.said();
+        let told = said
+            .lines()
+            .any(|line| line.contains("would register") && line.contains(&service));
+        if told { Ok(()) } else { Err(said) }
+    });
+    dry.kill();
+
+    let node = await_node(&zookeeper, &service, &path);
+    assert_eq!((node, notes()), (before, noted));
+    assert!(!registrator.said().contains("not ours"), "{}", registrator.said());
+}
+
+#[test]
 fn nodes_outlive_a_restart_of_zookeeper_and_are_made_again_where_it_lost_its_data() {
     let zookeeper = ZooKeeper::start();
     let mut registrator = registrator(zookeeper.address(), &unique("host"));

@@ -11,7 +11,7 @@ pub(super) enum Claim {
     /// It has our mark.
     Ours,
     /// It has a mark that we used before, and that others may use today: a host name is soon given twice. Ours if
-    /// its container is here.
+    /// its container is here, or where it names none, if one here would have it.
     Former,
     /// The original registrator left it, or is still at work: no mark, and an id that it would make on this host.
     Unmarked,
@@ -22,16 +22,20 @@ pub(super) enum Claim {
 impl Claim {
     pub(super) fn of(entry: &Registration, config: &Config) -> Self {
         match entry.service.meta.get(META_OWNER) {
-            Some(owner) if *owner == config.owner => Self::Ours,
+            Some(_) if is_marked(entry, config) => Self::Ours,
             Some(owner) if !config.former_owners.contains(owner) => Self::Theirs,
-            // Told to clean up, we also answer for what nobody else accounts for. And a registry that holds no pairs
-            // marks beside its entries, with what it was told before the engine had answered.
-            Some(_) if config.cleanup || container_of(entry).is_none() => Self::Ours,
+            // Told to clean up, we also answer for what nobody else accounts for.
+            Some(_) if config.cleanup => Self::Ours,
             Some(_) => Self::Former,
             None if is_of_host(&entry.service.id, &config.hostname) => Self::Unmarked,
             None => Self::Theirs,
         }
     }
+}
+
+/// Whether an entry has the mark that we write now.
+pub(super) fn is_marked(entry: &Registration, config: &Config) -> bool {
+    entry.service.meta.get(META_OWNER) == Some(&config.owner)
 }
 
 /// The container that an entry stands for.

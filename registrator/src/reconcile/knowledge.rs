@@ -360,6 +360,12 @@ impl Knowledge {
         known.flat_map(|known| known.derived.iter().map(|wanted| &*wanted.registration))
     }
 
+    /// What containers offer, did in the life that ended, or would if they ran.
+    pub(crate) fn offers(&self) -> impl Iterator<Item = &Arc<Offer>> {
+        let known = self.containers.values();
+        known.flat_map(|known| known.derived.iter().chain(&known.lived))
+    }
+
     /// Whether it is known what has become of this container.
     pub(crate) fn has_settled(&self, id: &str) -> bool {
         self.containers.contains_key(id) || self.gone.contains(id)

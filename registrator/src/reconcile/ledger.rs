@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use catalog::{Registration, ServiceSpec, Status};
 
-use super::claims::{Claim, container_of};
+use super::claims::{Claim, container_of, is_marked};
 use super::errand::Errand;
 use super::heartbeat::Heartbeats;
 use super::pace::{News, Pace};
@@ -145,10 +145,15 @@ impl Ledger {
             if claim == Claim::Theirs || claim == Claim::Unmarked && contested() {
                 self.foreign.insert(key.clone());
             }
-            let agreeing = remembered.filter(|held| agrees(&listed, held, known)).cloned();
-            let held = agreeing.unwrap_or_else(|| Held {
+            let agreeing = remembered.filter(|held| claim != Claim::Former && agrees(&listed, held, known));
+            let held = agreeing.cloned().unwrap_or_else(|| Held {
+                // What lacks our mark is to get it, whatever else it says.
+                known: if is_marked(&listed, config) {
+                    known
+                } else {
+                    Lists::Nothing
+                },
                 entry: Arc::new(listed),
-                known,
             });
             match claim {
                 Claim::Ours => _ = recorded.insert(key, held),
@@ -170,11 +175,28 @@ impl Ledger {
         self.recorded = recorded;
     }
 
-    /// Takes in entries under a mark of ours of old, once their containers are seen here.
-    pub(crate) fn adopt(&mut self, is_here: impl Fn(&str) -> bool) {
-        let here = |held: &Held| container_of(&held.entry).is_some_and(&is_here);
+    /// Takes in entries under a mark of ours of old, once their containers are seen here. Where entries do not name
+    /// their containers: once one here has an offer of their key and at their address. The port may have changed with
+    /// a life of the container that nobody followed; at another address they are of another host of our name.
+    pub(crate) fn adopt<'a>(
+        &mut self,
+        is_here: impl Fn(&str) -> bool,
+        offers: impl Iterator<Item = &'a Arc<Offer>>,
+    ) {
+        if self.former.is_empty() {
+            return;
+        }
+        let place = |offer: &'a Arc<Offer>| {
+            let service = &offer.registration.service;
+            ((self.abilities.key)(service), service.address.as_str())
+        };
+        let places: BTreeSet<_> = offers.map(place).collect();
+        let here = |(key, held): &(Arc<str>, Held)| match container_of(&held.entry) {
+            Some(id) => is_here(id),
+            None => places.contains(&(key.clone(), held.entry.service.address.as_str())),
+        };
         let former = std::mem::take(&mut self.former);
-        let (found, former) = former.into_iter().partition(|(_, held)| here(held));
+        let (found, former) = former.into_iter().partition(here);
         self.former = former;
         self.recorded.append(&mut { found });
     }

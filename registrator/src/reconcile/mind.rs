@@ -331,7 +331,7 @@ impl Mind {
         let mut actions = self.questions(now);
         let knowledge = &self.knowledge;
         for ledger in &mut self.ledgers {
-            ledger.adopt(|id| knowledge.knows(id));
+            ledger.adopt(|id| knowledge.knows(id), knowledge.offers());
         }
         let (intended, losers) = self.intended(now);
         self.losers = losers;

@@ -15,7 +15,7 @@ pub mod kv;
 mod link;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use api::ClientError;
@@ -27,7 +27,7 @@ use catalog::{Registration, ServiceSpec, Status};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, try_join};
 
-use super::{ALIVE, Abilities, Error, Lists, Offer, Registry};
+use super::{ALIVE, Abilities, Error, Lists, Offer, Registry, Terms};
 use ear::{HELD, Held};
 use link::Link;
 
@@ -38,22 +38,22 @@ const AS_GOOD_AS_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 #[derive(Debug)]
 pub struct Consul {
     link: Link,
-    /// Marks what is ours.
-    owner: String,
+    /// Marks what is ours, once that is known.
+    owner: OnceLock<String>,
     /// Checks that registrators made, by the service they speak for, as far as they were listed or registered. An agent
     /// keeps those that a new registration does not bring.
     checks: Mutex<BTreeMap<Arc<str>, BTreeSet<Arc<str>>>>,
 }
 
 impl Consul {
-    /// Registers with the agent that `config` leads to, as `owner`.
+    /// Registers with the agent that `config` leads to.
     ///
     /// # Errors
     /// The address or what it needs cannot be used.
-    pub fn new(config: &Config, owner: impl Into<String>) -> Result<Self, ClientError> {
+    pub fn new(config: &Config) -> Result<Self, ClientError> {
         Ok(Self {
             link: Link::new(config)?,
-            owner: owner.into(),
+            owner: OnceLock::new(),
             checks: Mutex::default(),
         })
     }
@@ -66,7 +66,8 @@ impl Consul {
             .map(ServiceSpec::from)
             .map(|service| (service.id.clone(), service))
             .collect();
-        let is_ours = |service: &ServiceSpec| service.meta.get(META_OWNER) == Some(&self.owner);
+        let owner = self.owner.get();
+        let is_ours = |service: &ServiceSpec| owner.is_some() && service.meta.get(META_OWNER) == owner;
         let (mut made, mut states) = (BTreeMap::<_, BTreeSet<_>>::new(), BTreeMap::new());
         for check in checks.into_values() {
             let service = check.check.service_id.clone();
@@ -149,6 +150,10 @@ impl Registry for Consul {
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
         async { self.link.told(self.is_there().await, "nothing") }.boxed()
+    }
+
+    fn begin(&self, terms: &Terms) {
+        self.owner.get_or_init(|| terms.owner.clone());
     }
 
     fn services(&self) -> BoxFuture<'_, Result<Option<Vec<Registration>>, Error>> {

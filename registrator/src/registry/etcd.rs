@@ -24,7 +24,7 @@ mod v3;
 mod version;
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use api::tls::Tls;
@@ -40,12 +40,12 @@ use tokio::sync::Notify;
 pub use auth::Credentials;
 pub use keys::Shelf;
 
-use super::{Abilities, Error, Lists, Offer, Registry};
+use super::{Abilities, Error, Lists, Offer, Registry, Terms};
 use auth::Passes;
 use endpoints::{Ask, Endpoints, said};
 use fault::Fault;
 use keys::entry_of;
-use mark::{Holder, Marks};
+use mark::{Holder, Marks, NOBODYS};
 use tree::{Entry, Tree};
 use v2::V2;
 use v3::V3;
@@ -71,10 +71,6 @@ pub struct Settings {
     pub shelf: Shelf,
     /// Which API to speak.
     pub api: Api,
-    /// Marks what we write.
-    pub owner: String,
-    /// Marks that we used before, whose entries are ours too.
-    pub former_owners: Vec<String>,
     /// After which entries vanish unless renewed; zero: never.
     pub ttl: Duration,
 }
@@ -100,7 +96,9 @@ pub struct Etcd {
     user: Option<Credentials>,
     passes: Passes,
     shelf: Shelf,
-    marks: Marks,
+    /// Once it is known whose entries are ours.
+    marks: OnceLock<Marks>,
+    ttl: Duration,
     api: Api,
     /// Found at the first request; forgotten where a server does not know it, as after an upgrade.
     dialect: Mutex<Option<Dialect>>,
@@ -145,12 +143,12 @@ impl Etcd {
     /// # Errors
     /// Certificates that cannot be used.
     pub fn new(settings: Settings) -> Result<Self, String> {
-        let place = settings.shelf.prefix();
         Ok(Self {
             endpoints: Endpoints::new(&settings.members, settings.tls.as_ref())?,
             user: settings.user,
             passes: Passes::default(),
-            marks: Marks::new(&settings.owner, &settings.former_owners, &place, settings.ttl),
+            marks: OnceLock::new(),
+            ttl: settings.ttl,
             shelf: settings.shelf,
             api: settings.api,
             dialect: Mutex::default(),
@@ -159,35 +157,40 @@ impl Etcd {
         })
     }
 
-    /// Which API is spoken, asked for where that is not known.
     async fn tree(&self) -> Result<Tree<'_>, Fault> {
-        let known = *self.dialect.lock().unwrap_or_else(PoisonError::into_inner);
-        let dialect = match known {
-            Some(dialect) => dialect,
-            None => {
-                let found = self.choose().await?;
-                *self.dialect.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
-                found
-            }
-        };
-        Ok(self.speaking(dialect))
+        Ok(self.speaking(self.dialect().await?, self.marks()?))
     }
 
-    fn speaking(&self, dialect: Dialect) -> Tree<'_> {
+    fn marks(&self) -> Result<&Marks, Fault> {
+        self.marks.get().ok_or_else(|| Fault::Failed(Error::nobody()))
+    }
+
+    /// Which API is spoken, asked for where that is not known.
+    async fn dialect(&self) -> Result<Dialect, Fault> {
+        let known = *self.dialect.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dialect) = known {
+            return Ok(dialect);
+        }
+        let found = self.choose().await?;
+        *self.dialect.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(found)
+    }
+
+    fn speaking<'a>(&'a self, dialect: Dialect, marks: &'a Marks) -> Tree<'a> {
         match dialect {
             Dialect::V2 { refreshes } => Tree::V2(V2 {
                 endpoints: &self.endpoints,
                 shelf: &self.shelf,
                 refreshes,
                 user: self.user.as_ref(),
-                marks: &self.marks,
+                marks,
             }),
             Dialect::V3 { prefix } => Tree::V3(V3 {
                 endpoints: &self.endpoints,
                 prefix,
                 user: self.user.as_ref(),
                 passes: &self.passes,
-                marks: &self.marks,
+                marks,
             }),
         }
     }
@@ -205,7 +208,7 @@ impl Etcd {
             Api::V2 => Ok(version.v2()),
             Api::V3 => version.v3().ok_or_else(older),
             _ if version.is_of_v2() => Ok(version.v2()),
-            Api::PreferV2 => match self.speaking(version.v2()).probe("").await {
+            Api::PreferV2 => match self.speaking(version.v2(), &NOBODYS).probe("").await {
                 Err(Fault::NoApi) => version.v3().ok_or_else(older),
                 Err(fault) => Err(fault),
                 Ok(()) => Ok(version.v2()),
@@ -224,25 +227,29 @@ impl Etcd {
         })
     }
 
+    /// What may be asked before it is known whose entries are ours.
     async fn reach(&self) -> Result<(), Fault> {
-        self.tree().await?.probe(&self.shelf.prefix()).await
+        let tree = self.speaking(self.dialect().await?, &NOBODYS);
+        tree.probe(&self.shelf.prefix()).await
     }
 
     async fn list(&self) -> Result<Vec<Registration>, Fault> {
+        let us = self.marks()?.owner();
         let entries = self.tree().await?.list(&self.shelf.prefix()).await?;
         let ours = entries.iter().filter(|entry| entry.owner().is_some());
         // Added to what is known: what was written meanwhile may not be listed.
         self.held().extend(ours.map(|entry| entry.key.clone()));
-        Ok(entries.iter().filter_map(|entry| self.found(entry)).collect())
+        Ok(entries.iter().filter_map(|entry| self.found(entry, us)).collect())
     }
 
     /// What an entry tells; nothing of those that we shall look at once their key is wanted.
-    fn found(&self, entry: &Entry) -> Option<Registration> {
+    fn found(&self, entry: &Entry, us: &str) -> Option<Registration> {
         let name = self.shelf.entry(&entry.key)?;
         let mut found = self.shelf.service(name, &entry.value)?;
         let owner = match &entry.holder {
             Holder::Us { owner, settled } => {
-                if !settled {
+                // What says whose it was of old is judged by where it leads.
+                if !settled && owner == us {
                     // Equal to nothing that can be wanted: it is to be written again.
                     found.service.address.clear();
                     found.service.port = 0;
@@ -285,7 +292,7 @@ impl Etcd {
 
     /// Renews keys with these values.
     async fn keep(&self, held: Vec<(String, String)>) -> Result<(), Fault> {
-        if self.marks.lifetime().is_none() || held.is_empty() {
+        if self.marks()?.lifetime().is_none() || held.is_empty() {
             return Ok(());
         }
         let alive = match self.tree().await? {
@@ -372,6 +379,12 @@ impl Registry for Etcd {
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
         async { self.told(self.reach().await) }.boxed()
+    }
+
+    fn begin(&self, terms: &Terms) {
+        let (place, former) = (self.shelf.prefix(), &terms.former_owners);
+        self.marks
+            .get_or_init(|| Marks::new(&terms.owner, former, &place, self.ttl));
     }
 
     fn services(&self) -> BoxFuture<'_, Result<Option<Vec<Registration>>, Error>> {

@@ -4,7 +4,7 @@
 //! until it times out. So each session is noted at `<base>/_lictor/<owner>` before anything hangs on it, and what
 //! hangs on an older one is moved to the one that holds, deleted and created in one transaction: nothing goes missing
 //! when the old one times out, and what nobody wants any more is found. What hangs on other sessions, or on none, is
-//! never touched.
+//! never touched; but that of an owner whom we called ourselves before is taken over where a container here has it.
 //!
 //! | file | |
 //! | --- | --- |
@@ -28,9 +28,9 @@ use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 use tracing::info;
 
-use self::session::{Live, Session};
+use self::session::{Live, Notes, Session};
 use self::tree::{Base, Body};
-use super::{Abilities, Error, Lists, Offer, Registry};
+use super::{Abilities, Error, Lists, Offer, Registry, Terms};
 
 /// A tree that takes longer is not searched: what nobody wants in it times out by itself.
 const SEARCH: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ const SEARCH: Duration = Duration::from_secs(5);
 pub struct ZooKeeper {
     servers: String,
     base: Base,
-    owner: String,
+    terms: OnceLock<Terms>,
     session: OnceLock<Session>,
     /// How many sessions [`Registry::faltered`] has told of.
     told: AtomicU64,
@@ -58,16 +58,16 @@ struct Written {
 }
 
 impl ZooKeeper {
-    /// Registers under the path `base` of these servers, each `host:port`; `owner` marks what is ours. Contacts nobody.
+    /// Registers under the path `base` of these servers, each `host:port`. Contacts nobody. The owner that it is given
+    /// to begin with is to be a [`tree::part`] of a path.
     ///
     /// # Errors
-    /// What the path or the owner holds that no path may.
-    pub fn new(servers: &[String], base: &str, owner: &str) -> Result<Self, String> {
-        tree::part(owner).map_err(|why| format!("whose entries are ours: {why}"))?;
+    /// What the path holds that no path may.
+    pub fn new(servers: &[String], base: &str) -> Result<Self, String> {
         Ok(Self {
             servers: servers.join(","),
             base: Base::new(base)?,
-            owner: owner.to_owned(),
+            terms: OnceLock::new(),
             session: OnceLock::new(),
             told: AtomicU64::new(1),
             held: Mutex::default(),
@@ -75,13 +75,28 @@ impl ZooKeeper {
         })
     }
 
-    fn session(&self) -> &Session {
-        self.session
-            .get_or_init(|| Session::keep(self.servers.clone(), self.base.mark(&self.owner)))
+    fn terms(&self) -> Result<&Terms, Error> {
+        self.terms.get().ok_or_else(Error::nobody)
+    }
+
+    fn session(&self) -> Result<&Session, Error> {
+        let terms = self.terms()?;
+        let keep = || {
+            let former = terms.former_owners.iter();
+            // One that is none of a path was never written.
+            let former = former.filter(|owner| tree::part(owner).is_ok());
+            let notes = Notes {
+                mark: self.base.mark(&terms.owner),
+                former: former.map(|owner| self.base.mark(owner)).collect(),
+                looks_only: terms.looks_only,
+            };
+            Session::keep(self.servers.clone(), notes)
+        };
+        Ok(self.session.get_or_init(keep))
     }
 
     async fn live(&self) -> Result<Arc<Live>, Error> {
-        self.session().live().await
+        self.session()?.live().await
     }
 
     /// Adds what a process before us has left, once.
@@ -107,14 +122,14 @@ impl ZooKeeper {
     }
 
     /// What stands for a node of which nobody remembers more than where it is: it will be written, or removed.
-    fn bare(&self, key: &str) -> Option<Registration> {
+    fn bare(key: &str, owner: &str) -> Option<Registration> {
         let (name, address, port) = tree::read(key)?;
         let service = ServiceSpec {
             id: key.into(),
             name: name.into(),
             address: address.to_owned(),
             port,
-            meta: [(META_OWNER.to_owned(), self.owner.clone())].into(),
+            meta: [(META_OWNER.to_owned(), owner.to_owned())].into(),
             ..ServiceSpec::default()
         };
         Some(Registration {
@@ -144,23 +159,37 @@ impl Registry for ZooKeeper {
     }
 
     fn ping(&self) -> BoxFuture<'_, Result<(), Error>> {
-        async { self.live().await.map(drop) }.boxed()
+        async {
+            if self.terms.get().is_none() {
+                return session::reach(&self.servers).await;
+            }
+            self.live().await.map(drop)
+        }
+        .boxed()
+    }
+
+    fn begin(&self, terms: &Terms) {
+        self.terms.get_or_init(|| terms.clone());
     }
 
     fn services(&self) -> BoxFuture<'_, Result<Option<Vec<Registration>>, Error>> {
         async move {
+            let terms = self.terms()?;
             let live = self.live().await?;
             self.search(&live).await?;
             let held = self.held().clone();
             let entries = nodes::abreast(held, |(key, written)| {
                 let live = &live;
                 async move {
-                    let Some(text) = live.adopt(&self.base.node(&key)).await? else {
-                        return Ok(None);
+                    let path = self.base.node(&key);
+                    let text = match terms.looks_only {
+                        true => live.look(&path).await?,
+                        false => live.adopt(&path).await?,
                     };
+                    let Some(text) = text else { return Ok(None) };
                     Ok(match written.filter(|written| written.text.as_bytes() == text) {
                         Some(written) => Some((*written.entry).clone()),
-                        None => self.bare(&key),
+                        None => Self::bare(&key, &terms.owner),
                     })
                 }
             });
@@ -211,7 +240,10 @@ impl Registry for ZooKeeper {
     fn faltered(&self) -> BoxFuture<'_, ()> {
         async {
             let known = self.told.load(Ordering::Relaxed);
-            let opened = self.session().opened(known).await;
+            let Ok(session) = self.session() else {
+                return std::future::pending().await;
+            };
+            let opened = session.opened(known).await;
             self.told.store(opened, Ordering::Relaxed);
         }
         .boxed()
@@ -230,17 +262,12 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_path_is_refused_with_its_reason() {
-        let open = |base, owner| ZooKeeper::new(&["h:2181".to_owned()], base, owner);
-        assert_eq!(open("a/b/", "me").unwrap().name(), "zookeeper://h:2181/a/b");
-        assert_eq!(open("", "me").unwrap().name(), "zookeeper://h:2181/");
+        let open = |base| ZooKeeper::new(&["h:2181".to_owned()], base);
+        assert_eq!(open("a/b/").unwrap().name(), "zookeeper://h:2181/a/b");
+        assert_eq!(open("").unwrap().name(), "zookeeper://h:2181/");
         assert_eq!(
-            open("a/../b", "me").unwrap_err(),
+            open("a/../b").unwrap_err(),
             "\"..\" cannot be part of a path: it would be relative"
-        );
-        assert!(
-            open("", "a/b")
-                .unwrap_err()
-                .starts_with("whose entries are ours: \"a/b\" cannot")
         );
     }
 
@@ -251,7 +278,7 @@ mod tests {
                 name: name.into(),
                 ..ServiceSpec::default()
             };
-            let zookeeper = ZooKeeper::new(&["h:2181".to_owned()], base, "me").unwrap();
+            let zookeeper = ZooKeeper::new(&["h:2181".to_owned()], base).unwrap();
             (zookeeper.abilities().refuses)(&service)
         };
         let taken = ("SERVICE_NAME", "\"zookeeper\" is taken in ZooKeeper".to_owned());

@@ -11,7 +11,7 @@ use catalog::service::META_OWNER;
 use catalog::{Registration, ServiceSpec, Status};
 use registrator::registry::consul::Consul;
 use registrator::registry::consul::kv::Keys;
-use registrator::registry::{Error, Offer, Registry};
+use registrator::registry::{Error, Offer, Registry, Terms};
 use registrator::{Port, Protocol};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,6 +22,16 @@ use tokio::task::JoinSet;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Nothing is to happen within this time.
 const QUIET: Duration = Duration::from_millis(300);
+
+/// A registry that was told whose its entries are.
+fn begun<R: Registry>(registry: R) -> R {
+    registry.begin(&Terms {
+        owner: "us".to_owned(),
+        former_owners: Vec::new(),
+        looks_only: false,
+    });
+    registry
+}
 
 /// An agent, what it was told (method, path and body), and what it answers.
 #[derive(Clone)]
@@ -89,11 +99,11 @@ impl Agent {
     }
 
     fn services(&self) -> Consul {
-        Consul::new(&self.config(), "us").unwrap()
+        begun(Consul::new(&self.config()).unwrap())
     }
 
     fn keys(&self) -> Keys {
-        Keys::new(&self.config(), "a b/services", "us", &[]).unwrap()
+        begun(Keys::new(&self.config(), "a b/services").unwrap())
     }
 }
 
@@ -320,7 +330,7 @@ async fn a_refusal_names_the_right_that_is_missing() {
     };
     let refusal = async |config: &Config, status, words: &str| {
         agent.answers("PUT", status, words);
-        let registry = Consul::new(config, "us").unwrap();
+        let registry = begun(Consul::new(config).unwrap());
         match registry.register(&offer).await.unwrap_err() {
             Error::Refused(text) => text,
             error => panic!("{error}"),
@@ -371,7 +381,7 @@ async fn an_agent_that_is_not_there_is_told_from_one_that_refuses() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = Config::new(nobody.local_addr().unwrap().to_string());
     drop(nobody);
-    let registry = Consul::new(&config, "us").unwrap();
+    let registry = begun(Consul::new(&config).unwrap());
     let answer = tokio::time::timeout(PATIENCE, registry.ping()).await;
     assert!(matches!(answer.unwrap(), Err(Error::Unreachable(_))));
 }

@@ -54,19 +54,80 @@ fn entries_under_a_former_mark_are_ours_where_their_container_is_here() {
     assert_eq!(world.registry, world.expected());
 }
 
-#[test]
-fn a_registry_that_marks_beside_its_entries_does_so_with_what_it_was_told_first() {
-    let plain = Abilities {
+/// A registry whose entries hold a key and an address, and beside them a mark.
+fn bare() -> Abilities {
+    Abilities {
         tells_health: false,
         lists: Lists::Places,
         ..Abilities::default()
-    };
-    let before = marked_before(2, "t1");
-    let mut world = World::with(vec![plain], |config| config.former_owners = vec!["t1".to_owned()]);
+    }
+}
+
+/// [`after`], with a registry that holds little.
+fn bare_after(before: World, change: impl FnOnce(&mut Config)) -> World {
+    let mut world = World::with(vec![bare()], |config| {
+        config.former_owners = vec!["t1".to_owned()];
+        change(config);
+    });
     (world.containers, world.registry) = (before.containers, before.registry);
-    world.containers.remove(&World::id(1));
+    world
+}
+
+#[test]
+fn where_entries_name_no_container_one_under_a_former_mark_is_ours_if_one_here_would_have_it() {
+    let mut before = marked_before(5, "t1");
+    // The first goes on, the second has ended, the third was started anew with another port; of the fourth and the
+    // fifth those with entries are on another host of the same name, which has a container more than we have.
+    before.die(1, 0);
+    before.start(2);
+    for key in ["t1:c3:80", "t1:c4:80"] {
+        let theirs = before.registry.get_mut(key).unwrap();
+        theirs.service.address = "10.0.0.2".to_owned();
+    }
+    before.containers.remove(&World::id(4));
+    let theirs = ["t1:c3:80", "t1:c4:80"].map(|key| before.registry[key].clone());
+    let mut world = bare_after(before, |_| {});
     world.pass(AN_HOUR);
-    assert_eq!((keys(&world.registry), world.writes), (vec!["t1:c0:80"], 1));
+    assert_eq!(
+        keys(&world.registry),
+        ["t1:c0:80", "t1:c2:80", "t1:c3:80", "t1:c4:80"]
+    );
+    assert_eq!(world.writes, 3, "one goes, two get the mark");
+    let expected = world.expected();
+    for key in ["t1:c0:80", "t1:c2:80"] {
+        assert_eq!(world.registry[key], expected[key]);
+    }
+    assert_eq!(
+        ["t1:c3:80", "t1:c4:80"].map(|key| world.registry[key].clone()),
+        theirs
+    );
+    assert_eq!(world.mind.losers().len(), 1, "and it is said whose it is");
+}
+
+#[test]
+fn with_cleanup_all_entries_under_a_former_mark_get_ours_or_go() {
+    let mut before = marked_before(2, "t1");
+    before.containers.remove(&World::id(1));
+    let mut world = bare_after(before, |config| config.cleanup = true);
+    world.pass(AN_HOUR);
+    assert_eq!(world.registry, world.expected());
+    assert_eq!(world.writes, 2);
+}
+
+#[test]
+fn who_writes_over_an_entry_under_a_former_mark_of_ours_is_let_be() {
+    let mut world = bare_after(marked_before(1, "t1"), |_| {});
+    world.pass(AN_HOUR);
+    let mut theirs = world.registry["t1:c0:80"].clone();
+    theirs.service.address = "10.0.0.2".to_owned();
+    theirs.service.meta.insert(META_OWNER.to_owned(), "t1".to_owned());
+    world.registry.insert("t1:c0:80".into(), theirs.clone());
+    let before = world.writes;
+    world.pass(AN_HOUR);
+    assert_eq!(
+        (world.registry["t1:c0:80"].clone(), world.writes),
+        (theirs, before)
+    );
 }
 
 #[test]

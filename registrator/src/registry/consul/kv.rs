@@ -4,7 +4,7 @@
 //! Consul keeps for its users beside each value.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use api::client::Config;
 use api::wire::kv::Pair;
@@ -16,62 +16,78 @@ use futures_util::future::BoxFuture;
 
 use super::ear::{HELD, Held};
 use super::link::Link;
-use crate::registry::{Abilities, Error, Lists, Offer, Registry};
+use crate::registry::{Abilities, Error, Lists, Offer, Registry, Terms};
 
 /// Keys below a prefix.
 #[derive(Debug)]
 pub struct Keys {
     link: Link,
     prefix: String,
+    owners: OnceLock<Owners>,
+}
+
+/// Whose keys are ours.
+#[derive(Debug)]
+struct Owners {
+    /// Marks what we write.
     flags: u64,
-    /// Owners by their flags: us, under this name and former ones.
-    owners: BTreeMap<u64, String>,
+    /// Our marks by their flags, those of before too.
+    names: BTreeMap<u64, String>,
+}
+
+impl Owners {
+    fn new(owner: &str, former: &[String]) -> Self {
+        let names = former.iter().map(String::as_str).chain([owner]);
+        Self {
+            flags: flags(owner),
+            names: names.map(|name| (flags(name), name.to_owned())).collect(),
+        }
+    }
 }
 
 impl Keys {
-    /// Writes below `prefix`, which does not begin with a slash, as `owner`, who was known as `former` before.
+    /// Writes below `prefix`, which does not begin with a slash.
     ///
     /// # Errors
     /// The address or what it needs cannot be used.
-    pub fn new(
-        config: &Config,
-        prefix: impl Into<String>,
-        owner: &str,
-        former: &[String],
-    ) -> Result<Self, ClientError> {
-        let names = former.iter().map(String::as_str).chain([owner]);
+    pub fn new(config: &Config, prefix: impl Into<String>) -> Result<Self, ClientError> {
         Ok(Self {
             link: Link::new(config)?,
             prefix: prefix.into(),
-            flags: flags(owner),
-            owners: names.map(|name| (flags(name), name.to_owned())).collect(),
+            owners: OnceLock::new(),
         })
+    }
+
+    fn owners(&self) -> Result<&Owners, Error> {
+        self.owners.get().ok_or_else(Error::nobody)
     }
 
     fn whole(&self, key: &str) -> String {
         format!("{}/{key}", self.prefix)
     }
 
-    async fn list(&self) -> Result<Vec<Registration>, ClientError> {
+    async fn list(&self, owners: &Owners) -> Result<Vec<Registration>, ClientError> {
         let all = self
             .link
             .client
             .kv_list(&self.whole(""), &Query::default())
             .await?;
         let start = self.prefix.len() + 1;
-        let read = |pair: &Pair| Some((self.read(pair.key.get(start..)?, pair)?, pair.flags));
+        let read = |pair: &Pair| Some((owners.read(pair.key.get(start..)?, pair)?, pair.flags));
         let listed: Vec<_> = all.rows.iter().filter_map(read).collect();
-        let ours = listed.iter().filter(|(_, flags)| *flags == self.flags);
+        let ours = listed.iter().filter(|(_, flags)| *flags == owners.flags);
         self.link.ear.there(ours.map(|(entry, _)| key_of(&entry.service)));
         Ok(listed.into_iter().map(|(entry, _)| entry).collect())
     }
+}
 
+impl Owners {
     /// What an entry tells of its service. One that nobody of us would have written has no address.
     fn read(&self, key: &str, pair: &Pair) -> Option<Registration> {
         let (name, id) = key.split_once('/')?;
         let (address, port) = place(&pair.value).unwrap_or_default();
         let owner = (pair.flags != 0).then(|| {
-            let known = self.owners.get(&pair.flags);
+            let known = self.names.get(&pair.flags);
             known.cloned().unwrap_or_else(|| format!("flags {}", pair.flags))
         });
         let service = ServiceSpec {
@@ -102,6 +118,7 @@ impl Registry for Keys {
             tells_health: false,
             lists: Lists::Places,
             key: key_of,
+            refuses,
             ..Abilities::default()
         }
     }
@@ -115,10 +132,16 @@ impl Registry for Keys {
         .boxed()
     }
 
+    fn begin(&self, terms: &Terms) {
+        self.owners
+            .get_or_init(|| Owners::new(&terms.owner, &terms.former_owners));
+    }
+
     fn services(&self) -> BoxFuture<'_, Result<Option<Vec<Registration>>, Error>> {
         async {
             let right = format!("key:read on {:?}", self.whole(""));
-            Ok(Some(self.link.told(self.list().await, &right)?))
+            let listed = self.list(self.owners()?).await;
+            Ok(Some(self.link.told(listed, &right)?))
         }
         .boxed()
     }
@@ -129,7 +152,8 @@ impl Registry for Keys {
             let key = key_of(service);
             let whole = self.whole(&key);
             let value = value(&service.address, service.port);
-            let written = self.link.client.kv_put(&whole, value, self.flags, None).await;
+            let flags = self.owners()?.flags;
+            let written = self.link.client.kv_put(&whole, value, flags, None).await;
             self.link.told(written, &may_write(&whole))?;
             self.link.ear.there([key]);
             Ok(())
@@ -177,6 +201,21 @@ impl Held for Keys {
 /// What tells entries apart.
 fn key_of(service: &ServiceSpec) -> Arc<str> {
     format!("{}/{}", service.name, service.id).into()
+}
+
+/// Why a service cannot have a key, and the setting that would help. A slash would put it among the keys of another
+/// service, from where it would be read back as that one's; and addresses do without what is only dots.
+fn refuses(service: &ServiceSpec) -> Option<(&'static str, String)> {
+    let ServiceSpec { name, id, .. } = service;
+    let why = |text: &str| match text {
+        "" | "." | ".." => Some(format!("{text:?} cannot be part of a key of Consul")),
+        _ if text.contains('/') => Some(format!(
+            "{text:?} cannot be part of a key of Consul: with a slash it would stand in another folder"
+        )),
+        _ => None,
+    };
+    let odd = |setting, text| Some((setting, why(text)?));
+    odd("SERVICE_NAME", name).or_else(|| odd("SERVICE_ID", id))
 }
 
 fn may_write(key: &str) -> String {
@@ -243,17 +282,34 @@ mod tests {
     }
 
     #[test]
+    fn what_would_stand_among_the_keys_of_others_is_refused_with_the_setting_that_helps() {
+        let refused = |name: &str, id: &str| {
+            let service = ServiceSpec {
+                name: name.into(),
+                id: id.into(),
+                ..ServiceSpec::default()
+            };
+            refuses(&service).map(|(setting, _)| setting)
+        };
+        assert_eq!(refused("web", "t1:web:80:udp"), None);
+        assert_eq!(refused("a/b", "1"), Some("SERVICE_NAME"));
+        assert_eq!(refused("web", "b/1"), Some("SERVICE_ID"));
+        assert_eq!(refused("..", "1"), Some("SERVICE_NAME"));
+        assert_eq!(refused("web", "."), Some("SERVICE_ID"));
+        assert_eq!(refused("", "1"), Some("SERVICE_NAME"));
+    }
+
+    #[test]
     fn whose_an_entry_is_stands_in_its_flags() {
-        let config = Config::new("h:1");
-        let keys = Keys::new(&config, "s", "us", &["we".to_owned()]).unwrap();
+        let owners = Owners::new("us", &["we".to_owned()]);
         let owner = |flags| {
-            let read = keys.read("web/t1:w:80", &pair("s/web/t1:w:80", flags, "10.0.0.1:80"));
+            let read = owners.read("web/t1:w:80", &pair("s/web/t1:w:80", flags, "10.0.0.1:80"));
             read.unwrap().service.meta.get(META_OWNER).cloned()
         };
         assert_eq!(owner(0), None);
         assert_eq!(owner(flags("us")).as_deref(), Some("us"));
         assert_eq!(owner(flags("we")).as_deref(), Some("we"));
         assert_eq!(owner(7).as_deref(), Some("flags 7"));
-        assert_eq!(keys.read("web", &pair("s/web", 0, "x")), None);
+        assert_eq!(owners.read("web", &pair("s/web", 0, "x")), None);
     }
 }

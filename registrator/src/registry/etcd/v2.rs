@@ -113,8 +113,11 @@ impl V2<'_> {
             .iter()
             .map(|owner| self.marks.of_owner(owner, node.ttl.is_some()))
             .collect();
-        // Two marks are left by a change of owner that broke off: it is ours already.
-        let ours = holders.iter().find(|holder| matches!(holder, Holder::Us { .. }));
+        // Two marks are left by a change of owner that broke off: it is ours already, and best under the mark of now.
+        let us = |holder: &&Holder| matches!(holder, Holder::Us { .. });
+        let now =
+            |holder: &&Holder| matches!(holder, Holder::Us { owner, .. } if owner == self.marks.owner());
+        let ours = holders.iter().find(now).or(holders.iter().find(us));
         Entry {
             holder: ours.or(holders.first()).cloned().unwrap_or(Holder::Nobody),
             key: node.key,

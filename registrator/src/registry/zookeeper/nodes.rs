@@ -35,7 +35,9 @@ impl Live {
                     .await
                     .map_err(at(path))?,
                 Err(Zk::NodeExists) => match self.read(path).await? {
-                    Some((_, stat)) if !self.is_ours(&stat) => return Err(taken(path, &stat)),
+                    Some((held, stat)) if !self.is_ours(&stat) && !self.is_left(&stat, &held, data) => {
+                        return Err(taken(path, &stat));
+                    }
                     Some((held, stat)) if self.replace(path, (&held, &stat), data).await? => return Ok(()),
                     _ => {}
                 },
@@ -58,6 +60,12 @@ impl Live {
             }
         }
         Err(restless(path))
+    }
+
+    /// What `path` says, if it is there and ours, whichever session it hangs on.
+    pub(super) async fn look(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+        let found = self.read(path).await?;
+        Ok(found.filter(|(_, stat)| self.is_ours(stat)).map(|(held, _)| held))
     }
 
     /// Gives a node of ours, found like this, other data, and hangs it on this session. False where it has changed or
@@ -150,8 +158,26 @@ impl Live {
         self.client.check_stat(path).await.map_err(at(path))
     }
 
+    /// Whether a node was left by us under a mark that others may use too: at its path, which holds address and port,
+    /// the same container is to stand.
+    fn is_left(&self, stat: &Stat, held: &[u8], wanted: &[u8]) -> bool {
+        let container = tree::container(held);
+        self.former.contains(&stat.ephemeral_owner)
+            && container.is_some()
+            && container == tree::container(wanted)
+    }
+
     fn is_ours(&self, stat: &Stat) -> bool {
         stat.ephemeral_owner == self.id || self.older.contains(&stat.ephemeral_owner)
+    }
+}
+
+/// The sessions that are noted at `mark`, if any are.
+pub(super) async fn noted(client: &Client, mark: &str) -> Result<BTreeSet<i64>, Error> {
+    match client.get_data(mark).await {
+        Ok((data, _)) => Ok(sessions(&data).into_iter().collect()),
+        Err(Zk::NoNode | Zk::NoAuth) => Ok(BTreeSet::new()),
+        Err(error) => Err(at(mark)(error)),
     }
 }
 

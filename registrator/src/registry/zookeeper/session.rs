@@ -36,6 +36,19 @@ pub(super) struct Live {
     pub(super) id: i64,
     /// Sessions that this registrator had before, in this process or another: what hangs on them is ours.
     pub(super) older: BTreeSet<i64>,
+    /// Sessions of whoever has, or had, a mark that we used before.
+    pub(super) former: BTreeSet<i64>,
+}
+
+/// Where sessions are noted, by their paths.
+#[derive(Clone, Debug)]
+pub(super) struct Notes {
+    /// Ours.
+    pub(super) mark: String,
+    /// Those under marks that we used before.
+    pub(super) former: Vec<String>,
+    /// Ours are only read: nothing is to hang on a session of this process.
+    pub(super) looks_only: bool,
 }
 
 /// What the keeper knows.
@@ -54,16 +67,16 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Begins to keep a session with `servers` (`host:port,host:port`), noted at the path `mark`. Must be called in a
+    /// Begins to keep a session with `servers` (`host:port,host:port`), noted as `notes` says. Must be called in a
     /// runtime.
-    pub(super) fn keep(servers: String, mark: String) -> Self {
+    pub(super) fn keep(servers: String, notes: Notes) -> Self {
         let (sender, state) = watch::channel(State {
             live: Ok(None),
             opened: 0,
         });
         tokio::spawn(async move {
             tokio::select! {
-                () = keep(&servers, &mark, &sender) => {}
+                () = keep(&servers, &notes, &sender) => {}
                 () = sender.closed() => {}
             }
         });
@@ -100,11 +113,19 @@ impl Session {
     }
 }
 
-async fn keep(servers: &str, mark: &str, state: &watch::Sender<State>) {
+/// Whether a server is there that gives out sessions. The one that it gave ends at once, and nothing tells of it.
+pub(super) async fn reach(servers: &str) -> Result<(), Error> {
+    match timeout(OPENS_WITHIN, connect(servers, false)).await {
+        Ok(client) => client.map(drop),
+        Err(_) => Err(Error::Unreachable(late())),
+    }
+}
+
+async fn keep(servers: &str, notes: &Notes, state: &watch::Sender<State>) {
     let mut older = BTreeSet::new();
     let mut pause = *PAUSES.start();
     loop {
-        let opening = timeout(OPENS_WITHIN, open(servers, mark, &older)).await;
+        let opening = timeout(OPENS_WITHIN, open(servers, notes, &older)).await;
         let why = match opening {
             Ok(Ok(live)) => {
                 pause = *PAUSES.start();
@@ -119,7 +140,7 @@ async fn keep(servers: &str, mark: &str, state: &watch::Sender<State>) {
                 why
             }
             Ok(Err(Error::Unreachable(why) | Error::Refused(why))) => why,
-            Err(_) => format!("none within {} s", OPENS_WITHIN.as_secs()),
+            Err(_) => late(),
         };
         state.send_modify(|state| state.live = Err(why));
         sleep(pause).await;
@@ -127,23 +148,46 @@ async fn keep(servers: &str, mark: &str, state: &watch::Sender<State>) {
     }
 }
 
-async fn open(servers: &str, mark: &str, older: &BTreeSet<i64>) -> Result<Live, Error> {
+async fn open(servers: &str, notes: &Notes, older: &BTreeSet<i64>) -> Result<Live, Error> {
+    let client = connect(servers, !notes.looks_only).await?;
+    let id = client.session_id().0;
+    let mut older = older.clone();
+    older.extend(match notes.looks_only {
+        true => nodes::noted(&client, &notes.mark).await?,
+        // Before anything hangs on it: one that nobody noted would be a stranger's to the next process.
+        false => nodes::note_session(&client, &notes.mark, id).await?,
+    });
+    older.remove(&id);
+    let mut former = BTreeSet::new();
+    for mark in &notes.former {
+        former.extend(nodes::noted(&client, mark).await?);
+    }
+    Ok(Live {
+        client,
+        id,
+        older,
+        former,
+    })
+}
+
+/// A session. What hangs on one that `stays` outlives a process that ends, so that the next one finds it all.
+async fn connect(servers: &str, stays: bool) -> Result<Client, Error> {
     let connector = Client::connector()
         .with_session_timeout(LIFETIME)
         .with_connection_timeout(ANSWERS_WITHIN)
-        .with_fail_eagerly()
-        // Nodes outlive a process that ends, so that the next one finds them all.
-        .with_detached();
-    let client = match connector.connect(servers).await {
-        Err(Zk::NoHosts) => return Err(Error::Unreachable(format!("{servers} does not answer"))),
-        client => client.map_err(nodes::at(servers))?,
+        .with_fail_eagerly();
+    let connector = match stays {
+        true => connector.with_detached(),
+        false => connector,
     };
-    let id = client.session_id().0;
-    let mut older = older.clone();
-    // Before anything hangs on it: one that nobody noted would be a stranger's to the next process.
-    older.extend(nodes::note_session(&client, mark, id).await?);
-    older.remove(&id);
-    Ok(Live { client, id, older })
+    match connector.connect(servers).await {
+        Err(Zk::NoHosts) => Err(Error::Unreachable(format!("{servers} does not answer"))),
+        client => client.map_err(nodes::at(servers)),
+    }
+}
+
+fn late() -> String {
+    format!("none within {} s", OPENS_WITHIN.as_secs())
 }
 
 /// Until the session is over; why.

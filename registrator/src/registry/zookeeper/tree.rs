@@ -127,6 +127,12 @@ impl Body<'_> {
     }
 }
 
+/// Whose container a [`Body`] tells of, in its own words.
+pub(crate) fn container(body: &[u8]) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(body.get("ContainerID")?.as_str()?.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,10 +236,12 @@ mod tests {
             let body = Body {
                 name: &name, ip: "10.0.0.1", public_port: 1, private_port: 2, container: "c", tags: &tags, attrs: &attrs,
             };
-            let read: serde_json::Value = serde_json::from_str(&body.json()).unwrap();
+            let text = body.json();
+            let read: serde_json::Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(&read["Name"], &name);
             prop_assert_eq!(&read["Tags"][0], &tag);
             prop_assert_eq!(&read["Attrs"]["k"], &value);
+            prop_assert_eq!(container(text.as_bytes()), Some("c".to_owned()));
         }
     }
 }
