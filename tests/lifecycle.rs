@@ -65,7 +65,9 @@ fn a_registrator_that_is_stopped_keeps_drains_or_removes_its_entries() {
         consul.await_passing(&service, 1);
 
         registrator.signal("TERM");
-        wait_for("the registrator to end", || same(registrator.running(), false));
+        wait_for("the registrator to end", || {
+            same(registrator.exit_code(), Some(0))
+        });
 
         let left = (
             consul.instances(&service).map(|rows| rows.len()),

@@ -405,18 +405,20 @@ fn between_the_end_of_a_process_and_the_look_at_it_nothing_seems_well() {
 
 #[test]
 fn a_process_that_ended_unasked_is_out_of_rotation_before_the_look_at_it() {
-    let mut world = started(1);
-    world.die(0, 1);
-    world.tell(0, What::Died(None));
-    world.ask();
-    let write = world
-        .pending
-        .iter()
-        .position(|pending| matches!(pending, Pending::Write(..)));
-    world.answer(write.expect("a refresh, at once"), true, true);
-    assert_eq!(world.says(0), (Status::Critical, "process ended"));
-    world.settle();
-    assert!(world.registry.is_empty());
+    for (code, words) in [(None, "process ended"), (Some(1), "container exited (1)")] {
+        let mut world = started(1);
+        world.die(0, 1);
+        world.tell(0, What::Died(code));
+        world.ask();
+        let write = world
+            .pending
+            .iter()
+            .position(|pending| matches!(pending, Pending::Write(..)));
+        world.answer(write.expect("a refresh, at once"), true, true);
+        assert_eq!(world.says(0), (Status::Critical, words));
+        world.settle();
+        assert!(world.registry.is_empty());
+    }
 }
 
 #[test]
