@@ -142,6 +142,7 @@ fn a_registrator_that_was_killed_finds_all_nodes_again_and_none_goes_missing() {
     );
 }
 
+/// L36.
 #[test]
 fn nodes_outlive_a_restart_of_zookeeper_and_are_made_again_where_it_lost_its_data() {
     let zookeeper = ZooKeeper::start();
