@@ -153,6 +153,7 @@ fn writes(gate: &Gate) -> Vec<String> {
     asked
 }
 
+/// L1, R8.
 #[test]
 fn a_restart_writes_nothing_where_nothing_changed_and_what_failed_meanwhile_turns_critical() {
     let consul = consul_at(0);
@@ -215,6 +216,7 @@ fn failing(service: &str) -> (tempfile::TempDir, Container<'static>) {
     (directory, container)
 }
 
+/// L36.
 #[test]
 fn a_consul_that_lost_its_services_has_them_again_at_once() {
     let consul = consul_at(0);

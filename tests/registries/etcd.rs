@@ -226,6 +226,7 @@ fn a_registrator_that_was_killed_finds_its_entries_in_v2_again() {
     assert_eq!(modified(), before, "what was right is not written again");
 }
 
+/// L35.
 #[test]
 fn an_etcd_that_was_away_is_brought_up_to_date_soon_after_its_return() {
     let mut etcd = Etcd::start();
@@ -396,6 +397,7 @@ fn the_agent_writes_to_etcd_beside_its_own_catalog() {
     await_keys(&etcd, &service, &pairs([pair(&service, agent.node(), &web)]));
 }
 
+/// L2, R13, R25.
 #[test]
 fn with_a_lifetime_entries_live_while_they_are_renewed_and_end_with_the_registrator() {
     let etcd = Etcd::start();
