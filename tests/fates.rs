@@ -350,6 +350,44 @@ fn names_that_are_swapped_are_both_right_and_what_changes_no_service_is_not_writ
     assert_eq!([indexes(&consul, &service), indexes(&consul, &image)], before);
 }
 
+/// L37: what an agent thinks of containers can be asked, also what other registries say to it.
+#[test]
+fn an_agent_says_what_its_registrator_thinks_and_what_registries_refused() {
+    let (docker_, other) = (machine(), consul());
+    let refused = unique("refused");
+    let gate = crate::harness::gate::Gate::refusing(other.http(), &refused);
+    let also = format!("-registrator.also=consul-unix://{}", gate.socket().display());
+    let agent = agent().flag(&also).start();
+    let web = web(docker_, &refused);
+    agent.await_passing(&refused, 1);
+    let places = wait_for("the refusal to be seen", || {
+        let told = agent.ask("/v1/registrator")?;
+        let all = told["containers"].as_array().cloned().unwrap_or_default();
+        let ours = all
+            .into_iter()
+            .find(|one| one["name"] == web.name())
+            .ok_or("not there")?;
+        let places = ours["services"][0]["registries"].clone();
+        if places[1]["failure"].is_null() {
+            Err(places.to_string())
+        } else {
+            Ok(places)
+        }
+    });
+    assert_eq!(places[0]["standing"], "registered");
+    assert!(
+        places[1]["failure"]["error"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("403"),
+        "{places}"
+    );
+    let silent = consul();
+    http::get(silent.http(), "/v1/registrator")
+        .status(404)
+        .expect("it follows no containers");
+}
+
 /// L45: a container is replaced as compose does it, where the next is started before the last is stopped.
 #[test]
 fn a_container_that_is_replaced_under_traffic_fails_no_request_and_its_successor_has_its_id() {
