@@ -75,6 +75,8 @@ pub struct Context {
     pub identity: Arc<Identity>,
     /// Every metric of this process.
     pub registry: prometheus::Registry,
+    /// What the registrator of this agent thinks, where there is one.
+    pub registrator: Option<registrator::Mouth>,
     /// Requests that wait for a change at this moment.
     waiting: IntGauge,
     /// Connections that could not be accepted.
@@ -102,6 +104,7 @@ impl Context {
             local,
             identity,
             registry,
+            registrator: None,
             waiting,
             failed_accepts,
         })

@@ -198,6 +198,7 @@ fn a_server_of_grpcs_own_makers_is_checked_by_call_and_by_ping() {
     awaits(&agent, &service, "-ping", "critical", "connection refused");
 }
 
+/// L2.
 #[test]
 fn a_ttl_check_passes_while_its_container_runs_and_expires_with_the_registrator() {
     let docker = machine();

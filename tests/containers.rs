@@ -113,6 +113,7 @@ fn a_network_of_the_users_is_no_reason_to_be_had_elsewhere_than_at_the_host() {
     answers(&own);
 }
 
+/// L26, R7.
 #[test]
 fn a_container_is_had_in_the_network_it_names_for_as_long_as_it_is_in_it() {
     let agent = agent().start();
@@ -221,6 +222,7 @@ fn a_port_that_is_bound_to_two_addresses_is_had_at_both() {
     }
 }
 
+/// L54, R23.
 #[test]
 fn a_container_in_the_network_of_another_is_had_where_that_one_is() {
     let agent = agent().start();
@@ -314,6 +316,7 @@ fn ip(arguments: &[&str]) {
     assert!(done.status.success(), "ip {}: {said}", arguments.join(" "));
 }
 
+/// L40.
 #[test]
 fn a_host_without_an_address_says_so_and_services_follow_the_one_it_gets() {
     let host = Host::new();

@@ -31,6 +31,7 @@ fn pair<'a>(docker: &'a Engine, agent: &Agent, image: &str, path: &str) -> [Cont
     pair
 }
 
+/// L18, L45, R19.
 #[test]
 fn docker_stop_under_traffic_fails_no_request() {
     let docker = machine();

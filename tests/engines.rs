@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::{Agent, Cut, PATIENCE, Podman, agent, machine, same, unique, wait_for};
 
+/// L23, L24, L53.
 #[test]
 fn containers_of_podman_come_pause_move_and_go() {
     let podman = Podman::start();
@@ -70,6 +71,7 @@ fn containers_of_podman_come_pause_move_and_go() {
     assert!(agent.said().contains("api=1.41"), "{}", agent.said());
 }
 
+/// L52.
 #[test]
 fn of_a_pod_its_members_are_registered_and_not_what_holds_its_network() {
     let podman = Podman::start();

@@ -96,6 +96,7 @@ fn a_dry_run_writes_nothing_and_logs_what_it_would() {
     assert_eq!(consul.instances(&service), Ok(Vec::new()));
 }
 
+/// R24.
 #[test]
 fn a_lone_registrator_answers_for_its_health_its_metrics_and_what_it_thinks() {
     let docker = machine();

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use agent::{Agent, Builder, agent};
 pub(crate) use cut::Cut;
-pub(crate) use engine::{Container, Engine, machine};
+pub(crate) use engine::{Container, Engine, Setup, machine};
 pub(crate) use etcd::Etcd;
 pub(crate) use own_engine::OwnEngine;
 pub(crate) use podman::Podman;

@@ -19,6 +19,7 @@ fn ids(consul: &Agent, service: &str) -> Result<Vec<String>, String> {
         .collect()
 }
 
+/// L38, R14.
 #[test]
 fn a_registrator_that_gets_another_host_name_finds_its_entries_and_gives_them_new_ids() {
     let docker = machine();
@@ -51,6 +52,7 @@ fn a_registrator_that_gets_another_host_name_finds_its_entries_and_gives_them_ne
     });
 }
 
+/// L3.
 #[test]
 fn a_registrator_that_is_stopped_keeps_drains_or_removes_its_entries() {
     let docker = machine();
@@ -65,7 +67,9 @@ fn a_registrator_that_is_stopped_keeps_drains_or_removes_its_entries() {
         consul.await_passing(&service, 1);
 
         registrator.signal("TERM");
-        wait_for("the registrator to end", || same(registrator.running(), false));
+        wait_for("the registrator to end", || {
+            same(registrator.exit_code(), Some(0))
+        });
 
         let left = (
             consul.instances(&service).map(|rows| rows.len()),

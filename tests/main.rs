@@ -19,6 +19,8 @@ mod drain;
 mod engines;
 /// What a registrator tells: explain, dry runs, health, metrics, a log for programs.
 mod explain;
+/// What becomes of containers, engines and registrators on a bad day.
+mod fates;
 /// A foreign catalog as the source of routes, its loss and return; files; the balancer as a service.
 mod feed;
 /// Entries outlive their registrator, or do not, as they are told to.

@@ -78,6 +78,7 @@ fn a_container_without_a_check_is_passing_as_soon_as_it_runs_and_gone_when_remov
     );
 }
 
+/// R18.
 #[test]
 fn a_check_that_a_container_brings_runs_at_once_and_not_after_its_interval() {
     let docker = machine();
@@ -102,6 +103,7 @@ fn a_check_that_a_container_brings_runs_at_once_and_not_after_its_interval() {
     );
 }
 
+/// R18.
 #[test]
 fn a_running_container_whose_healthcheck_fails_is_known_and_gets_no_traffic() {
     let docker = machine();
@@ -186,6 +188,7 @@ fn a_container_that_asks_to_be_ignored_is_not_registered() {
     assert_eq!(agent.instances(&ignored), Ok(Vec::new()));
 }
 
+/// L47, R17.
 #[test]
 fn an_agent_without_docker_stays_up_says_why_and_takes_the_engine_up_when_it_appears() {
     let docker = machine();
@@ -230,6 +233,7 @@ fn an_agent_without_docker_stays_up_says_why_and_takes_the_engine_up_when_it_app
     agent.assert_calm();
 }
 
+/// L22, R7.
 #[test]
 fn a_container_that_restarts_is_registered_with_its_new_port() {
     let docker = machine();

@@ -15,6 +15,7 @@ const CONTAINERS: usize = 300;
 const STARTERS: usize = 12;
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// L4, L7, R1, R3, R17.
 #[test]
 fn after_300_starts_cut_streams_and_an_engine_restart_the_catalog_is_what_runs() {
     let own = OwnEngine::start();

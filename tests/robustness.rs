@@ -93,6 +93,7 @@ fn ten_malformed_tags_are_named_in_the_log_and_harm_no_other_route() {
     bystander.assert_unharmed(&mut agent);
 }
 
+/// L43.
 #[test]
 fn control_characters_in_a_label_neither_break_the_catalog_nor_forge_log_lines() {
     let docker = machine();

@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What every container registers at: nobody is to connect.
 const HOST: &str = "10.255.255.1";
 
+/// L1, L5, L35, L47, R13.
 #[test]
 fn after_a_thousand_starts_and_stops_with_all_killed_meanwhile_the_registry_is_what_runs() {
     soak(Arrangement::Beside, 1000);

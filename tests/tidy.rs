@@ -356,6 +356,54 @@ fn command_in_dockerfile(text: &str) -> Vec<String> {
     serde_json::from_str(line).expect("CMD is in its JSON form")
 }
 
+/// Whoever removes the last test of a bad day hears of it, and whoever names one that is in no list.
+#[test]
+fn every_bad_day_is_named_by_a_test() {
+    let page = read(&top().join("tests/scenarios.md"));
+    let listed: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .filter(|id| is_bad_day(id))
+        .map(str::to_owned)
+        .collect();
+    let of = |kind: char| listed.iter().filter(|id| id.starts_with(kind)).count();
+    assert_eq!((of('L'), of('R')), (54, 25), "tests/scenarios.md has lost rows");
+    let tests = files("rs").into_iter().filter(|path| {
+        let name = name_of(path);
+        name.starts_with("tests/") || name.starts_with("registrator/")
+    });
+    let named: BTreeSet<String> = tests.flat_map(|path| bad_days(&read(&path))).collect();
+    assert_eq!(
+        named, listed,
+        "named by tests (left), listed in tests/scenarios.md (right)"
+    );
+}
+
+/// The ids in the comments above tests.
+fn bad_days(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut comment = Vec::new();
+    for line in code.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("/// ") {
+            comment.push(text);
+        } else if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
+            let words = comment
+                .drain(..)
+                .flat_map(|text| text.split([' ', ',', '.', ':']));
+            found.extend(words.filter(|word| is_bad_day(word)).map(str::to_owned));
+        } else {
+            comment.clear();
+        }
+    }
+    found
+}
+
+/// `L12`, `R3`.
+fn is_bad_day(word: &str) -> bool {
+    let number = word.strip_prefix(['L', 'R']).unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// A link that leads nowhere is the first thing a newcomer clicks.
 #[test]
 fn every_relative_link_of_our_pages_resolves() {

@@ -93,10 +93,13 @@ impl Agent {
         };
 
         let listeners = agent.http(&config).await?;
-        let context = core.context()?;
+        let mut context = core.context()?;
         let dns = agent.dns(&config, &core).await?;
         let containers = marked(config.registrator, config.node_id);
         let registrator = agent.registrator(containers, config.advertise, &core)?;
+        context.registrator = registrator
+            .as_ref()
+            .map(|(registrator, _)| http::registrator::Mouth::of(registrator));
         let stopped = registrator
             .as_ref()
             .map_or_else(no_stopped, |(registrator, _)| registrator.stopped());

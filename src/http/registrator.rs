@@ -1,4 +1,4 @@
-//! What a lone registrator answers: `/health`, `/metrics` and `/v1/registrator`.
+//! What a registrator answers: `/v1/registrator`, also in an agent, and, alone, `/health` and `/metrics`.
 //!
 //! Tells and changes nothing. Who may ask is a matter of the address it listens on.
 
@@ -19,17 +19,77 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::reply::{Fault, Reply};
+use super::request::Ask;
 use super::{METRICS, guard, request, status};
 
 /// A registrator that says nothing for so long is not well, or has not begun.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the answers are made of.
+/// Who knows what a registrator thinks.
 #[derive(Clone)]
-pub struct Alone {
+pub struct Mouth {
     asker: Asker,
     engine: String,
     state: watch::Receiver<Status>,
+}
+
+impl Mouth {
+    /// Of this one.
+    pub fn of(registrator: &registrator::Registrator) -> Self {
+        Self {
+            asker: registrator.asker(),
+            engine: registrator.engine(),
+            state: registrator.status(),
+        }
+    }
+
+    /// What it thinks, or nothing if it does not say so in time; and why it is not well, if it is not.
+    async fn asked(&self) -> (Option<Report>, Connection, Vec<String>) {
+        let report = tokio::time::timeout(PATIENCE, self.asker.report()).await;
+        let report = report.ok().flatten();
+        let engine = self.state.borrow().engine.clone();
+        let reasons = reasons((&self.engine, &engine), report.as_ref());
+        (report, engine, reasons)
+    }
+
+    /// `GET /v1/registrator`: what it thinks, refusals included.
+    pub async fn thinks(&self) -> Result<Reply, Fault> {
+        let (report, engine, reasons) = self.asked().await;
+        match report {
+            None => Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, reasons.join("; "))),
+            Some(report) => Ok(Reply::json(self.told(&report, &engine))),
+        }
+    }
+
+    fn told(&self, report: &Report, engine: &Connection) -> Value {
+        let mut told = report.json();
+        let why = match engine {
+            Connection::Waiting { reason } => Some(reason),
+            _ => None,
+        };
+        told["engine"] = json!({
+            "address": self.engine,
+            "connected": *engine == Connection::Connected,
+            "reason": why,
+        });
+        told
+    }
+}
+
+/// `GET /v1/registrator` of an agent.
+pub async fn of_agent(ask: Ask) -> Result<Reply, Fault> {
+    match &ask.context.registrator {
+        Some(mouth) => mouth.thinks().await,
+        None => Err(Fault::missing(
+            "this agent follows no containers (-registrator=false)",
+        )),
+    }
+}
+
+/// What the answers of a lone one are made of.
+#[derive(Clone)]
+pub struct Alone {
+    mouth: Mouth,
     registry: Registry,
     node: String,
     failed_accepts: IntCounter,
@@ -50,9 +110,7 @@ impl Alone {
         registry.register(Box::new(failed_accepts.clone()))?;
         registrator.register_metrics(&registry)?;
         Ok(Self {
-            asker: registrator.asker(),
-            engine: registrator.engine(),
-            state: registrator.status(),
+            mouth: Mouth::of(registrator),
             registry,
             node,
             failed_accepts,
@@ -98,36 +156,16 @@ impl Alone {
         if path == "/metrics" {
             return status::exported(&self.registry);
         }
-        let report = tokio::time::timeout(PATIENCE, self.asker.report()).await;
-        let report = report.ok().flatten();
-        let engine = self.state.borrow().engine.clone();
-        let reasons = reasons((&self.engine, &engine), report.as_ref());
-        if path == "/health" {
-            let code = match reasons.is_empty() {
-                true => StatusCode::OK,
-                false => StatusCode::SERVICE_UNAVAILABLE,
-            };
-            let health = json!({"healthy": reasons.is_empty(), "reasons": reasons});
-            return Ok(Reply::json(health).status(code));
+        if path != "/health" {
+            return self.mouth.thinks().await;
         }
-        match report {
-            None => Err(Fault::new(StatusCode::SERVICE_UNAVAILABLE, reasons.join("; "))),
-            Some(report) => Ok(Reply::json(self.told(&report, &engine))),
-        }
-    }
-
-    fn told(&self, report: &Report, engine: &Connection) -> Value {
-        let mut told = report.json();
-        let why = match engine {
-            Connection::Waiting { reason } => Some(reason),
-            _ => None,
+        let (_, _, reasons) = self.mouth.asked().await;
+        let code = match reasons.is_empty() {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
         };
-        told["engine"] = json!({
-            "address": self.engine,
-            "connected": *engine == Connection::Connected,
-            "reason": why,
-        });
-        told
+        let health = json!({"healthy": reasons.is_empty(), "reasons": reasons});
+        Ok(Reply::json(health).status(code))
     }
 }
 

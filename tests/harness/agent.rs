@@ -37,6 +37,7 @@ pub(crate) fn agent() -> Builder {
         open_files: None,
         mounts: None,
         network: None,
+        nobody: false,
     }
 }
 
@@ -48,6 +49,7 @@ pub(crate) struct Builder {
     open_files: Option<u32>,
     mounts: Option<String>,
     network: Option<String>,
+    nobody: bool,
 }
 
 impl Builder {
@@ -98,6 +100,12 @@ impl Builder {
         self
     }
 
+    /// It has no user's rights but those of `nobody`.
+    pub(crate) fn as_nobody(mut self) -> Self {
+        self.nobody = true;
+        self
+    }
+
     /// A second listener of the balancer, for `proto=tcp` routes.
     pub(crate) fn tcp_listener(mut self) -> Self {
         self.listeners.push_str(",127.0.0.1:0;proto=tcp");
@@ -124,6 +132,11 @@ impl Builder {
                 let script = format!("{mounts} && exec \"$0\" \"$@\"");
                 unshare.args(["--mount", "sh", "-c", &script, binary]);
                 unshare
+            }
+            (None, None, None) if self.nobody => {
+                let mut setpriv = Command::new("setpriv");
+                setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups", binary]);
+                setpriv
             }
             (None, None, None) => Command::new(binary),
         };
@@ -253,6 +266,11 @@ impl Agent {
 
     pub(crate) fn running(&mut self) -> bool {
         self.process.ended().is_none()
+    }
+
+    /// What it returned, once it has ended.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        self.process.ended()?.code()
     }
 
     /// A question to the HTTP API that has to succeed.

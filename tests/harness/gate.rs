@@ -27,6 +27,18 @@ pub(crate) struct Gate {
 
 impl Gate {
     pub(crate) fn before(consul: SocketAddr) -> Self {
+        Self::with(consul, "")
+    }
+
+    /// One that lets nothing pass whose body speaks of `word`.
+    pub(crate) fn refusing(consul: SocketAddr, word: &str) -> Self {
+        let rule = format!(
+            " option http-buffer-request\n http-request deny deny_status 403 if {{ req.body -m sub \\\"{word}\\\" }}\n"
+        );
+        Self::with(consul, &rule)
+    }
+
+    fn with(consul: SocketAddr, rule: &str) -> Self {
         let home = tempfile::tempdir().expect("/tmp is writable");
         let (tls, login) = (free(), free());
         let at = home.path().display();
@@ -36,7 +48,7 @@ impl Gate {
              defaults\n mode http\n log global\n log-format \"%HM %HP %ST\"\n\
              \x20timeout connect 5s\n timeout client 120s\n timeout server 120s\n default_backend consul\n\
              userlist users\n user reg insecure-password pass:word\n\
-             frontend socket\n bind unix@{at}/consul.sock\n\
+             frontend socket\n bind unix@{at}/consul.sock\n{rule}\
              frontend tls\n bind {tls} ssl crt {at}/server.pem ca-file {at}/ca.pem verify required\n\
              frontend login\n bind {login}\n http-request auth unless {{ http_auth(users) }}\n\
              backend consul\n server consul {consul}\n"

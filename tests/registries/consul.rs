@@ -153,6 +153,7 @@ fn writes(gate: &Gate) -> Vec<String> {
     asked
 }
 
+/// L1, R8.
 #[test]
 fn a_restart_writes_nothing_where_nothing_changed_and_what_failed_meanwhile_turns_critical() {
     let consul = consul_at(0);
@@ -215,6 +216,7 @@ fn failing(service: &str) -> (tempfile::TempDir, Container<'static>) {
     (directory, container)
 }
 
+/// L36.
 #[test]
 fn a_consul_that_lost_its_services_has_them_again_at_once() {
     let consul = consul_at(0);
@@ -303,6 +305,32 @@ fn a_name_with_a_slash_is_refused_as_a_key_of_consul_with_the_setting_that_helps
         pairs(consul.http(), &format!("services/{folder}")),
         Ok(Vec::new())
     );
+}
+
+/// L36: nobody has anything to write while it is away, so no write can fail.
+#[test]
+fn a_consul_that_forgot_everything_in_a_quiet_hour_has_all_of_it_soon_after_it_is_back() {
+    let consul = consul_at(0);
+    let (server, port) = (consul.http(), consul.http().port());
+    let service = unique("forgotten");
+    let _services = registrator(&format!("consul://{server}"), &["-owner=services"], &[]);
+    let _keys = registrator(&format!("consulkv://{server}/kept"), &["-owner=keys"], &[]);
+    let _container = web(&service);
+    let prefix = format!("kept/{service}");
+    consul.await_passing(&service, 1);
+    wait_for("the key", || same(pairs(server, &prefix)?.len(), 1));
+
+    consul.kill();
+    std::thread::sleep(Duration::from_secs(3));
+    let consul = consul_at(port);
+    let back = std::time::Instant::now();
+    wait_at_most(SOON, "service and key", || {
+        same(
+            (consul.passing(&service)?.len(), pairs(server, &prefix)?.len()),
+            (1, 1),
+        )
+    });
+    println!("all there again {:?} after it was back", back.elapsed());
 }
 
 /// The pairs below a prefix: key, value and flags.

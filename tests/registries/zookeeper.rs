@@ -142,6 +142,7 @@ fn a_registrator_that_was_killed_finds_all_nodes_again_and_none_goes_missing() {
     );
 }
 
+/// L36.
 #[test]
 fn who_only_looks_takes_no_node_from_the_registrator_that_runs() {
     let zookeeper = ZooKeeper::start();
@@ -220,6 +221,7 @@ fn nodes_outlive_a_restart_of_zookeeper_and_are_made_again_where_it_lost_its_dat
     registrator.assert_calm();
 }
 
+/// L2, R13.
 #[test]
 fn a_session_that_expired_is_followed_by_another_with_all_nodes_unless_nobody_is_left() {
     // The server has the last word on how long a session lives.

@@ -312,6 +312,7 @@ mod tests {
         );
     }
 
+    /// L53, R23.
     #[test]
     fn events_are_read_in_the_shapes_of_old_and_new_versions() {
         let old = json!({"status": "die", "id": "c1", "from": "web", "time": 3});
@@ -329,6 +330,7 @@ mod tests {
         }
     }
 
+    /// L10, R2.
     #[test]
     fn the_question_names_the_moment_and_the_events() {
         assert_eq!(question(1_000_000_007, false), "/events?since=1.000000007");

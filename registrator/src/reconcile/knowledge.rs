@@ -443,7 +443,11 @@ impl Drain {
         // The first that counts: the kill at the end of the grace period is no news.
         match counts.min_by_key(|(_, at)| **at) {
             Some((signal, _)) => Some(format!("stopping ({})", container::signal_name(*signal))),
-            None => self.died.then(|| "process ended".to_owned()),
+            // In the words that stay if it is kept: others would only be told a minute later.
+            None => self.died.then(|| match self.exit_code {
+                Some(code) => format!("container exited ({code})"),
+                None => "process ended".to_owned(),
+            }),
         }
     }
 }

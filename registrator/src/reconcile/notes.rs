@@ -120,6 +120,7 @@ impl Notes {
 mod tests {
     use super::*;
 
+    /// L8.
     #[test]
     fn a_suspicion_against_one_stream_is_not_held_against_the_next() {
         let notes = Notes::default();

@@ -304,6 +304,7 @@ fn started(count: u8) -> World {
     world
 }
 
+/// L27, R7.
 #[test]
 fn what_runs_is_registered_and_a_second_look_writes_nothing() {
     let mut world = started(3);
@@ -313,6 +314,7 @@ fn what_runs_is_registered_and_a_second_look_writes_nothing() {
     assert!(world.mind.is_settled());
 }
 
+/// L40.
 #[test]
 fn a_host_that_moves_writes_each_service_once_under_its_id() {
     let mut world = started(3);
@@ -332,6 +334,7 @@ fn a_host_that_moves_writes_each_service_once_under_its_id() {
     assert_eq!(world.writes, 6);
 }
 
+/// L18, R19.
 #[test]
 fn a_stop_signal_takes_a_container_out_of_rotation_without_an_inspection() {
     let mut world = started(2);
@@ -360,6 +363,7 @@ fn a_stop_signal_takes_a_container_out_of_rotation_without_an_inspection() {
     assert_eq!(world.registry, world.expected());
 }
 
+/// L21.
 #[test]
 fn a_container_that_survives_its_stop_signal_comes_back_after_its_time() {
     let mut world = started(1);
@@ -370,6 +374,7 @@ fn a_container_that_survives_its_stop_signal_comes_back_after_its_time() {
     assert_eq!(world.says(0), (Status::Passing, "running"));
 }
 
+/// L19.
 #[test]
 fn a_signal_that_does_not_stop_it_changes_nothing() {
     let mut world = started(1);
@@ -381,6 +386,7 @@ fn a_signal_that_does_not_stop_it_changes_nothing() {
     assert_eq!(world.says(0), (Status::Critical, "stopping (SIGKILL)"));
 }
 
+/// L31, R4.
 #[test]
 fn between_the_end_of_a_process_and_the_look_at_it_nothing_seems_well() {
     let mut world = started(1);
@@ -406,20 +412,23 @@ fn between_the_end_of_a_process_and_the_look_at_it_nothing_seems_well() {
 
 #[test]
 fn a_process_that_ended_unasked_is_out_of_rotation_before_the_look_at_it() {
-    let mut world = started(1);
-    world.die(0, 1);
-    world.tell(0, What::Died(None));
-    world.ask();
-    let write = world
-        .pending
-        .iter()
-        .position(|pending| matches!(pending, Pending::Write(..)));
-    world.answer(write.expect("a refresh, at once"), true, true);
-    assert_eq!(world.says(0), (Status::Critical, "process ended"));
-    world.settle();
-    assert!(world.registry.is_empty());
+    for (code, words) in [(None, "process ended"), (Some(1), "container exited (1)")] {
+        let mut world = started(1);
+        world.die(0, 1);
+        world.tell(0, What::Died(code));
+        world.ask();
+        let write = world
+            .pending
+            .iter()
+            .position(|pending| matches!(pending, Pending::Write(..)));
+        world.answer(write.expect("a refresh, at once"), true, true);
+        assert_eq!(world.says(0), (Status::Critical, words));
+        world.settle();
+        assert!(world.registry.is_empty());
+    }
 }
 
+/// L51.
 #[test]
 fn an_empty_listing_once_removes_nothing() {
     let mut world = started(10);
@@ -437,6 +446,7 @@ fn an_empty_listing_once_removes_nothing() {
     assert_eq!((world.registry.len(), world.writes), (10, writes));
 }
 
+/// L51.
 #[test]
 fn an_engine_that_denies_everything_for_a_moment_is_not_believed() {
     let mut world = started(10);
@@ -467,6 +477,7 @@ fn a_listing_of_the_registry_that_a_write_overtook_does_not_count_for_it() {
     assert_eq!((world.registry.len(), world.writes), (2, 2), "registered once");
 }
 
+/// R12.
 #[test]
 fn a_write_that_failed_and_was_obeyed_all_the_same_leaves_no_ghost() {
     let mut world = World::new(|config| config.resync = Duration::ZERO);
@@ -503,6 +514,7 @@ fn many_that_are_really_gone_go_after_a_second_look() {
     assert!(world.registry.is_empty());
 }
 
+/// L1, R13, R14.
 #[test]
 fn ghosts_of_an_earlier_life_go_and_entries_of_others_stay() {
     let mut earlier = started(2);
@@ -555,6 +567,7 @@ fn cleanup_needs_no_container_to_know_that_none_is_there() {
     assert!(world.registry.is_empty());
 }
 
+/// R14, R20.
 #[test]
 fn an_id_that_somebody_else_uses_is_left_to_him_until_he_gives_it_up() {
     let mut world = World::new(|_| {});
@@ -590,6 +603,7 @@ fn what_the_original_left_for_a_container_that_runs_is_taken_over() {
     assert_eq!(world.says(0), (Status::Passing, "running"));
 }
 
+/// L15, L17.
 #[test]
 fn a_failed_container_stays_for_people_to_see_where_only_success_deregisters() {
     for (code, stays) in [
@@ -622,6 +636,7 @@ fn a_failed_container_stays_for_people_to_see_where_only_success_deregisters() {
     }
 }
 
+/// R12, R16.
 #[test]
 fn a_write_that_fails_waits_alone() {
     let mut world = World::new(|_| {});
@@ -644,6 +659,7 @@ fn a_write_that_fails_waits_alone() {
     assert_eq!(world.registry, world.expected());
 }
 
+/// R20.
 #[test]
 fn of_two_containers_that_claim_one_id_the_holder_keeps_it() {
     let mut world = started(0);
@@ -681,6 +697,7 @@ fn of_two_containers_that_claim_one_id_the_holder_keeps_it() {
     assert!(world.mind.losers().is_empty());
 }
 
+/// L35.
 #[test]
 fn an_absent_registry_is_asked_again_and_nothing_is_written_unread() {
     let mut world = World::new(|_| {});
@@ -763,6 +780,7 @@ fn places(entries: &Entries) -> Vec<(Arc<str>, u16)> {
 
 proptest! {
     /// Whatever was lost or failed: once things work, two slow passes make recorded equal intended.
+    /// L11, L32, R1, R12.
     #[test]
     fn recorded_converges_to_intended(events in prop::collection::vec(event(), 1..120)) {
         let plain = Abilities { tells_health: false, lists: Lists::Places, ..Abilities::default() };
@@ -780,6 +798,7 @@ proptest! {
     }
 }
 
+/// L9, R1.
 #[test]
 fn three_hundred_starts_cost_one_inspection_each() {
     let mut world = started(0);

@@ -241,6 +241,7 @@ fn how(check: &catalog::check::Definition) -> String {
     }
 }
 
+/// L43.
 #[test]
 fn a_thousand_labels_too_many_are_one_complaint_among_few() {
     let mut container = recorded("published-one");
@@ -285,6 +286,7 @@ fn ten_thousand_ports_and_a_thousand_keys_are_derived_at_once() {
     );
 }
 
+/// L42, R5, R22.
 #[test]
 fn recorded_containers_become_the_registrations_of_the_transcripts() {
     datadriven::walk(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden"), |file| {
@@ -299,6 +301,7 @@ fn recorded_containers_become_the_registrations_of_the_transcripts() {
 }
 
 /// A label or variable may be anything at all; what comes out fits a catalog.
+/// L43, R22.
 #[test]
 fn attributes_never_exceed_what_a_catalog_takes() {
     let mut container = recorded("published-one");
@@ -321,6 +324,7 @@ fn attributes_never_exceed_what_a_catalog_takes() {
 }
 
 proptest::proptest! {
+    /// L42, R21.
     #[test]
     fn no_label_upsets_the_derivation(labels in proptest::collection::btree_map("SERVICE_(80_)?(NAME|ID|TAGS|IGNORE|PORT|IP|NETWORK|INTERNAL|CHECK_HTTP|CHECK_TTL|CHECK_INTERVAL|[a-zA-Z.]{0,4})", "\\PC{0,8}|[\\x00-\\x20]{0,3}", 0..8)) {
         let mut container = recorded("published-all");
@@ -340,6 +344,7 @@ proptest::proptest! {
 
 /// `docker-20.10` and `podman-4.3` are recorded as they came. `docker-29` is the former with what API 1.52 leaves out and
 /// adds, by its documentation.
+/// L53.
 #[test]
 fn the_same_container_is_registered_alike_whichever_engine_runs_it() {
     let shown = |engine: &str, internal: bool| {
@@ -362,6 +367,7 @@ fn the_same_container_is_registered_alike_whichever_engine_runs_it() {
     assert!(shown("podman-4.3", true).starts_with("web 10.88.0."));
 }
 
+/// L52.
 #[test]
 fn what_only_holds_the_network_of_a_pod_is_nobodys_service() {
     let registered = |change: fn(&mut Container)| {

@@ -31,6 +31,7 @@ async fn waits_because(running: &mut Running, reason: &str) {
         .await;
 }
 
+/// L53, R23.
 #[tokio::test]
 async fn every_version_from_docker_20_10_on_is_spoken_to_in_the_newest_that_both_know() {
     for (newest, oldest, spoken) in [
@@ -84,6 +85,7 @@ async fn a_proxy_that_lets_nobody_ping_nor_ask_for_information_is_no_obstacle() 
     running.holds(&["a"]).await;
 }
 
+/// R21.
 #[tokio::test]
 async fn states_nobody_has_heard_of_blind_us_to_their_container_only() {
     let engine = with(&["a", "b", "c", "d"]);
@@ -103,6 +105,7 @@ async fn states_nobody_has_heard_of_blind_us_to_their_container_only() {
         .await;
 }
 
+/// L46, R2.
 #[tokio::test]
 async fn an_engine_that_takes_no_filter_tells_all_and_what_does_not_count_is_dropped() {
     let engine = playing(Character {
@@ -129,6 +132,7 @@ async fn an_engine_that_takes_no_filter_tells_all_and_what_does_not_count_is_dro
     assert_eq!(engine.inspections(), inspections + 1);
 }
 
+/// L53.
 #[tokio::test]
 async fn the_words_of_old_podman_are_understood() {
     let engine = with(&["a", "b"]);
@@ -189,6 +193,7 @@ async fn a_kept_connection_that_died_meanwhile_costs_another_and_no_failure() {
     assert_eq!((engine.inspections(), running.failures()), (50, 0.0));
 }
 
+/// R3, R7.
 #[tokio::test]
 async fn a_slow_pass_inspects_only_what_its_listing_shows_as_changed_and_at_times_all() {
     let engine = with(&["a", "b", "c"]);

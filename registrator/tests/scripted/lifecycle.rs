@@ -9,6 +9,7 @@ fn says(services: &Services, name: &str) -> Option<(Option<Health>, String)> {
     Some((check.initial, check.output))
 }
 
+/// L6.
 #[tokio::test]
 async fn an_engine_that_stays_away_for_longer_than_the_grace_leaves_its_entries_critical_until_it_is_back() {
     let mut engine = with(&["a", "b"]);
@@ -33,6 +34,7 @@ async fn an_engine_that_stays_away_for_longer_than_the_grace_leaves_its_entries_
         .await;
 }
 
+/// L3.
 #[tokio::test]
 async fn what_is_to_be_said_at_the_end_is_said_before_it() {
     for (at_exit, left) in [

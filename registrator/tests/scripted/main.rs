@@ -280,6 +280,7 @@ async fn what_starts_is_registered_what_ends_is_removed_and_stopping_leaves_the_
     assert_eq!(services.borrow().len(), 1);
 }
 
+/// L35, R16.
 #[tokio::test]
 async fn a_registry_that_never_answers_holds_up_no_other() {
     let engine = with(&["a"]);
@@ -312,6 +313,7 @@ async fn a_start_with_no_registry_that_answers_ends_with_what_was_tried() {
     }
 }
 
+/// L7, R3.
 #[tokio::test]
 async fn what_happens_while_the_stream_is_cut_is_found_on_reconnect() {
     let engine = with(&["a", "b"]);
@@ -342,6 +344,7 @@ async fn an_event_that_cannot_be_read_costs_a_reconnect_and_nothing_else() {
     running.holds(&["a", "b"]).await;
 }
 
+/// L8, R1, R3.
 #[tokio::test]
 async fn swallowed_events_are_found_by_the_slow_pass() {
     let engine = with(&["a", "b"]);
@@ -358,6 +361,7 @@ async fn swallowed_events_are_found_by_the_slow_pass() {
         .await;
 }
 
+/// L4, R17.
 #[tokio::test]
 async fn an_engine_that_restarts_keeps_entries_until_it_shows_what_is_left() {
     let mut engine = with(&["a", "b", "c"]);
@@ -380,6 +384,7 @@ async fn an_engine_that_restarts_keeps_entries_until_it_shows_what_is_left() {
         .await;
 }
 
+/// R17.
 #[tokio::test]
 async fn an_absent_engine_is_waited_for() {
     let mut engine = Engine::new();
@@ -392,6 +397,7 @@ async fn an_absent_engine_is_waited_for() {
     running.holds(&["a"]).await;
 }
 
+/// L51.
 #[tokio::test]
 async fn one_empty_listing_removes_nothing() {
     let names: Vec<String> = (0..20).map(|number| format!("n{number}")).collect();
@@ -407,6 +413,7 @@ async fn one_empty_listing_removes_nothing() {
     assert!(!fewest.has_changed().unwrap(), "nothing was written at all");
 }
 
+/// R21.
 #[tokio::test]
 async fn a_container_that_cannot_be_inspected_harms_no_other() {
     let engine = with(&["a"]);
@@ -452,6 +459,7 @@ async fn a_stop_request_takes_it_out_of_rotation_before_it_ends() {
     assert!(tokio::time::timeout(PATIENCE, seen).await.is_ok());
 }
 
+/// L9, R1.
 #[tokio::test]
 async fn three_hundred_at_once_with_the_stream_cut_and_the_engine_restarted_meanwhile() {
     let mut engine = with(&[]);

@@ -279,6 +279,7 @@ async fn a_dry_run_follows_the_engine_and_writes_nothing() {
     assert_eq!(*registry.told.lock().unwrap(), [""; 0]);
 }
 
+/// L37.
 #[tokio::test]
 async fn a_refused_service_is_seen_with_what_the_registry_said_and_harms_no_other() {
     let engine = with(&["a", "b"]);

@@ -4,7 +4,7 @@ use hyper::Method;
 
 use super::{BodyKind, Row, now};
 use crate::http::agent::{check as agent_check, health as agent_health};
-use crate::http::{agent, catalog, health, kv, membership, status};
+use crate::http::{agent, catalog, health, kv, membership, registrator, status};
 
 const GET: &[Method] = &[Method::GET];
 const PUT: &[Method] = &[Method::PUT];
@@ -18,7 +18,7 @@ const GET_DELETE: &[Method] = &[Method::GET, Method::DELETE];
 const GET_PUT_DELETE: &[Method] = &[Method::GET, Method::PUT, Method::DELETE];
 const EVERY: &[Method] = &[Method::GET, Method::POST, Method::PUT, Method::DELETE];
 
-/// Every endpoint that Consul has.
+/// Every endpoint that Consul has, and what only we have.
 pub(super) const ROWS: &[Row] = &[
     Row::new(GET, "/", "none").run(|ask| now(status::root(&ask))),
     Row::new(GET, "/metrics", "agent:read").run(|ask| now(status::metrics(&ask))),
@@ -130,6 +130,7 @@ pub(super) const ROWS: &[Row] = &[
     Row::new(PUT, "/v1/txn", "key:write, node:write, service:write"),
     Row::new(PUT, "/v1/event/fire/", "event:write"),
     Row::new(GET, "/v1/event/list", "event:read"),
+    Row::new(GET, "/v1/registrator", "agent:read").run(|ask| Box::pin(registrator::of_agent(ask))),
     Row::new(GET, "/v1/status/leader", "none").run(|ask| now(status::leader(&ask))),
     Row::new(GET, "/v1/status/peers", "none").run(|ask| now(status::peers(&ask))),
     Row::new(GET_POST, "/v1/query", "query:read, query:write"),

@@ -41,6 +41,7 @@ fn failed_unseen(abilities: Abilities) -> (World, u16) {
     (world.reborn(), port)
 }
 
+/// R8.
 #[test]
 fn a_container_that_failed_while_nobody_looked_turns_critical_also_where_checks_are_not_listed() {
     for abilities in [Abilities::default(), without_checks()] {
@@ -77,6 +78,7 @@ fn a_failed_container_stays_though_the_registry_refuses_to_hear_of_it_for_a_whil
     }
 }
 
+/// R8.
 #[test]
 fn a_failed_container_whose_entry_the_registry_lost_is_registered_again() {
     let mut world = World::with(vec![Abilities::default()], keep_failed);
@@ -146,6 +148,7 @@ fn who_is_to_leave_rotation_does_not_stand_in_line_with_those_that_come() {
     );
 }
 
+/// L35, R16.
 #[test]
 fn a_registry_that_is_down_holds_up_no_other() {
     let mut world = World::with(vec![without_checks(), Abilities::default()], |_| {});
@@ -356,6 +359,7 @@ fn what_a_registry_cannot_hold_is_not_offered_and_named_once_with_the_setting_th
     assert_eq!(complaint.fault.reason, "no ones; not registered");
 }
 
+/// R25.
 #[test]
 fn entries_are_renewed_in_their_rhythm() {
     let mut world = World::new(|config| {
@@ -377,6 +381,7 @@ fn entries_are_renewed_in_their_rhythm() {
     }
 }
 
+/// R7.
 #[test]
 fn a_change_of_any_field_is_written_but_for_tags_that_others_may_override() {
     let base = Registration {
