@@ -498,6 +498,69 @@ fn quoted(code: &str) -> Vec<&str> {
     code.split('"').filter(word).collect()
 }
 
+/// How many scenarios `registrator/tests/scenarios.md` has.
+const SCENARIOS: usize = 55;
+
+#[test]
+fn every_scenario_is_held_by_a_transcript_or_a_test_that_is_there() {
+    let table = read(&top().join("registrator/tests/scenarios.md"));
+    let rows = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    let rows: Vec<(usize, &str)> = rows
+        .filter_map(|(number, rest)| Some((number.parse().ok()?, rest)))
+        .collect();
+    let numbers: Vec<usize> = rows.iter().map(|(number, _)| *number).collect();
+    assert_eq!(
+        numbers,
+        (1..=SCENARIOS).collect::<Vec<_>>(),
+        "each once, in order"
+    );
+    let mut lost = Vec::new();
+    for (number, rest) in rows {
+        let proofs = rest
+            .rsplit(" | ")
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(" |");
+        let proofs: Vec<&str> = proofs
+            .split('`')
+            .map(str::trim)
+            .filter(|proof| !proof.is_empty())
+            .collect();
+        if proofs.is_empty() {
+            lost.push(format!("{number}: nothing"));
+        }
+        lost.extend(
+            proofs
+                .iter()
+                .filter(|proof| !holds(proof, number))
+                .map(|proof| format!("{number}: {proof}")),
+        );
+    }
+    assert!(
+        lost.is_empty(),
+        "not there, or without the number in a heading: {lost:#?}"
+    );
+}
+
+/// Whether a transcript has the number in a heading, `# 41, 42: …`, or a file the test.
+fn holds(proof: &str, number: usize) -> bool {
+    if let Some((file, test)) = proof.split_once("::") {
+        return read(&top().join(file)).contains(&format!("fn {test}("));
+    }
+    let file = match proof.starts_with("golden/") {
+        true => top().join("registrator/tests").join(proof),
+        false => top().join(proof),
+    };
+    let text = read(&file);
+    let mut headings = text.lines().filter_map(|line| line.strip_prefix("# "));
+    headings.any(|heading| {
+        let numbers = heading.split(':').next().unwrap_or_default();
+        numbers.split(", ").any(|text| text.parse() == Ok(number))
+    })
+}
+
 /// Every file of ours with this extension.
 fn files(extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();

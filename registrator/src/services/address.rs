@@ -132,6 +132,7 @@ fn found(
             if place.is_none() {
                 faults.push(Fault::new(port.to_string(), UNKNOWN_HOST));
             }
+            faults.extend(discarded(owner, port).filter(|_| !shared));
             place.into_iter().collect()
         }
         Network::Bridge | Network::Named(_) => match (wish.inside, bindings) {
@@ -159,6 +160,14 @@ fn found(
             }
         },
     }
+}
+
+/// That a port was asked for under another number, which engines pass over in the host's network.
+fn discarded(container: &Container, port: Port) -> Option<Fault> {
+    let mut asked = container.asked.get(&port)?.iter().map(|binding| binding.port);
+    let number = asked.find(|number| *number > 0 && *number != port.number)?;
+    let why = "has no effect in the host's network; registered with its own number";
+    Some(Fault::new(format!("-p {number}:{port}"), why))
 }
 
 /// Where this node answers for the port on behalf of the whole swarm.

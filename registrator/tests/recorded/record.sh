@@ -2,6 +2,7 @@
 # Records inspect answers of a real engine beside this file: one container per line of `cases`,
 # its host's particulars taken out. Needs docker, gcc and jq; leaves nothing behind.
 # To add a case: add its line, run this with its name, commit the new file. Without names: all of them.
+# Those called swarm-* are tasks, and come from `docker service create` on engines of a swarm, through the same filter.
 set -eu
 wanted=$*
 here=$(cd "$(dirname "$0")" && pwd)
@@ -103,6 +104,7 @@ docker network connect rec-back rec-two-networks
 record two-networks
 run internal-network --network rec-back -p 18103:80 recorded/bare
 run six-network --network rec-six -p 18104:80 recorded/bare
+run host-published --network host -p 18081:80 recorded/bare
 docker create --name rec-created -P recorded/redis >/dev/null
 echo rec-created >>"$made"
 record created
