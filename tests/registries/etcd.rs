@@ -331,6 +331,55 @@ fn of_two_registrators_that_want_one_key_the_first_keeps_it_and_the_other_says_s
 }
 
 #[test]
+fn who_comes_back_after_its_entry_ended_leaves_it_to_who_has_the_key_by_now() {
+    for (etcd, api) in [(Etcd::start(), 3), (Etcd::with_v2(), 2)] {
+        let (service, id) = (unique("taken"), unique("id"));
+        let image = machine().container("lictor-whoami");
+        let image = image.label("SERVICE_NAME", &service).label("SERVICE_ID", &id);
+        let web = image.start();
+        let uri = format!("etcd://{}/services?api={api}", etcd.address());
+        let only = format!("-filter=name={}", web.name());
+        let registrator = |who: &str, ip: &str| {
+            let (owner, ip) = (format!("-owner={who}"), format!("-ip={ip}"));
+            let life = ["-ttl=4", "-ttl-refresh=1", "-resync=1"];
+            let command = [&["registrator", &owner, &ip, &only], &life[..], &[&uri]].concat();
+            agent().command(&command).start_parts(&[])
+        };
+        let folder = format!("/services/{service}");
+        let keys = || match api {
+            3 => etcd.keys(&folder),
+            _ => etcd.keys_v2(&folder),
+        };
+        let at = |ip: &str| {
+            let place = format!("{ip}:{}", web.published(8000));
+            pairs([(format!("{folder}/{id}"), place)])
+        };
+        let first = registrator("first", "192.0.2.1");
+        wait_for("the key", || same(keys()?, at("192.0.2.1")));
+        first.kill();
+        wait_for("its end", || same(keys()?, pairs([])));
+        let _second = registrator("second", "192.0.2.2");
+        let taken = at("192.0.2.2");
+        wait_for("the key of the second", || same(keys()?, taken.clone()));
+
+        let again = registrator("first", "192.0.2.1");
+
+        wait_for("the first to say whose it is", || {
+            let said = again.said();
+            if said.contains("somebody else has the id") {
+                Ok(())
+            } else {
+                Err(said)
+            }
+        });
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(3) {
+            assert_eq!(keys().as_ref(), Ok(&taken));
+        }
+    }
+}
+
+#[test]
 fn what_does_not_pass_is_not_there() {
     let etcd = Etcd::start();
     let (service, host) = (unique("paused"), unique("host"));

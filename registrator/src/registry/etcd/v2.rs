@@ -1,8 +1,8 @@
 //! v2, `/v2/keys`: what the original writes and its readers read. Lifetimes belong to keys, rights to a password.
 //!
 //! A name that begins with an underscore is in no listing and wakes nobody who watches what is above it: marks are kept
-//! in `<path>/_lictor/<owner>/<entry>`. One is written before its key and removed after it, so a crash leaves at worst a
-//! mark without a key, which marks nothing.
+//! in `<path>/_lictor/<owner>/<entry>`. One is written before its key, with the same value, and removed after it. So a
+//! crash, a lifetime that ends or a race leaves at worst a mark of another value beside that of who has the key.
 
 use std::collections::BTreeMap;
 
@@ -74,6 +74,35 @@ impl Node {
     }
 }
 
+/// What an owner has said of an entry before it wrote it.
+#[derive(Clone, Debug)]
+struct Mark {
+    owner: String,
+    /// What the entry was to say.
+    value: String,
+    /// Grows with the time of writing.
+    written: i64,
+}
+
+impl Mark {
+    fn of(owner: &str, node: &Node) -> Self {
+        Self {
+            owner: owner.to_owned(),
+            value: node.value.clone(),
+            written: node.modified_index,
+        }
+    }
+}
+
+/// Whose an entry with this value is: of several marks those of another value were left where a key ended by itself or
+/// was removed by hand, or where somebody else was faster; else the last counts.
+fn holder<'a>(marks: &'a [Mark], value: &str) -> Option<&'a str> {
+    let last = marks
+        .iter()
+        .max_by_key(|mark| (mark.value == value, mark.written));
+    last.map(|mark| mark.owner.as_str())
+}
+
 impl V2<'_> {
     /// Everything below the path, with whose it is.
     pub(super) async fn list(&self) -> Result<Vec<Entry>, Fault> {
@@ -84,8 +113,8 @@ impl V2<'_> {
             self.marked().await?
         };
         let entry = |node: Node| {
-            let owners = marks.get(self.shelf.entry(&node.key)?);
-            Some(self.entry(node, owners.map_or(&[], Vec::as_slice)))
+            let of_it = marks.get(self.shelf.entry(&node.key)?);
+            Some(self.entry(node, of_it.map_or(&[], Vec::as_slice)))
         };
         Ok(below.into_iter().filter_map(entry).collect())
     }
@@ -98,28 +127,21 @@ impl V2<'_> {
             return Err(Fault::refused(&format!("{key} is a folder of keys")));
         }
         let name = self.shelf.entry(key).unwrap_or_default();
-        let own = self
-            .get(&self.mark(self.marks.owner(), name), "quorum=true")
-            .await?;
-        if own.is_some() {
-            return Ok(Some(self.entry(node, &[self.marks.owner().to_owned()])));
+        let us = self.marks.owner();
+        let own = self.get(&self.mark(us, name), "quorum=true").await?;
+        // The common case; others' marks are looked for only where ours leaves a doubt.
+        if let Some(own) = own.filter(|own| own.value == node.value) {
+            return Ok(Some(self.entry(node, &[Mark::of(us, &own)])));
         }
-        let owners = self.marked().await?.remove(name).unwrap_or_default();
-        Ok(Some(self.entry(node, &owners)))
+        let marks = self.marked().await?.remove(name).unwrap_or_default();
+        Ok(Some(self.entry(node, &marks)))
     }
 
-    fn entry(&self, node: Node, owners: &[String]) -> Entry {
-        let holders: Vec<Holder> = owners
-            .iter()
-            .map(|owner| self.marks.of_owner(owner, node.ttl.is_some()))
-            .collect();
-        // Two marks are left by a change of owner that broke off: it is ours already, and best under the mark of now.
-        let us = |holder: &&Holder| matches!(holder, Holder::Us { .. });
-        let now =
-            |holder: &&Holder| matches!(holder, Holder::Us { owner, .. } if owner == self.marks.owner());
-        let ours = holders.iter().find(now).or(holders.iter().find(us));
+    fn entry(&self, node: Node, marks: &[Mark]) -> Entry {
+        let holder = holder(marks, &node.value);
+        let holder = holder.map(|owner| self.marks.of_owner(owner, node.ttl.is_some()));
         Entry {
-            holder: ours.or(holders.first()).cloned().unwrap_or(Holder::Nobody),
+            holder: holder.unwrap_or(Holder::Nobody),
             key: node.key,
             value: node.value,
             seen: node.modified_index,
@@ -135,13 +157,8 @@ impl V2<'_> {
     pub(super) async fn put(&self, key: &str, value: &str, found: Option<&Entry>) -> Result<(), Fault> {
         let name = self.shelf.entry(key).unwrap_or_default();
         let before = found.and_then(Entry::owner);
-        if before != Some(self.marks.owner()) {
-            self.set(
-                &self.mark(self.marks.owner(), name),
-                &format!("value={}", plain(value)),
-            )
-            .await?;
-        }
+        let own = self.mark(self.marks.owner(), name);
+        self.set(&own, &format!("value={}", plain(value))).await?;
         let condition = match found {
             Some(found) => format!("prevIndex={}", found.seen),
             None => "prevExist=false".to_owned(),
@@ -198,14 +215,15 @@ impl V2<'_> {
             .key(&format!("{MARKS}/{}/{}", one_part(owner), one_part(entry)))
     }
 
-    /// Owners of entries, by entry.
-    async fn marked(&self) -> Result<BTreeMap<String, Vec<String>>, Fault> {
+    /// Marks of entries, by entry.
+    async fn marked(&self) -> Result<BTreeMap<String, Vec<Mark>>, Fault> {
         let folder = self.shelf.key(MARKS);
-        let mut marked = BTreeMap::<String, Vec<String>>::new();
+        let mut marked = BTreeMap::<String, Vec<Mark>>::new();
         for node in self.below(&folder).await? {
             let rest = node.key.strip_prefix(&folder).unwrap_or_default();
             if let Some((owner, entry)) = rest.trim_start_matches('/').split_once('/') {
-                marked.entry(whole(entry)).or_default().push(whole(owner));
+                let mark = Mark::of(&whole(owner), &node);
+                marked.entry(whole(entry)).or_default().push(mark);
             }
         }
         Ok(marked)
@@ -359,6 +377,24 @@ mod tests {
         read(&reply(200, tree)).unwrap().leaves(&mut leaves);
         let keys: Vec<&str> = leaves.iter().map(|node| node.key.as_str()).collect();
         assert_eq!(keys, ["/s/web/1"]);
+    }
+
+    #[test]
+    fn of_several_marks_the_one_of_the_value_counts_and_then_the_last() {
+        let mark = |owner: &str, value: &str, written| Mark {
+            owner: owner.to_owned(),
+            value: value.to_owned(),
+            written,
+        };
+        assert_eq!(holder(&[], "a:1"), None);
+        // Those of earlier versions are as old as the key, and there is no other.
+        assert_eq!(holder(&[mark("t1", "a:0", 3)], "a:1"), Some("t1"));
+        let left = [mark("t1", "a:1", 7), mark("t2", "b:1", 9)];
+        assert_eq!(holder(&left, "a:1"), Some("t1"));
+        assert_eq!(holder(&left, "b:1"), Some("t2"));
+        assert_eq!(holder(&left, "c:1"), Some("t2"));
+        let same = [mark("t2", "a:1", 9), mark("t1", "a:1", 7)];
+        assert_eq!(holder(&same, "a:1"), Some("t2"));
     }
 
     proptest! {
