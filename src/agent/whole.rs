@@ -64,13 +64,7 @@ impl Agent {
     /// The first part that cannot be built, with the option that asked for it.
     pub async fn build(config: config::Agent, again: reload::Source) -> Result<Self, BuildError> {
         let identity = Arc::new(identity(&config));
-        let title = format!(
-            "Lictor {} agent: node '{}', datacenter '{}', one server, everything in memory",
-            env!("CARGO_PKG_VERSION"),
-            identity.node,
-            identity.datacenter
-        );
-        let mut agent = Self::new(title, config.notes.clone());
+        let mut agent = Self::new(title(&identity), config.notes.clone());
         let halt = CancellationToken::new();
         let store = Store::new(halt.clone());
         leader::enlist(&store, &identity)
@@ -264,6 +258,16 @@ fn marked(containers: Option<config::Containers>, node: Option<uuid::Uuid>) -> O
     let mut containers = containers?;
     containers.owner = containers.owner.or_else(|| node.map(|id| id.to_string()));
     Some(containers)
+}
+
+/// What it says of itself first.
+fn title(identity: &Identity) -> String {
+    format!(
+        "Lictor {} agent: node '{}', datacenter '{}', one server, everything in memory",
+        env!("CARGO_PKG_VERSION"),
+        identity.node,
+        identity.datacenter
+    )
 }
 
 fn identity(config: &config::Agent) -> Identity {

@@ -66,7 +66,7 @@ fn a_task_that_stops_hands_the_entry_on_before_it_ends_and_the_last_one_takes_it
     world.settle();
     assert_eq!(world.entry(), (Status::Passing, World::id(1)));
     world.die(0, 0);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.settle();
     world.task(2);
     world.settle();
@@ -78,7 +78,7 @@ fn a_task_that_stops_hands_the_entry_on_before_it_ends_and_the_last_one_takes_it
     assert_eq!(world.writes, 2);
     for number in [1, 2] {
         world.die(number, 0);
-        world.tell(number, What::Died);
+        world.tell(number, What::Died(None));
     }
     world.settle();
     assert!(world.registry.is_empty());
@@ -88,7 +88,7 @@ fn a_task_that_stops_hands_the_entry_on_before_it_ends_and_the_last_one_takes_it
 fn a_task_that_failed_and_is_kept_for_people_to_see_gives_way_to_one_that_is_fit() {
     let mut world = tasks(1, |config| config.deregister = Deregister::OnSuccess);
     world.die(0, 1);
-    world.tell(0, What::Died);
+    world.tell(0, What::Died(None));
     world.settle();
     assert_eq!(world.entry(), (Status::Critical, World::id(0)));
     let mut world = world.reborn();
