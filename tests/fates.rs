@@ -506,7 +506,7 @@ fn a_socket_that_may_not_be_opened_is_named_and_taken_up_when_it_may() {
     let at = format!("-docker={}", line.host());
     let mut registrator = agent()
         .command(&["registrator", "-ip=127.0.0.1", &at, &uri])
-        .as_nobody()
+        .unprivileged()
         .start_parts(&[]);
     wait_for("it to say why it waits", || {
         let said = registrator.said();
