@@ -91,12 +91,8 @@ impl Agent {
         let dns = agent.dns(&config, &core).await?;
         let containers = marked(config.registrator, config.node_id);
         let registrator = agent.registrator(containers, config.advertise, &core)?;
-        context.registrator = registrator
-            .as_ref()
-            .map(|(registrator, _)| http::registrator::Mouth::of(registrator));
-        let stopped = registrator
-            .as_ref()
-            .map_or_else(no_stopped, |(registrator, _)| registrator.stopped());
+        let (mouth, stopped) = faces(registrator.as_ref().map(|(registrator, _)| registrator));
+        context.registrator = mouth;
         let routing = Routing {
             lb: config.lb,
             keys: config.overrides,
@@ -289,9 +285,11 @@ fn at(addresses: &[IpAddr], port: u16) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// Without a registrator nothing is known of containers at rest.
-fn no_stopped() -> Stopped {
-    watch::channel(Arc::from([])).1
+/// What others see of the registrator. Without one nothing is known of containers at rest.
+fn faces(registrator: Option<&registrator::Registrator>) -> (Option<http::registrator::Mouth>, Stopped) {
+    let nothing = || watch::channel(Arc::from([])).1;
+    let stopped = registrator.map_or_else(nothing, registrator::Registrator::stopped);
+    (registrator.map(http::registrator::Mouth::of), stopped)
 }
 
 /// Serves every listener until `stop`. Whoever waits for a change is answered first, by `halt`, so

@@ -101,7 +101,7 @@ impl Builder {
     }
 
     /// It has no user's rights but those of `nobody`.
-    pub(crate) fn as_nobody(mut self) -> Self {
+    pub(crate) fn unprivileged(mut self) -> Self {
         self.nobody = true;
         self
     }

@@ -313,8 +313,10 @@ fn a_consul_that_forgot_everything_in_a_quiet_hour_has_all_of_it_soon_after_it_i
     let consul = consul_at(0);
     let (server, port) = (consul.http(), consul.http().port());
     let service = unique("forgotten");
-    let _services = registrator(&format!("consul://{server}"), &["-owner=services"], &[]);
-    let _keys = registrator(&format!("consulkv://{server}/kept"), &["-owner=keys"], &[]);
+    // Others' containers would give it something to write.
+    let only = format!("-filter=label=SERVICE_NAME={service}");
+    let _services = registrator(&format!("consul://{server}"), &["-owner=services", &only], &[]);
+    let _keys = registrator(&format!("consulkv://{server}/kept"), &["-owner=keys", &only], &[]);
     let _container = web(&service);
     let prefix = format!("kept/{service}");
     consul.await_passing(&service, 1);

@@ -115,7 +115,9 @@ async fn an_end_that_is_told_before_its_beginning_leaves_no_ghost() {
     running.holds(&["b"]).await;
     listened_to(&engine).await;
     for word in ["die", "start"] {
+        // In the network of its host, the ports that it declares would be its.
         engine.put("a", false, 0);
+        engine.change("a", "/HostConfig/NetworkMode", json!("host"));
         engine.tell("a", word, &json!({}));
     }
     // One that runs, of which both were told the wrong way round.
