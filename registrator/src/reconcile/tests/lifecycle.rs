@@ -407,8 +407,10 @@ fn who_uses_the_network_of_a_container_that_restarts_follows_it_to_its_new_port(
     world.tell(1, What::Turned);
     world.settle();
     for _ in 0..2 {
+        let published = world.containers[&World::id(0)].bindings.values().flatten();
+        let published = published.map(|binding| binding.port).next().unwrap();
         let ports: Vec<u16> = world.registry.values().map(|entry| entry.service.port).collect();
-        assert_eq!(ports, [world.next_port; 2]);
+        assert_eq!(ports, [published; 2]);
         world.die(0, 0);
         world.tell(0, What::Died);
         world.settle();
