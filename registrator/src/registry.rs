@@ -197,6 +197,16 @@ impl Reason {
     }
 }
 
+/// Whether the original would have made the id that a key ends with: `<host>:<container>:<port>`, perhaps with `:udp`.
+pub(crate) fn is_of_a_host(entry: &str) -> bool {
+    let id = entry.rsplit_once('/').map_or(entry, |(_, id)| id);
+    let id = id.strip_suffix(":udp").unwrap_or(id);
+    let mut parts = id.rsplitn(3, ':');
+    let port = parts.next().is_some_and(|port| port.parse::<u16>().is_ok());
+    port && parts.next().is_some_and(|name| !name.is_empty())
+        && parts.next().is_some_and(|host| !host.is_empty())
+}
+
 /// Why a registry did not do as told.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -40,7 +40,7 @@ use tokio::sync::Notify;
 pub use auth::Credentials;
 pub use keys::Shelf;
 
-use super::{Abilities, Error, Lists, Offer, Registry, Terms};
+use super::{Abilities, Error, Lists, Offer, Registry, Terms, is_of_a_host};
 use auth::Passes;
 use endpoints::{Ask, Endpoints, said};
 use fault::Fault;
@@ -131,7 +131,7 @@ fn step(found: Option<&Entry>, name: &str, value: &str) -> Step {
     match &found.holder {
         Holder::Us { settled: true, .. } if found.value == value => Step::Nothing,
         Holder::Us { .. } => Step::Put,
-        Holder::Nobody if found.value == value || keys::is_of_a_host(name) => Step::Put,
+        Holder::Nobody if found.value == value || is_of_a_host(name) => Step::Put,
         Holder::Nobody => held_by("somebody else"),
         Holder::Another(who) => held_by(who),
     }
@@ -257,7 +257,7 @@ impl Etcd {
                 Some(owner)
             }
             Holder::Another(who) => Some(who),
-            Holder::Nobody if keys::is_of_a_host(name) => None,
+            Holder::Nobody if is_of_a_host(name) => None,
             Holder::Nobody => return None,
         };
         let owner = owner.map(|owner| (META_OWNER.to_owned(), owner.clone()));
@@ -422,7 +422,7 @@ impl Registry for Etcd {
 fn removable(found: &Entry, name: &str) -> bool {
     match found.holder {
         Holder::Us { .. } => true,
-        Holder::Nobody => keys::is_of_a_host(name),
+        Holder::Nobody => is_of_a_host(name),
         Holder::Another(_) => false,
     }
 }

@@ -357,6 +357,7 @@ async fn a_refusal_names_the_right_that_is_missing() {
     assert!(text.ends_with("set CONSUL_HTTP_AUTH to user:password"), "{text}");
     let text = refusal(&agent.config(), 400, "Invalid port").await;
     assert_eq!(text, "Unexpected response code: 400 (Invalid port)");
+    agent.answers(KEY, 404, "");
     let text = agent.keys().register(&offer).await.unwrap_err().to_string();
     assert_eq!(
         text,
@@ -366,6 +367,12 @@ async fn a_refusal_names_the_right_that_is_missing() {
     let text = agent.keys().register(&offer).await.unwrap_err().to_string();
     assert!(
         text.contains(r#"key:write on "a b/services/redis/t1:r:6379""#),
+        "{text}"
+    );
+    agent.answers(KEY, 403, "Permission denied");
+    let text = agent.keys().register(&offer).await.unwrap_err().to_string();
+    assert!(
+        text.contains(r#"key:read on "a b/services/redis/t1:r:6379""#),
         "{text}"
     );
 }
@@ -389,6 +396,18 @@ async fn an_agent_that_is_not_there_is_told_from_one_that_refuses() {
 /// Whether a registry says within [`QUIET`] that it faltered.
 async fn falters(registry: &dyn Registry) -> bool {
     tokio::time::timeout(QUIET, registry.faltered()).await.is_ok()
+}
+
+/// A question about a key of ours.
+const KEY: &str = "GET /v1/kv/a%20b/services/redis/t1%3Ar%3A6379";
+/// FNV-1a of "us".
+const FLAGS: u64 = 631_696_951_056_195_225;
+
+/// A key as a Consul shows it, which leads to 10.0.0.1:10000.
+fn pair(id: &str, flags: u64) -> String {
+    format!(
+        r#"{{"Key":"a b/services/redis/{id}","Flags":{flags},"Value":"MTAuMC4wLjE6MTAwMDA=","ModifyIndex":7}}"#
+    )
 }
 
 /// The first question about a service, and the one that is held.
@@ -504,25 +523,21 @@ async fn a_key_and_its_value_are_those_of_the_original_and_flags_say_whose_they_
     agent.answers("DELETE", 200, "true");
     let keys = agent.keys();
     assert!(!keys.abilities().tells_health);
+    agent.answers(KEY, 404, "");
     keys.register(&wanted(Status::Passing, "running")).await.unwrap();
+    agent.answers(KEY, 200, &format!("[{}]", pair("t1:r:6379", FLAGS)));
     keys.deregister("redis/t1:r:6379").await.unwrap();
-    // FNV-1a of "us".
-    let flags = 631_696_951_056_195_225_u64;
+    let mut changes = agent.told();
+    changes.retain(|line| !line.starts_with("GET"));
     assert_eq!(
-        agent.told(),
+        changes,
         [
-            format!("PUT /v1/kv/a%20b/services/redis/t1%3Ar%3A6379?flags={flags} 10.0.0.1:10000"),
-            "DELETE /v1/kv/a%20b/services/redis/t1%3Ar%3A6379".to_owned(),
+            format!("PUT /v1/kv/a%20b/services/redis/t1%3Ar%3A6379?flags={FLAGS}&cas=0 10.0.0.1:10000"),
+            "DELETE /v1/kv/a%20b/services/redis/t1%3Ar%3A6379?cas=7".to_owned(),
         ]
     );
-    // MTAuMC4wLjE6MTAwMDA= is 10.0.0.1:10000.
-    let pair = |id: &str, flags: u64| {
-        format!(
-            r#"{{"Key":"a b/services/redis/{id}","Flags":{flags},"Value":"MTAuMC4wLjE6MTAwMDA=","ModifyIndex":7}}"#
-        )
-    };
     let pairs = [
-        pair("t1:r:6379", flags),
+        pair("t1:r:6379", FLAGS),
         pair("t2:r:6379", 0),
         pair("t3:r:6379", 1),
     ];
@@ -553,16 +568,52 @@ async fn a_key_and_its_value_are_those_of_the_original_and_flags_say_whose_they_
 }
 
 #[tokio::test]
+async fn a_key_that_others_hold_or_write_meanwhile_is_neither_written_nor_removed() {
+    let offer = wanted(Status::Passing, "running");
+    // Of the original on this host; marked by us, but for another address; right already.
+    let may_go = [
+        pair("t1:r:6379", 0),
+        pair("t1:r:6379", FLAGS).replace("MTA", "MTI"),
+        pair("t1:r:6379", FLAGS),
+    ];
+    // Whose, and whether it is written.
+    let cases = [(pair("t1:r:6379", 1), false), (pair("by-hand", 0), false)];
+    let cases = cases
+        .into_iter()
+        .chain(may_go.into_iter().map(|pair| (pair, true)));
+    for (held, ours) in cases {
+        let agent = Agent::start().await;
+        for verb in ["PUT", "DELETE"] {
+            agent.answers(verb, 200, "false");
+        }
+        agent.answers(KEY, 200, &format!("[{held}]"));
+        let keys = agent.keys();
+        let right = held.contains("MTAu") && held.contains(&FLAGS.to_string());
+        let written = keys.register(&offer).await;
+        let removed = keys.deregister("redis/t1:r:6379").await;
+        let changes: Vec<String> = agent.told();
+        let changes: Vec<_> = changes.iter().filter(|line| !line.starts_with("GET")).collect();
+        assert_eq!(
+            changes.len(),
+            if right { 1 } else { 2 * usize::from(ours) },
+            "{held}: {changes:?}"
+        );
+        assert!(changes.iter().all(|line| line.contains("cas=7")), "{changes:?}");
+        assert_eq!((written.is_ok(), removed.is_ok()), (right, !ours), "{held}");
+    }
+}
+
+#[tokio::test]
 async fn a_key_that_somebody_removes_or_overwrites_makes_the_store_falter() {
-    const KEY: &str = "GET /v1/kv/a%20b/services/redis/t1%3Ar%3A6379";
     let pair = r#"[{"Key":"a b/services/redis/t1:r:6379","Flags":1,"Value":"eA==","ModifyIndex":7}]"#;
     for (status, body) in [(404, String::new()), (200, pair.replace(":7}", ":8}"))] {
         let agent = Agent::start().await;
         agent.answers("PUT", 200, "true");
-        agent.answers(KEY, 200, pair);
+        agent.answers(KEY, 404, "");
         agent.answers(&format!("{KEY}?index="), 0, "");
         let keys = Arc::new(agent.keys());
         keys.register(&wanted(Status::Passing, "running")).await.unwrap();
+        agent.answers(KEY, 200, pair);
         let listener = tokio::spawn(async move { keys.faltered().await });
         agent.await_told(&format!("{KEY}?index=7&wait=60000ms")).await;
         assert!(!listener.is_finished());

@@ -1,7 +1,8 @@
 //! Services as keys of a Consul, byte for byte as the original writes them: `<prefix>/<name>/<id>` = `address:port`.
 //!
 //! There is no place for tags, attributes and checks. Whose an entry is stands in its flags, a number that
-//! Consul keeps for its users beside each value.
+//! Consul keeps for its users beside each value, and decides: what others hold is neither written nor removed, and every
+//! change is made only if the key is as it was found.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -16,7 +17,7 @@ use futures_util::future::BoxFuture;
 
 use super::ear::{HELD, Held};
 use super::link::Link;
-use crate::registry::{Abilities, Error, Lists, Offer, Registry, Terms};
+use crate::registry::{Abilities, Error, Lists, Offer, Registry, Terms, is_of_a_host};
 
 /// Keys below a prefix.
 #[derive(Debug)]
@@ -79,9 +80,39 @@ impl Keys {
         self.link.ear.there(ours.map(|(entry, _)| key_of(&entry.service)));
         Ok(listed.into_iter().map(|(entry, _)| entry).collect())
     }
+
+    async fn find(&self, whole: &str) -> Result<Option<Pair>, Error> {
+        let found = self.link.client.kv_get(whole, &Query::default()).await;
+        Ok(self.link.told(found, &format!("key:read on {whole:?}"))?.rows)
+    }
+
+    async fn write(&self, key: &str, value: String) -> Result<(), Error> {
+        let (owners, whole) = (self.owners()?, self.whole(key));
+        let seen = match self.find(&whole).await? {
+            Some(seen) if !owners.may_change(&seen) => {
+                return Err(Error::Refused(format!(
+                    "{whole} holds {:?}, written by somebody else; another SERVICE_ID would help",
+                    String::from_utf8_lossy(&seen.value)
+                )));
+            }
+            // An attempt before this one was obeyed, and its answer lost.
+            Some(seen) if seen.flags == owners.flags && *seen.value == *value.as_bytes() => return Ok(()),
+            Some(seen) => seen.modify_index,
+            None => 0,
+        };
+        let client = &self.link.client;
+        let written = client.kv_put(&whole, value, owners.flags, Some(seen)).await;
+        unless_overtaken(self.link.told(written, &may_write(&whole))?, &whole)
+    }
 }
 
 impl Owners {
+    /// Whether a key may be written or go on our word: it is ours, or of the original for a host that the reconciliation
+    /// knows to be this one.
+    fn may_change(&self, pair: &Pair) -> bool {
+        self.names.contains_key(&pair.flags) || pair.flags == 0 && is_of_a_host(&pair.key)
+    }
+
     /// What an entry tells of its service. One that nobody of us would have written has no address.
     fn read(&self, key: &str, pair: &Pair) -> Option<Registration> {
         let (name, id) = key.split_once('/')?;
@@ -150,11 +181,7 @@ impl Registry for Keys {
         async {
             let service = &wanted.registration.service;
             let key = key_of(service);
-            let whole = self.whole(&key);
-            let value = value(&service.address, service.port);
-            let flags = self.owners()?.flags;
-            let written = self.link.client.kv_put(&whole, value, flags, None).await;
-            self.link.told(written, &may_write(&whole))?;
+            self.write(&key, value(&service.address, service.port)).await?;
             self.link.ear.there([key]);
             Ok(())
         }
@@ -168,9 +195,13 @@ impl Registry for Keys {
     fn deregister<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         async {
             self.link.ear.goes(key);
-            let whole = self.whole(key);
-            let removed = self.link.client.kv_delete(&whole, None).await;
-            self.link.told(removed.map(drop), &may_write(&whole))
+            let (owners, whole) = (self.owners()?, self.whole(key));
+            let Some(seen) = self.find(&whole).await?.filter(|seen| owners.may_change(seen)) else {
+                return Ok(());
+            };
+            let client = &self.link.client;
+            let removed = client.kv_delete(&whole, Some(seen.modify_index)).await;
+            unless_overtaken(self.link.told(removed, &may_write(&whole))?, &whole)
         }
         .boxed()
     }
@@ -216,6 +247,13 @@ fn refuses(service: &ServiceSpec) -> Option<(&'static str, String)> {
     };
     let odd = |setting, text| Some((setting, why(text)?));
     odd("SERVICE_NAME", name).or_else(|| odd("SERVICE_ID", id))
+}
+
+fn unless_overtaken(done: bool, key: &str) -> Result<(), Error> {
+    match done {
+        true => Ok(()),
+        false => Err(Error::Refused(format!("somebody else wrote {key} in between"))),
+    }
 }
 
 fn may_write(key: &str) -> String {

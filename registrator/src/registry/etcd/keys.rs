@@ -142,16 +142,6 @@ pub(super) fn entry_of(service: &ServiceSpec) -> Arc<str> {
     format!("{}/{}", service.name, service.id).into()
 }
 
-/// Whether the original would have made this id: `<host>:<container>:<port>`.
-pub(super) fn is_of_a_host(entry: &str) -> bool {
-    let id = entry.split_once('/').map_or(entry, |(_, id)| id);
-    let id = id.strip_suffix(":udp").unwrap_or(id);
-    let mut parts = id.rsplitn(3, ':');
-    let port = parts.next().is_some_and(|port| port.parse::<u16>().is_ok());
-    port && parts.next().is_some_and(|name| !name.is_empty())
-        && parts.next().is_some_and(|host| !host.is_empty())
-}
-
 fn plain(value: &str) -> Option<(String, u16)> {
     let (address, port) = value.rsplit_once(':')?;
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -163,6 +153,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::registry::is_of_a_host;
 
     fn service(name: &str, id: &str, address: &str, port: u16) -> ServiceSpec {
         ServiceSpec {
