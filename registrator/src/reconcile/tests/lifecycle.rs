@@ -412,7 +412,7 @@ fn who_uses_the_network_of_a_container_that_restarts_follows_it_to_its_new_port(
         let ports: Vec<u16> = world.registry.values().map(|entry| entry.service.port).collect();
         assert_eq!(ports, [published; 2]);
         world.die(0, 0);
-        world.tell(0, What::Died);
+        world.tell(0, What::Died(None));
         world.settle();
         assert_eq!(keys(&world.registry), [""; 0]);
         world.start(0);
