@@ -3,6 +3,7 @@
 mod json;
 mod queue;
 mod steady;
+mod text;
 
 use std::io;
 use std::sync::Arc;
@@ -57,7 +58,11 @@ impl Log {
         let queue = log.queue.clone();
         let lines = fmt::layer().with_writer(move || queue.clone());
         let lines = match format {
-            Format::Text => lines.with_ansi(colour).with_target(false).boxed(),
+            Format::Text => lines
+                .with_ansi(colour)
+                .with_target(false)
+                .fmt_fields(text::fields())
+                .boxed(),
             Format::Json => lines.with_ansi(false).event_format(json::Objects).boxed(),
         };
         tracing_subscriber::registry().with(lines).with(targets).init();

@@ -26,6 +26,8 @@ use crate::tls::{Tls, TlsError};
 
 /// An answer larger than this is not a catalog but a mistake.
 const MAX_ANSWER: usize = 256 << 20;
+/// As much as is kept of the words of a server that refuses something.
+const LONGEST_REFUSAL: usize = 2048;
 /// How long a server holds a question that names no wait of its own.
 const SERVER_WAIT: Duration = Duration::from_secs(300);
 const RIGHT_ADDRESS: &str =
@@ -331,7 +333,9 @@ impl Reply {
         if self.status.is_success() {
             return Ok(self);
         }
-        let text = String::from_utf8_lossy(&self.body).trim().to_owned();
+        // Cut: it goes into logs.
+        let said = &self.body[..self.body.len().min(LONGEST_REFUSAL)];
+        let text = String::from_utf8_lossy(said).trim().to_owned();
         Err(ClientError::Status {
             code: self.status,
             text,

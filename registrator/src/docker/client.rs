@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HOST, HeaderMap};
@@ -25,8 +25,8 @@ use tokio_rustls::TlsConnector;
 use super::endpoint::{Endpoint, Remote};
 use super::{Error, PATIENCE};
 
-/// An answer larger than this is not a list of containers but a mistake.
-const MAX_ANSWER: usize = 64 << 20;
+/// An answer larger than this is not a list of containers but a mistake: labels are in it, and a megabyte of them is much.
+const MAX_ANSWER: usize = 256 << 20;
 /// Connections kept for the next questions; as many as are asked side by side.
 const MAX_IDLE: usize = 16;
 /// An event stream may be silent for hours, while something between us forgets its connection.
@@ -126,7 +126,15 @@ impl Client {
     async fn whole(&self, response: Response<Incoming>, sender: Sender) -> Result<Answer, Error> {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, MAX_ANSWER).collect().await;
-        let body = body.map_err(|error| Error::Engine(format!("{self}: {error}")))?;
+        let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+            true => {
+                let most = MAX_ANSWER >> 20;
+                Error::Unreadable(format!(
+                    "{self}: an answer of more than {most} MiB; remove the container whose labels are that long"
+                ))
+            }
+            false => Error::Engine(format!("{self}: {error}")),
+        })?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MAX_IDLE && !sender.is_closed() {
             idle.push(sender);

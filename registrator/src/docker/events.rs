@@ -35,8 +35,8 @@ const WORDS: &[&str] = &[
     "connect",
     "disconnect",
 ];
-/// An event has some attributes and all labels of its container.
-const LONGEST_LINE: usize = 4 << 20;
+/// An event has some attributes and all labels of its container, whose length no engine limits.
+const LONGEST_LINE: usize = 64 << 20;
 
 /// What happens from a moment on, that moment included.
 pub(super) struct Events {

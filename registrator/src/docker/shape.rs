@@ -14,6 +14,9 @@ use crate::container::{self, Binding, Container, Health, Mesh, Network, Port, St
 
 use super::Listed;
 
+/// Nobody waits longer for a process to stop; engines take any number.
+const LONGEST_STOP: Duration = Duration::from_hours(24);
+
 /// The facts in an inspect answer.
 pub(crate) fn facts(answer: &Value) -> Container {
     let (config, host) = (&answer["Config"], &answer["HostConfig"]);
@@ -45,7 +48,9 @@ pub(crate) fn facts(answer: &Value) -> Container {
             .as_str()
             .and_then(container::signal)
             .unwrap_or(container::SIGTERM),
-        stop_timeout: config["StopTimeout"].as_u64().map(Duration::from_secs),
+        stop_timeout: config["StopTimeout"]
+            .as_u64()
+            .map(|seconds| Duration::from_secs(seconds).min(LONGEST_STOP)),
         raw: None,
     }
 }
@@ -302,6 +307,12 @@ mod tests {
         assert!(!line(&newest).unwrap().tells_health, "as Podman 4.3 lists them");
         newest["Health"] = json!({"Status": "starting"});
         assert!(line(&newest).unwrap().tells_health, "as of API 1.52");
+    }
+
+    #[test]
+    fn a_process_that_may_take_for_ever_to_stop_may_take_a_day() {
+        let read = facts(&json!({"Config": {"StopTimeout": i64::MAX}}));
+        assert_eq!(read.stop_timeout, Some(Duration::from_secs(86_400)));
     }
 
     #[test]
