@@ -273,7 +273,10 @@ fn registrator(program: &str, words: &[String], world: World<'_>) -> Result<Invo
     config.registrator.docker.like_the_original = program == "registrator";
     faults.extend(found);
     if !faults.is_empty() {
-        return Err(originals(program, Command::Registrator, &faults));
+        let usage = originals(program, Command::Registrator, &faults);
+        // Nothing of the original's to be like: 1 says that the container cannot be explained.
+        let code = if explained.is_some() { 2 } else { usage.code };
+        return Err(Usage { code, ..usage });
     }
     Ok(match explained {
         Some(container) => Invocation::Explain(Box::new(config), container),

@@ -28,7 +28,7 @@ pub struct Registrar {
     pub name: String,
     /// Whether it has ever said what it holds.
     pub read: bool,
-    /// Why it cannot be reached, where it could not when last asked.
+    /// Why it cannot be reached or read, where it could not when last asked.
     pub unreachable: Option<String>,
     /// Entries that differ from what is wanted.
     pub waiting: usize,

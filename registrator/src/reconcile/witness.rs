@@ -110,6 +110,10 @@ impl Witness {
             times,
         });
         seen.answered("read", answer);
+        // What cannot be read cannot be kept right, whatever the reason.
+        if let Err(error) = answer {
+            seen.unreachable = Some(error.to_string());
+        }
     }
 
     /// Whether a registry has ever said what it holds.

@@ -138,7 +138,7 @@ impl Consul {
 
 impl Registry for Consul {
     fn name(&self) -> String {
-        self.link.client.address().to_owned()
+        self.link.called("consul")
     }
 
     fn abilities(&self) -> Abilities {

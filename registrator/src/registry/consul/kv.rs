@@ -141,7 +141,7 @@ impl Owners {
 
 impl Registry for Keys {
     fn name(&self) -> String {
-        format!("{}/v1/kv/{}", self.link.client.address(), self.prefix)
+        format!("{}/{}", self.link.called("consulkv"), self.prefix)
     }
 
     fn abilities(&self) -> Abilities {

@@ -17,6 +17,11 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// How users call the registry: its URI, whose kind is `consul` or `consulkv`.
+    pub(super) fn called(&self, kind: &str) -> String {
+        called(kind, self.client.address())
+    }
+
     pub(super) fn new(config: &Config) -> Result<Self, ClientError> {
         Ok(Self {
             client: Client::new(config)?,
@@ -75,5 +80,28 @@ pub(super) fn is_absence(error: &ClientError) -> bool {
         }
         ClientError::Transport { .. } | ClientError::Timeout { .. } => true,
         ClientError::Decode { .. } | ClientError::Address { .. } | ClientError::Tls { .. } => false,
+    }
+}
+
+fn called(kind: &str, address: &str) -> String {
+    match address.split_once("://") {
+        Some(("unix", path)) => format!("{kind}-unix://{path}"),
+        Some(("https", host)) if kind == "consul" => format!("consul-tls://{host}"),
+        Some((_, host)) => format!("{kind}://{host}"),
+        None => format!("{kind}://{address}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_is_called_by_the_uri_that_users_gave() {
+        assert_eq!(called("consul", "http://a:8500"), "consul://a:8500");
+        assert_eq!(called("consul", "https://a:8501"), "consul-tls://a:8501");
+        assert_eq!(called("consul", "unix:///run/c"), "consul-unix:///run/c");
+        assert_eq!(called("consulkv", "unix:///run/c"), "consulkv-unix:///run/c");
+        assert_eq!(called("consulkv", "https://a:8501"), "consulkv://a:8501");
     }
 }
