@@ -71,6 +71,30 @@ fn containers_of_podman_come_pause_move_and_go() {
     assert!(agent.said().contains("api=1.41"), "{}", agent.said());
 }
 
+/// L52: Podman has no daemon, only a service that answers; containers do not notice its end.
+#[test]
+fn a_service_of_podman_that_ends_and_returns_costs_no_entry_and_hides_no_container() {
+    let podman = Podman::start();
+    let mut agent = agent().env("DOCKER_HOST", podman.host()).start();
+    let (old, new) = (unique("old"), unique("new"));
+    let run = |service: &str| {
+        let label = format!("SERVICE_NAME={service}");
+        let run = podman
+            .engine
+            .docker(&["run", "-d", "-P", "--label", &label, "lictor-whoami"]);
+        run.unwrap_or_else(|reason| panic!("{reason}"))
+    };
+    let id = run(&old);
+    let created = agent.await_passing(&old, 1)[0]["Service"]["CreateIndex"].clone();
+    podman.restart();
+    run(&new);
+    agent.await_passing(&new, 1);
+    assert_eq!(agent.await_passing(&old, 1)[0]["Service"]["CreateIndex"], created);
+    podman.engine.docker(&["rm", "-f", &id]).expect("it is there");
+    awaits_ids(&agent, &old, &[]);
+    agent.assert_calm();
+}
+
 /// L52.
 #[test]
 fn of_a_pod_its_members_are_registered_and_not_what_holds_its_network() {

@@ -179,7 +179,7 @@ fn who_fails_again_and_again_is_known_while_it_runs_and_never_by_a_port_it_does_
         for _ in 0..3 {
             wait_for("the pause between two lives", || same(waits(), "true".to_owned()));
             // The pauses grow; one that is too short to be looked at proves nothing.
-            wait_at_most(SOON, "nothing to be there in the pause", || {
+            wait_for("nothing to be there in the pause", || {
                 let entries = consul.instances(service)?.len();
                 same(waits(), "true".to_owned())?;
                 same(entries, 0)
@@ -618,13 +618,16 @@ fn a_service_that_is_refused_is_named_with_the_reason_and_harms_no_other() {
             Ok(place)
         }
     });
-    assert_ne!(ours["standing"], "registered");
+    assert_eq!(
+        ours["standing"], "unknown",
+        "a write that failed may have been obeyed"
+    );
     assert_eq!(ours["failure"]["operation"], "register");
     let error = ours["failure"]["error"].as_str().unwrap_or_default();
     assert!(error.contains("403"), "{error}");
-    http::get(registrator.http(), "/health")
-        .status(200)
-        .expect("to refuse is to answer");
+    wait_for("health: to refuse is to answer", || {
+        http::get(registrator.http(), "/health").status(200).map(drop)
+    });
     std::thread::sleep(Duration::from_secs(3));
     let tried = gate
         .asked()

@@ -91,7 +91,7 @@ pub struct Failure {
 /// What a registry holds of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It has not said.
+    /// It has not said, or not since a write failed.
     Unknown,
     /// All of it.
     Registered,

@@ -48,8 +48,10 @@ impl Podman {
         let script = format!(
             "mount -t tmpfs none /run && mount -t tmpfs none /dev/shm && mkdir -p /var/lib/cni && \
              mount -t tmpfs none /var/lib/cni && ip link set lo up && \
-             exec podman --root {at}/root --runroot {at}/run --storage-driver vfs \
-             system service --time 0 unix://{at}/podman.sock"
+             for life in 1 2 3; do \
+             podman --root {at}/root --runroot {at}/run --storage-driver vfs \
+             system service --time 0 unix://{at}/podman.sock & \
+             echo $! >{at}/service.pid; wait $!; done"
         );
         let mut command = Command::new("unshare");
         command
@@ -91,6 +93,34 @@ impl Podman {
     /// The value of `DOCKER_HOST` that leads here.
     pub(crate) fn host(&self) -> &str {
         self.engine.host.as_deref().expect("it has a socket of its own")
+    }
+
+    /// Ends its service, of which there are three lives, and waits for the next. Containers go on.
+    pub(crate) fn restart(&self) {
+        let id = self.service.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let first = children.expect("it runs").trim().to_owned();
+        let numbered = self.home.path().join("service.pid");
+        // The number that the service has in there means another process out here.
+        let number = std::fs::read_to_string(&numbered).expect("the shell wrote it");
+        let mut kill = Command::new("nsenter");
+        kill.args([
+            "--target",
+            &first,
+            "--pid",
+            "--mount",
+            "kill",
+            "-TERM",
+            number.trim(),
+        ]);
+        output(kill).unwrap_or_else(|reason| panic!("{reason}"));
+        wait_for("the next life of Podman", || {
+            let now = std::fs::read_to_string(&numbered).map_err(|error| error.to_string())?;
+            if now == number {
+                return Err("the one before has not ended".to_owned());
+            }
+            self.engine.docker(&["version"])
+        });
     }
 
     /// Runs `podman` itself with these arguments, for what `docker` has no words for.

@@ -249,6 +249,8 @@ impl Ledger {
         } else if let Some(held) = self.recorded.get(&key) {
             match difference(&offer.registration, held, &self.abilities) {
                 Difference::None => Standing::Registered,
+                // A write failed, and may have been obeyed.
+                _ if held.known == Lists::Nothing => Standing::Unknown,
                 _ => Standing::Outdated,
             }
         } else {

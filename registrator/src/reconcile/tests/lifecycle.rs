@@ -643,7 +643,7 @@ fn what_one_life_returned_is_not_held_against_the_next() {
     note.add(What::Died(Some(1)));
     note.add(What::Turned);
     world.mind.noted(&[(World::id(0), note)].into(), world.now);
-    world.settle();
+    // Gone before anybody could look at its next life.
     world.containers.clear();
     world.tell(0, What::Removed);
     world.settle();
