@@ -123,6 +123,25 @@ fn two_images_of_one_last_name_are_one_service_and_explain_wonders() {
     assert!(!said.contains("perhaps not meant"), "{said}");
 }
 
+#[test]
+fn an_image_that_is_given_by_its_id_is_known_by_its_tag() {
+    // An image of its own: other tests give names to those that all of them share.
+    let tag = Tag(unique("lictor-test-tagged"));
+    let model = machine().container("lictor-whoami").start();
+    let id = docker(&["commit", model.name(), &tag.0]);
+    let digits = id
+        .trim_start_matches("sha256:")
+        .get(..12)
+        .expect("an id is longer");
+    for image in [id.as_str(), digits] {
+        let container = machine().container(image).start();
+        let (code, said) = explain(&[], container.name());
+        assert_eq!(code, 0, "{said}");
+        let named = format!("{}  (tag of the image)", tag.0);
+        assert!(said.contains(&named), "{image}: {said}");
+    }
+}
+
 /// The names that a question is answered with, sorted.
 fn dig(agent: &Agent, name: &str) -> Vec<String> {
     let (server, port) = (agent.dns().ip(), agent.dns().port());

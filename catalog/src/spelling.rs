@@ -41,3 +41,59 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Command;
+    use crate::command::{Record, Target};
+    use crate::node::NodeSpec;
+    use crate::service::ServiceSpec;
+
+    #[test]
+    fn a_spelling_lasts_as_long_as_a_service_of_that_name() {
+        let mut state = State::new();
+        let mut index = 0;
+        let mut apply = |state: &mut State, command: &Command| {
+            index += 1;
+            state.apply(index, command).reply.unwrap();
+        };
+        let register = |id: &str, name: &str| {
+            let node = NodeSpec {
+                name: "n1".into(),
+                address: "10.0.0.1".to_owned(),
+                ..NodeSpec::default()
+            };
+            let service = ServiceSpec {
+                id: id.into(),
+                name: name.into(),
+                ..ServiceSpec::default()
+            };
+            Command::Register(Box::new(Record {
+                node,
+                service: Some(service),
+                ..Record::default()
+            }))
+        };
+        let gone = |id: &str| Command::Deregister {
+            node: "n1".into(),
+            target: Target::Service(id.into()),
+        };
+        let spelled = |state: &State| state.spelled("My-API").map(ToString::to_string);
+        apply(&mut state, &register("a", "My_API"));
+        apply(&mut state, &register("b", "my_api"));
+        apply(&mut state, &register("c", "my-api"));
+        assert_eq!(spelled(&state).as_deref(), Some("my_api"));
+        apply(&mut state, &gone("a"));
+        assert_eq!(spelled(&state).as_deref(), Some("my_api"));
+        // The same id under another name.
+        apply(&mut state, &register("b", "my.api"));
+        assert_eq!(spelled(&state).as_deref(), Some("my.api"));
+        let all = Command::Deregister {
+            node: "n1".into(),
+            target: Target::Node,
+        };
+        apply(&mut state, &all);
+        assert_eq!(spelled(&state), None);
+    }
+}

@@ -28,6 +28,9 @@ pub struct Container {
     pub image: String,
     /// The image's own id, `sha256:…`.
     pub image_id: String,
+    /// What the image is called, `redis:7`, where the user gave its id and nothing else names the container; `None` where
+    /// it is called nothing, or the engine would not tell.
+    pub image_tag: Option<String>,
     /// `KEY=value` entries, the image's included.
     pub env: Vec<String>,
     /// Labels, the image's included.
@@ -74,6 +77,15 @@ impl Container {
         let of_podman =
             self.name.strip_suffix("-infra").is_some_and(is_id) || self.image.contains("/podman-pause:");
         of_podman || self.label("io.kubernetes.docker.type") == Some("podsandbox")
+    }
+
+    /// Whether the image was given by its id, whole or the first digits of it.
+    #[must_use]
+    pub fn is_of_image_id(&self) -> bool {
+        let digits = self.image_id.strip_prefix("sha256:").unwrap_or(&self.image_id);
+        let is_hex = self.image.bytes().all(|byte| byte.is_ascii_hexdigit());
+        self.image.starts_with("sha256:")
+            || (self.image.len() >= 4 && is_hex && digits.starts_with(&self.image))
     }
 
     /// The compose service that it is an instance of.

@@ -163,7 +163,27 @@ impl Docker {
         }
         let mut container = inspected(&answer.checked()?.body, self.inner.keeps_answers)?;
         container.mesh = mesh::of(self, &container).await?;
+        container.image_tag = self.image_tag(&container).await?;
         Ok(Some(container))
+    }
+
+    /// What its image is called, for a container that nothing else names.
+    async fn image_tag(&self, container: &Container) -> Result<Option<String>, Error> {
+        let is_named = container.service().or(container.swarm_service()).is_some();
+        let id = &container.image_id;
+        let is_id = !id.is_empty()
+            && id
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b':');
+        if is_named || !is_id || !container.is_of_image_id() {
+            return Ok(None);
+        }
+        let answer = self.ask(&format!("/images/{id}/json")).await?;
+        match answer.status.is_success() {
+            true => Ok(shape::tag(&read(&answer)?)),
+            // It may have been removed, and proxies before engines need not let everybody ask.
+            false => Ok(None),
+        }
     }
 
     async fn get(&self, path: &str) -> Result<Answer, Error> {

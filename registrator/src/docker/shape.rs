@@ -27,6 +27,7 @@ pub(crate) fn facts(answer: &Value) -> Container {
         hostname: text(&config["Hostname"]),
         image: text(&config["Image"]),
         image_id: text(&answer["Image"]),
+        image_tag: None,
         env: texts(&config["Env"]),
         labels: entries(&config["Labels"])
             .filter_map(|(name, label)| Some((name.clone(), label.as_str()?.to_owned())))
@@ -53,6 +54,12 @@ pub(crate) fn facts(answer: &Value) -> Container {
             .map(|seconds| Duration::from_secs(seconds).min(LONGEST_STOP)),
         raw: None,
     }
+}
+
+/// What an image is called: of several names the first in their order, as engines list them in any.
+pub(super) fn tag(image: &Value) -> Option<String> {
+    let tags = texts(&image["RepoTags"]).into_iter();
+    tags.filter(|tag| !tag.starts_with("<none>")).min()
 }
 
 /// One line of a listing; `None` if it does not say whose.

@@ -167,8 +167,12 @@ impl Knowledge {
         (facts.auto_remove && self.is_kept(&facts)).then_some(facts)
     }
 
-    fn derive(&mut self, id: Arc<str>, facts: Container) -> Vec<Complaint> {
+    fn derive(&mut self, id: Arc<str>, mut facts: Container) -> Vec<Complaint> {
         let before = self.containers.remove(&id);
+        // A tag moves on to the next image that is built, and a service does not change its name for that.
+        if let Some(tag) = before.as_ref().and_then(|before| before.facts.image_tag.as_ref()) {
+            facts.image_tag = Some(tag.clone());
+        }
         let lookup = |id: &str| self.containers.get(id).map(|known| &known.facts);
         let derived = services::derive(&facts, &self.config, &lookup);
         let old = before

@@ -107,34 +107,24 @@ fn listed(text: &str) -> Vec<String> {
 }
 
 /// The last part of the image's name; with `-compose-names` the service of compose or swarm before that. A container
-/// made from an image id has no such thing: there that service, else its own name, is what people know it by.
-fn default_name<'a>(container: &'a Container, config: &Config) -> (String, &'static str) {
+/// made from an image id has no such thing: there that service, else what the image is called, else its own name.
+fn default_name(container: &Container, config: &Config) -> (String, &'static str) {
     let service = stack::named_service(container);
     if let Some((service, rule)) = service.filter(|_| config.compose_names) {
         return (service.to_owned(), rule);
     }
-    let image: &'a str = container.image.split('@').next().unwrap_or_default();
-    let last = image.rsplit('/').next().unwrap_or_default();
-    let base = last.split(':').next().unwrap_or_default();
-    if !base.is_empty() && !is_id(container) {
-        return (base.to_owned(), BY_IMAGE);
-    }
-    match service {
-        Some((service, rule)) => (service.to_owned(), rule),
-        None => (container.name.clone(), "container name"),
-    }
+    let by_image = last_part(&container.image).filter(|_| !container.is_of_image_id());
+    let by_tag = || Some((last_part(container.image_tag.as_deref()?)?, "tag of the image"));
+    let named = by_image.map(|base| (base, BY_IMAGE)).or(service).or_else(by_tag);
+    let (name, rule) = named.unwrap_or((&container.name, "container name"));
+    (name.to_owned(), rule)
 }
 
-/// Whether the image was given by its id, whole or the first digits of it.
-fn is_id(container: &Container) -> bool {
-    let digits = container
-        .image_id
-        .strip_prefix("sha256:")
-        .unwrap_or(&container.image_id);
-    container.image.starts_with("sha256:")
-        || (container.image.len() >= 4
-            && container.image.bytes().all(|byte| byte.is_ascii_hexdigit())
-            && digits.starts_with(&container.image))
+/// Of `registry:5000/team/api:1.2` the `api`.
+fn last_part(image: &str) -> Option<&str> {
+    let named = image.split('@').next()?;
+    let last = named.rsplit('/').next()?;
+    last.split(':').next().filter(|base| !base.is_empty())
 }
 
 /// One id per wanted port, all different: an id that the user gave to several is told apart by

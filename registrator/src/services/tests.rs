@@ -60,6 +60,7 @@ fn derived(case: &TestCase) -> Derived {
                 others.insert(owner.id.to_string(), owner);
             }
             "image" => value.clone_into(&mut container.image),
+            "image-tag" => container.image_tag = Some(value.to_owned()),
             "hostname" => value.clone_into(&mut container.hostname),
             "env" => container.env.push(value.to_owned()),
             label => _ = container.labels.insert(label.to_owned(), value.to_owned()),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::engine::{Engine, id};
-use super::{PATIENCE, Running, eventually, with};
+use super::{NEVER, PATIENCE, Running, Services, eventually, with};
 
 /// Holds entries of others and refuses one service; writes down what it is told.
 #[derive(Default)]
@@ -331,4 +331,46 @@ async fn each_registry_has_its_writes_its_lag_and_its_last_success_counted() {
     assert!(at.count("lictor_registrator_writes_total") > 2.5);
     assert!((at.count("lictor_registrator_relists_total") - 1.0).abs() < 0.5);
     assert!(at.count("lictor_registrator_last_success_seconds") > 1e9);
+}
+
+#[tokio::test]
+async fn an_image_that_was_given_by_its_id_is_asked_for_its_name_which_a_service_then_keeps() {
+    const IMAGE: &str = "/images/sha256:0/json";
+    let mut engine = Engine::new();
+    for name in ["a", "b", "c"] {
+        engine.put(name, true, 20_000);
+        engine.change(name, "/Config/Image", "sha256:0".into());
+    }
+    // It has a name already, and one is not an id.
+    engine.label("b", "com.docker.compose.service", "web");
+    engine.change("c", "/Config/Image", "other".into());
+    engine.answer(
+        IMAGE,
+        "200 OK",
+        &json!({"RepoTags": ["team/cache:7", "<none>:<none>", "team/cache"]}),
+    );
+    engine.start();
+    let mut running = Running::start(&engine, NEVER);
+    running.holds(&["a", "b", "c"]).await;
+    let names = |services: &Services| -> Vec<String> {
+        services
+            .values()
+            .map(|entry| entry.service.name.to_string())
+            .collect()
+    };
+    assert_eq!(names(&running.services.borrow()), ["cache", "web", "other"]);
+    assert_eq!(
+        engine.asked().iter().filter(|path| path.ends_with(IMAGE)).count(),
+        1
+    );
+
+    // The tag moves on to another image.
+    engine.answer(IMAGE, "200 OK", &json!({"RepoTags": []}));
+    eventually("the stream is open", || engine.listeners() == 1).await;
+    engine.change("a", "/NetworkSettings/Ports/80~1tcp/0/HostPort", "20009".into());
+    engine.tell("a", "restart", &json!({}));
+    engine.tell("a", "start", &json!({}));
+    let moved = |services: &Services| services["t1:a:80"].service.port == 20_009;
+    running.until("the new port", moved).await;
+    assert_eq!(names(&running.services.borrow()), ["cache", "web", "other"]);
 }
