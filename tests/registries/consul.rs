@@ -71,6 +71,8 @@ fn a_container_is_registered_through_a_socket_through_tls_and_behind_a_login() {
     let service = unique("way");
     let hosts = ["unix", "tls", "ssl", "login"].map(unique);
     let names: Vec<String> = hosts.iter().map(|host| format!("-hostname={host}")).collect();
+    // They follow one engine.
+    let owners: Vec<String> = hosts.iter().map(|host| format!("-owner={host}")).collect();
     let (ca, cert, key) = (gate.file("ca"), gate.file("client"), gate.file("key"));
     let trust = [
         ("CONSUL_CACERT", ca.as_str()),
@@ -86,12 +88,12 @@ fn a_container_is_registered_through_a_socket_through_tls_and_behind_a_login() {
     .concat();
     let socket = format!("consul-unix://{}", gate.socket().display());
     let _registrators = [
-        registrator(&socket, &[&names[0]], &[]),
-        registrator(&format!("consul-tls://{tls}"), &[&names[1]], &trust),
-        registrator("consul:", &[&names[2]], &by_environment),
+        registrator(&socket, &[&names[0], &owners[0]], &[]),
+        registrator(&format!("consul-tls://{tls}"), &[&names[1], &owners[1]], &trust),
+        registrator("consul:", &[&names[2], &owners[2]], &by_environment),
         registrator(
             &format!("consul://{}", gate.login()),
-            &[&names[3]],
+            &[&names[3], &owners[3]],
             &[("CONSUL_HTTP_AUTH", gate::LOGIN)],
         ),
     ];

@@ -144,6 +144,17 @@ fn a_registrator_that_was_killed_finds_all_nodes_again_and_none_goes_missing() {
 
 /// L36.
 #[test]
+fn an_owner_that_is_no_part_of_a_path_is_refused_at_the_start() {
+    let command = ["registrator", "-owner=a/b", "zookeeper://127.0.0.1:1/test"];
+    let (code, said) = agent().command(&command).finish();
+    assert_eq!(code, 1, "{said}");
+    assert!(
+        said.contains("whose entries are ours: \"a/b\" cannot be part of a path"),
+        "{said}"
+    );
+}
+
+#[test]
 fn who_only_looks_takes_no_node_from_the_registrator_that_runs() {
     let zookeeper = ZooKeeper::start();
     let (host, service) = (unique("host"), unique("looked"));

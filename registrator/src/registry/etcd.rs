@@ -24,6 +24,7 @@ mod v3;
 mod version;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -102,6 +103,8 @@ pub struct Etcd {
     api: Api,
     /// Found at the first request; forgotten where a server does not know it, as after an upgrade.
     dialect: Mutex<Option<Dialect>>,
+    /// The revision of v3 that the last listing showed; 0: none.
+    listed_at: AtomicI64,
     /// Keys that are ours, so that the removal of one is noticed.
     held: Mutex<BTreeSet<String>>,
     /// Entries were found to be missing.
@@ -152,6 +155,7 @@ impl Etcd {
             shelf: settings.shelf,
             api: settings.api,
             dialect: Mutex::default(),
+            listed_at: AtomicI64::new(0),
             held: Mutex::default(),
             lost: Notify::new(),
         })
@@ -211,7 +215,7 @@ impl Etcd {
             Api::PreferV2 => match self.speaking(version.v2(), &NOBODYS).probe("").await {
                 Err(Fault::NoApi) => version.v3().ok_or_else(older),
                 Err(fault) => Err(fault),
-                Ok(()) => Ok(version.v2()),
+                Ok(_) => Ok(version.v2()),
             },
             Api::ByVersion => version.v3().ok_or_else(older),
         }
@@ -230,12 +234,13 @@ impl Etcd {
     /// What may be asked before it is known whose entries are ours.
     async fn reach(&self) -> Result<(), Fault> {
         let tree = self.speaking(self.dialect().await?, &NOBODYS);
-        tree.probe(&self.shelf.prefix()).await
+        tree.probe(&self.shelf.prefix()).await.map(drop)
     }
 
     async fn list(&self) -> Result<Vec<Registration>, Fault> {
         let us = self.marks()?.owner();
-        let entries = self.tree().await?.list(&self.shelf.prefix()).await?;
+        let (entries, revision) = self.tree().await?.list(&self.shelf.prefix()).await?;
+        self.listed_at.store(revision, Ordering::Relaxed);
         let ours = entries.iter().filter(|entry| entry.owner().is_some());
         // Added to what is known: what was written meanwhile may not be listed.
         self.held().extend(ours.map(|entry| entry.key.clone()));
@@ -340,15 +345,18 @@ impl Etcd {
         }
     }
 
-    /// Listens until a key of ours is removed. Returns at once when a server is heard that `was_gone`.
+    /// Listens until a key of ours is removed, or was since the last listing. Returns at once when a server is heard that
+    /// `was_gone`, or that began anew meanwhile.
     async fn listen(&self, was_gone: bool) -> Result<(), Fault> {
         let tree = self.tree().await?;
         // With a pass that holds: the token may be gone with the server that gave it.
-        tree.probe(&self.shelf.prefix()).await?;
+        let now = tree.probe(&self.shelf.prefix()).await?;
+        let listed_at = self.listed_at.load(Ordering::Relaxed);
         match tree {
-            _ if was_gone => Ok(()),
+            _ if was_gone || now < listed_at => Ok(()),
             Tree::V3(tree) => {
-                let mut watch = tree.watch(&self.shelf.prefix()).await?;
+                let after = if listed_at == 0 { now } else { listed_at };
+                let mut watch = tree.watch(&self.shelf.prefix(), after).await?;
                 while !watch.next().await?.iter().any(|key| self.held().contains(key)) {}
                 Ok(())
             }

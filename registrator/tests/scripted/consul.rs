@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_millis(300);
 
 /// A registry that was told whose its entries are.
-fn begun<R: Registry>(registry: R) -> R {
+pub(super) fn begun<R: Registry>(registry: R) -> R {
     registry.begin(&Terms {
         owner: "us".to_owned(),
         former_owners: Vec::new(),
@@ -35,15 +35,15 @@ fn begun<R: Registry>(registry: R) -> R {
 
 /// An agent, what it was told (method, path and body), and what it answers.
 #[derive(Clone)]
-struct Agent {
-    address: SocketAddr,
+pub(super) struct Agent {
+    pub(super) address: SocketAddr,
     told: Arc<Mutex<Vec<String>>>,
     /// Status and body by the beginning of what it is told; else 200 and `{}`.
     answers: watch::Sender<BTreeMap<String, (u16, String)>>,
 }
 
 impl Agent {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let agent = Self {
             address: listener.local_addr().unwrap(),
@@ -60,7 +60,7 @@ impl Agent {
         agent
     }
 
-    fn answers(&self, to: &str, status: u16, body: &str) {
+    pub(super) fn answers(&self, to: &str, status: u16, body: &str) {
         self.answers
             .send_modify(|answers| _ = answers.insert(to.to_owned(), (status, body.to_owned())));
     }
@@ -73,12 +73,12 @@ impl Agent {
         longest.map_or((200, "{}".to_owned()), |(_, answer)| answer.clone())
     }
 
-    fn told(&self) -> Vec<String> {
+    pub(super) fn told(&self) -> Vec<String> {
         std::mem::take(&mut *self.told.lock().unwrap())
     }
 
     /// Waits until it was told something that begins so.
-    async fn await_told(&self, start: &str) {
+    pub(super) async fn await_told(&self, start: &str) {
         let heard = async {
             while !self
                 .told

@@ -6,6 +6,7 @@
 mod consul;
 mod engine;
 mod engines;
+mod etcd;
 mod lifecycle;
 mod seeing;
 mod storms;

@@ -31,9 +31,10 @@ pub(super) enum Tree<'a> {
 }
 
 impl Tree<'_> {
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Fault> {
+    /// Everything that begins so, and the revision of v3 that shows it, else 0.
+    pub(super) async fn list(&self, prefix: &str) -> Result<(Vec<Entry>, i64), Fault> {
         match self {
-            Self::V2(tree) => tree.list().await,
+            Self::V2(tree) => Ok((tree.list().await?, 0)),
             Self::V3(tree) => tree.list(prefix).await,
         }
     }
@@ -59,9 +60,10 @@ impl Tree<'_> {
         }
     }
 
-    pub(super) async fn probe(&self, prefix: &str) -> Result<(), Fault> {
+    /// Whether it may be read at all; the revision of now, or 0.
+    pub(super) async fn probe(&self, prefix: &str) -> Result<i64, Fault> {
         match self {
-            Self::V2(tree) => tree.probe().await,
+            Self::V2(tree) => tree.probe().await.map(|()| 0),
             Self::V3(tree) => tree.probe(prefix).await,
         }
     }

@@ -31,7 +31,14 @@ pub(super) struct V3<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Range {
+    header: Header,
     kvs: Vec<Pair>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Header {
+    revision: Number,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,27 +110,28 @@ impl TryFrom<Value> for Number {
 }
 
 impl V3<'_> {
-    /// Everything whose key begins so.
-    pub(super) async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Fault> {
+    /// Everything whose key begins so, and the revision that shows it.
+    pub(super) async fn list(&self, prefix: &str) -> Result<(Vec<Entry>, i64), Fault> {
         let question = json!({"key": coded(prefix), "range_end": coded(&end_of(prefix))});
         self.range(&question).await
     }
 
     pub(super) async fn find(&self, key: &str) -> Result<Option<Entry>, Fault> {
-        Ok(self.range(&json!({"key": coded(key)})).await?.pop())
+        Ok(self.range(&json!({"key": coded(key)})).await?.0.pop())
     }
 
-    /// Whether it may be read at all.
-    pub(super) async fn probe(&self, prefix: &str) -> Result<(), Fault> {
+    /// Whether it may be read at all; the revision of now.
+    pub(super) async fn probe(&self, prefix: &str) -> Result<i64, Fault> {
         let question = json!({
             "key": coded(prefix), "range_end": coded(&end_of(prefix)), "limit": "1", "keys_only": true
         });
-        self.range(&question).await.map(drop)
+        self.range(&question).await.map(|(_, revision)| revision)
     }
 
-    async fn range(&self, question: &Value) -> Result<Vec<Entry>, Fault> {
+    async fn range(&self, question: &Value) -> Result<(Vec<Entry>, i64), Fault> {
         let answer: Range = self.call("kv/range", question).await?;
-        Ok(answer.kvs.iter().filter_map(|pair| self.entry(pair)).collect())
+        let entries = answer.kvs.iter().filter_map(|pair| self.entry(pair));
+        Ok((entries.collect(), answer.header.revision.0))
     }
 
     /// Keys and values that are no text are none of ours.
@@ -187,10 +195,11 @@ impl V3<'_> {
         }
     }
 
-    /// Hears of keys that begin so when they are removed.
-    pub(super) async fn watch(&self, prefix: &str) -> Result<Watch, Fault> {
+    /// Hears of keys that begin so when they are removed, or were after this revision.
+    pub(super) async fn watch(&self, prefix: &str, after: i64) -> Result<Watch, Fault> {
         let question = json!({"create_request": {
             "key": coded(prefix), "range_end": coded(&end_of(prefix)), "filters": ["NOPUT"],
+            "start_revision": (after + 1).to_string(),
         }});
         let pass = self.pass(None).await?;
         let ask = Ask::json(format!("{}/watch", self.prefix), &question).authorized(pass);
