@@ -24,6 +24,9 @@ use crate::services::checks::reported_on;
 const LONGEST_SILENCE: Duration = Duration::from_secs(2);
 /// How often an entry under a new key may fail before the one under the old key goes all the same.
 const FAILURES_BORNE: u32 = 5;
+/// How long the entry under the old key stays where checks of the new one have yet to pass: their first run is at once, and
+/// both lead to the same place.
+const OVERLAP: Duration = Duration::from_secs(1);
 /// Between two questions to a registry that falters and gives no answers.
 const NO_ANSWER: Duration = Duration::from_secs(1);
 
@@ -53,6 +56,8 @@ pub(crate) struct Ledger {
     put_off: Option<Instant>,
     /// How many entries differ from what is wanted, writes under way included.
     pub(crate) waiting: usize,
+    /// Containers that got an entry with checks of their own a moment ago, and when.
+    fresh: BTreeMap<Arc<str>, Instant>,
     /// Checks that turn critical when nobody reports on them.
     pub(crate) heartbeats: Heartbeats,
 }
@@ -103,6 +108,7 @@ impl Ledger {
             pace: Pace::default(),
             put_off: None,
             waiting: 0,
+            fresh: BTreeMap::new(),
             heartbeats: Heartbeats::default(),
         }
     }
@@ -279,6 +285,7 @@ impl Ledger {
         let differing: BTreeSet<&Arc<str>> = writes.iter().chain(&words).map(|write| &write.key).collect();
         self.failed.retain(|key, _| differing.contains(key));
         let arriving = self.arriving(&writes);
+        let unproven = self.unproven(&wanted, now);
         let ours = differing.iter().filter(|key| !self.is_theirs(key));
         let waiting = ours.count();
         self.waiting = waiting;
@@ -289,7 +296,7 @@ impl Ledger {
                 .is_some_and(|last| last.verb == *verb && last.not_before > now);
             let leaves_a_gap = || {
                 let container = self.recorded.get(key).and_then(|held| container_of(&held.entry));
-                container.is_some_and(|id| arriving.contains(id))
+                container.is_some_and(|id| arriving.contains(id) || unproven.contains(id))
             };
             // What we recorded under a key that others hold is not theirs: we were told to clean it up.
             let free = match verb {
@@ -325,6 +332,16 @@ impl Ledger {
             .chain(self.under_way.values())
             .filter_map(container)
             .collect()
+    }
+
+    /// Containers that came under another key a moment ago, whose checks may not have passed there yet.
+    fn unproven(&mut self, wanted: &BTreeMap<Arc<str>, &Arc<Offer>>, now: Instant) -> BTreeSet<Arc<str>> {
+        self.fresh.retain(|_, at| *at + OVERLAP > now);
+        if self.fresh.is_empty() {
+            return BTreeSet::new();
+        }
+        let stays = wanted.values().map(|offer| &offer.container);
+        stays.filter(|id| self.fresh.contains_key(*id)).cloned().collect()
     }
 
     /// Those writes whose time has come; remembers when that of the next is.
@@ -383,6 +400,10 @@ impl Ledger {
             // One that failed may have arrived all the same.
             let known = if obeyed { Lists::Checks } else { Lists::Nothing };
             let entry = offer.registration.clone();
+            // Checks that the container asks for begin anew with a new entry.
+            if matches!(verb, Verb::Register(_)) && obeyed && entry.checks.len() > 1 {
+                self.fresh.insert(offer.container.clone(), now);
+            }
             self.recorded.insert(key.clone(), Held { entry, known });
         } else if obeyed {
             self.recorded.remove(key);
@@ -439,6 +460,11 @@ impl Ledger {
         let waits = [
             failed.filter(|at| *at > now).min(),
             self.put_off,
+            self.fresh
+                .values()
+                .map(|at| *at + OVERLAP)
+                .filter(|at| *at > now)
+                .min(),
             self.reading.deadline(),
             self.renewing.deadline(),
             self.heartbeats.deadline(now),

@@ -275,6 +275,33 @@ fn two_containers_that_swap_names_are_both_right_in_the_end_and_no_entry_goes_me
     }
 }
 
+/// L24, L45: its own check begins anew under the new id.
+#[test]
+fn a_renamed_container_with_a_check_is_known_by_both_names_until_that_can_have_passed() {
+    let mut world = started(0);
+    world.start(0);
+    let container = world.containers.get_mut(&World::id(0)).unwrap();
+    container
+        .labels
+        .insert("SERVICE_CHECK_HTTP".to_owned(), "/".to_owned());
+    world.tell(0, What::Turned);
+    world.pass(Duration::from_secs(2));
+    rename(&mut world, 0, "z");
+    world.settle();
+    assert_eq!(keys(&world.registry), ["t1:c0:80", "t1:z:80"]);
+    world.pass(Duration::from_millis(999));
+    assert_eq!(world.registry.len(), 2);
+    world.pass(MOMENT);
+    assert_eq!(world.registry, world.expected());
+    // One that ends waits for nothing.
+    rename(&mut world, 0, "y");
+    world.settle();
+    world.die(0, 0);
+    world.tell(0, What::Died(Some(0)));
+    world.settle();
+    assert!(world.registry.is_empty());
+}
+
 #[test]
 fn the_entry_under_the_old_name_goes_though_the_new_one_is_refused_for_ever() {
     let mut world = started(1);
