@@ -95,9 +95,17 @@ fn default_gateway_v6(routes: &str) -> Option<Ipv6Addr> {
 
 /// What the system gave this machine for ever; empty where it has no such thing, as in an image without files.
 pub fn machine_id() -> String {
-    let read = |path| std::fs::read_to_string(path).ok();
+    let read = |path| id_of_a_machine(&std::fs::read_to_string(path).ok()?);
     let id = read("/etc/machine-id").or_else(|| read("/var/lib/dbus/machine-id"));
-    id.unwrap_or_default().trim().to_owned()
+    id.unwrap_or_default()
+}
+
+/// An id as machine-id(5) has it: 32 digits, not all the same. Images that are to get theirs at the first start hold
+/// nothing, or the word `uninitialized`, and share it with all their copies.
+fn id_of_a_machine(text: &str) -> Option<String> {
+    let id = text.trim();
+    let digits = id.len() == 32 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
+    (digits && id.bytes().any(|digit| digit != id.as_bytes()[0])).then(|| id.to_owned())
 }
 
 /// Every address of every interface; none where the system does not tell.
@@ -155,6 +163,16 @@ pub fn hostname() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_all_copies_of_an_image_share_is_no_id_of_a_machine() {
+        let id = "b08dfa6083e7567a1921a715000001fb";
+        assert_eq!(id_of_a_machine(&format!("{id}\n")).as_deref(), Some(id));
+        let zeros = "0".repeat(32);
+        for none in ["", "\n", "uninitialized\n", "b08dfa60", &zeros] {
+            assert_eq!(id_of_a_machine(none), None, "{none:?}");
+        }
+    }
 
     #[test]
     fn the_gateway_is_read_from_the_kernels_table() {

@@ -83,6 +83,16 @@ pub struct Home {
     pub v6: Option<Ipv6Addr>,
 }
 
+/// `10.0.0.1 and 2001:db8::1`
+impl std::fmt::Display for Home {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let addresses = [self.address, self.v6.map(IpAddr::from)];
+        let words: Vec<String> = addresses.iter().flatten().map(IpAddr::to_string).collect();
+        f.write_str(if words.is_empty() { "nowhere" } else { "" })?;
+        f.write_str(&words.join(" and "))
+    }
+}
+
 /// A host that is reached at one address.
 impl std::str::FromStr for Home {
     type Err = std::net::AddrParseError;

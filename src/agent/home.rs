@@ -99,7 +99,7 @@ fn moved(home: &mut Home, fresh: Home) -> bool {
     if cut_off || *home == fresh {
         return false;
     }
-    info!(before = ?home, now = ?fresh, "this host is reached elsewhere");
+    info!(before = %home, now = %fresh, "this host is reached elsewhere");
     *home = fresh;
     true
 }

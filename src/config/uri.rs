@@ -11,6 +11,19 @@ use self::zookeeper::ZooKeeper;
 
 const EXAMPLE: &str = "expected for example consul://127.0.0.1:8500";
 
+/// How a URI of this scheme is written.
+fn example(scheme: &str) -> &'static str {
+    match scheme {
+        "consulkv" => "expected for example consulkv://127.0.0.1:8500/services",
+        "consul-unix" => "expected for example consul-unix:///run/consul.sock",
+        "consulkv-unix" => "expected for example consulkv-unix:///run/consul.sock:/services",
+        "etcd" => "expected for example etcd://127.0.0.1:2379/services",
+        "skydns2" => "expected for example skydns2://127.0.0.1:2379/example.com",
+        "zookeeper" => "expected for example zookeeper://127.0.0.1:2181/services",
+        _ => EXAMPLE,
+    }
+}
+
 /// A registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Uri {
@@ -39,7 +52,7 @@ impl Uri {
             return Err(format!("bad adapter uri: {text:?} has no scheme; {EXAMPLE}"));
         };
         let shown = without_password(text);
-        let wrong = |why: &str| format!("bad adapter uri: {shown:?}{why}; {EXAMPLE}");
+        let wrong = |why: &str| format!("bad adapter uri: {shown:?}{why}; {}", example(scheme));
         let read = match scheme {
             "consul" | "consul-tls" | "consul-unix" => {
                 Consul::parse(scheme, rest, variables).map(Self::Consul)
