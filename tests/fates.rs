@@ -230,12 +230,11 @@ fn with_on_success_an_exit_code_counts_also_where_the_engine_removes_the_contain
             "critical",
             &format!("container exited ({code})"),
         );
-        let is_there = !docker(
-            docker_,
-            &["ps", "-aq", "--filter", &format!("name={}", container.name())],
-        )
-        .is_empty();
-        assert_eq!(is_there, !service.starts_with("removed"));
+        let filter = format!("name={}", container.name());
+        wait_for("the engine to have removed it or not", || {
+            let listed = docker(docker_, &["ps", "-aq", "--filter", &filter]);
+            same(listed.is_empty(), service.starts_with("removed"))
+        });
     }
     for (service, _) in &gone {
         wait_for("the successful to go", || {
