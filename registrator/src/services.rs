@@ -202,7 +202,7 @@ fn offer(
         ),
         Reason::new("port", place.rule, &place.port),
     ];
-    let tags = shared.tags(settings, port, (faults, &mut why));
+    let tags = shared.tags(settings, port, &mut why);
     let meta = shared.meta(settings, (port, place), &name.base, (faults, &mut why));
     let weights = description::weights(settings, (faults, &mut why));
     let enable_tag_override = settings.is_on("enable_tag_override");

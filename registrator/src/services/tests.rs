@@ -286,6 +286,40 @@ fn ten_thousand_ports_and_a_thousand_keys_are_derived_at_once() {
     );
 }
 
+#[test]
+fn of_a_tag_list_without_end_a_thousand_are_had_and_the_rest_is_one_complaint() {
+    let mut container = recorded("published-one");
+    let listed = |count: usize, width: usize| {
+        let tags: Vec<_> = (0..count)
+            .map(|n| format!("{n:06}{}", "x".repeat(width)))
+            .collect();
+        tags.join(",")
+    };
+    let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+    for (list, had, left_out) in [
+        (listed(200_000, 0), 1000, 199_000),
+        (listed(70, 1000), 65, 5),
+        (listed(1, 70_000), 0, 1),
+        (listed(1000, 0) + ",000000", 1000, 0),
+    ] {
+        container.labels = BTreeMap::from([("SERVICE_TAGS".to_owned(), list)]);
+        let began = std::time::Instant::now();
+        let derived = derive(&container, &config, &|_| None);
+        assert_eq!(derived.offers[0].registration.service.tags.len(), had);
+        let why = format!("{left_out} tags left out: it may give 1000, of 65536 bytes together");
+        let faults: Vec<_> = (left_out > 0)
+            .then(|| Fault::new("SERVICE_TAGS", why))
+            .into_iter()
+            .collect();
+        assert_eq!(derived.faults, faults);
+        assert!(
+            began.elapsed() < std::time::Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+}
+
 /// L42, R5, R22.
 #[test]
 fn recorded_containers_become_the_registrations_of_the_transcripts() {
