@@ -33,6 +33,7 @@ use catalog::{Registration, ServiceSpec};
 use crate::config::Config;
 use crate::container::{Container, Port};
 use crate::registry::{Offer, Reason};
+use crate::template::Subject;
 use address::{Place, Situation};
 use checks::Checked;
 use description::Shared;
@@ -81,8 +82,9 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a Container>;
 /// once it does, with port 0 and a critical check.
 pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: Lookup<'a>) -> Derived {
     let mut faults = Vec::new();
+    let mut subject = Subject::new(container.raw.as_deref());
     let metadata = Metadata::read(container, |key, by, value| {
-        description::expanded(container, (key, by, value), &mut faults)
+        description::expanded(&mut subject, (key, by, value), &mut faults)
     });
     if let Some(reason) = select::left_alone(container, config, &metadata) {
         return Derived {
@@ -110,7 +112,7 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
     let shared = Shared {
         situation,
         metadata: &metadata,
-        tags: description::common_tags(container, config, &mut faults),
+        tags: description::common_tags(&mut subject.afresh(), config, &mut faults),
     };
     let mut offers = Vec::with_capacity(wanted.len());
     let mut taken = naming::held(&ids);

@@ -8,9 +8,9 @@ use super::address::{self, Place, Situation};
 use super::metadata::{self, Metadata, Settings, split_tags};
 use super::{Fault, stack};
 use crate::config::Config;
-use crate::container::{Container, Port, Protocol};
+use crate::container::{Port, Protocol};
 use crate::registry::Reason;
-use crate::template::Template;
+use crate::template::Subject;
 
 /// Tags that one setting may give. People have dozens; a list made by a machine gone wrong has no end, and every
 /// tag is compared, written and shown for each port.
@@ -103,14 +103,14 @@ impl Shared<'_, '_> {
 /// What is written comes to for this container: itself, or what its template makes. What checks are told stays as it
 /// is: commands have braces of their own. Of tags, those without a template outlive the failure of others.
 pub(super) fn expanded(
-    container: &Container,
+    subject: &mut Subject<'_>,
     (key, by, value): (&str, &str, &str),
     faults: &mut Vec<Fault>,
 ) -> Option<String> {
     if key.starts_with("check_") {
         return Some(value.to_owned());
     }
-    let made = made(container, (key, by, value), faults)?;
+    let made = made(subject, (key, by, value), faults)?;
     match key {
         // Once, and not again for each port.
         "tags" => Some(joined(&bearable(&split_tags(&made), by, faults))),
@@ -119,17 +119,14 @@ pub(super) fn expanded(
 }
 
 fn made(
-    container: &Container,
+    subject: &mut Subject<'_>,
     (key, by, value): (&str, &str, &str),
     faults: &mut Vec<Fault>,
 ) -> Option<String> {
     if !value.contains("{{") {
         return Some(value.to_owned());
     }
-    let made = value
-        .parse::<Template>()
-        .and_then(|template| template.run(container.raw.as_deref()));
-    match made {
+    match subject.make(value) {
         Ok(text) => Some(text),
         Err(error) => {
             faults.push(Fault::new(by, format!("left out: {error}")));
@@ -166,8 +163,12 @@ fn bearable(tags: &[String], by: &str, faults: &mut Vec<Fault>) -> Vec<String> {
 }
 
 /// What `-tags` comes to for this container.
-pub(super) fn common_tags(container: &Container, config: &Config, faults: &mut Vec<Fault>) -> Vec<String> {
-    let tags = match config.tags.run(container.raw.as_deref()) {
+pub(super) fn common_tags(
+    subject: &mut Subject<'_>,
+    config: &Config,
+    faults: &mut Vec<Fault>,
+) -> Vec<String> {
+    let tags = match subject.run(&config.tags) {
         Ok(text) => split_tags(&text),
         Err(error) => {
             faults.push(Fault::new("-tags", format!("left out: {error}")));

@@ -320,6 +320,35 @@ fn of_a_tag_list_without_end_a_thousand_are_had_and_the_rest_is_one_complaint() 
     }
 }
 
+/// The same limit for each of a thousand labels would be none; and the answer, long as it is, is read once.
+#[test]
+fn templates_of_a_container_share_their_steps_and_those_for_all_lose_none_by_it() {
+    let greedy = format!("{{{{range split \"\" \"{}\"}}}}", "a".repeat(200)).repeat(4) + &"{{end}}".repeat(4);
+    let derived = |settings: Vec<(String, String)>| {
+        let mut container = recorded("published-one");
+        container.labels = settings.into_iter().collect();
+        let answer = Arc::make_mut(container.raw.as_mut().unwrap());
+        answer["Config"]["Labels"] = serde_json::json!(container.labels);
+        let mut config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+        config.tags = "of{{.Name}}".parse().unwrap();
+        derive(&container, &config, &|_| None)
+    };
+    let setting = |key: &str, value: &str| (format!("SERVICE_{key}"), value.to_owned());
+    let wasted = derived(vec![setting("A", &greedy), setting("B", "{{.Name}}")]);
+    let keys: Vec<_> = wasted.faults.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["SERVICE_A", "SERVICE_B"]);
+    assert!(wasted.faults[1].reason.contains("steps"), "{:?}", wasted.faults);
+    assert_eq!(wasted.offers[0].registration.service.tags, ["of/published-one"]);
+    let began = std::time::Instant::now();
+    let many = derived((0..2000).map(|n| setting(&n.to_string(), "{{.Name}}")).collect());
+    assert_eq!(many.offers[0].attributes.len(), 2000);
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(2),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
 /// L42, R5, R22.
 #[test]
 fn recorded_containers_become_the_registrations_of_the_transcripts() {
