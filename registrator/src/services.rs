@@ -23,6 +23,7 @@ mod naming;
 mod select;
 mod stack;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -92,13 +93,7 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
             ..Derived::default()
         };
     }
-    let no_port = |by| {
-        Fault::new(
-            by,
-            "left out: its number is that of no port, or its range of none",
-        )
-    };
-    faults.extend(metadata.nobodys().map(no_port));
+    faults.extend(metadata.faults());
     let mut skipped = Vec::new();
     let situation = Situation {
         container,
@@ -112,6 +107,7 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
     let shared = Shared {
         situation,
         metadata: &metadata,
+        said: RefCell::default(),
         tags: description::common_tags(&mut subject.afresh(), config, &mut faults),
     };
     let mut offers = Vec::with_capacity(wanted.len());
@@ -238,7 +234,7 @@ fn offer(
         container: container.id.clone(),
         tasks_of: tasks_of.map(Arc::from),
         inside_name: container.hostname.clone(),
-        attributes: settings.attributes(),
+        attributes: shared.attributes(settings),
         fit: checks::fit(&checks),
         why,
         registration: Arc::new(Registration { service, checks }),

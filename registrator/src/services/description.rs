@@ -1,11 +1,14 @@
 //! What a registration says beside its name and place: tags, pairs, weights; and what templates in them come to.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT, Weights};
 
 use super::address::{self, Place, Situation};
-use super::metadata::{self, Metadata, Settings, split_tags};
+use super::metadata::{self, Metadata, Pairs, Settings, split_tags};
 use super::{Fault, stack};
 use crate::config::Config;
 use crate::container::{Port, Protocol};
@@ -25,6 +28,15 @@ pub(super) struct Shared<'a, 'm> {
     pub(super) metadata: &'m Metadata,
     /// What `-tags` comes to.
     pub(super) tags: Vec<String>,
+    /// What the last port said: mostly the next one says the same, and shares it.
+    pub(super) said: RefCell<Said>,
+}
+
+/// What settings come to, and which settings.
+#[derive(Default)]
+pub(super) struct Said {
+    attributes: (Vec<*const ()>, Arc<BTreeMap<String, String>>),
+    pairs: (Vec<*const ()>, usize, Rc<Pairs>),
 }
 
 impl Shared<'_, '_> {
@@ -67,9 +79,9 @@ impl Shared<'_, '_> {
         }
         let room = metadata::MOST_PAIRS - ours.len();
         let mut meta = BTreeMap::new();
-        for (key, (value, by)) in settings.pairs(room, faults) {
+        for (key, (value, by)) in &*self.pairs(settings, room, faults) {
             why.push(Reason::new("meta", by, &format!("{key}={value}")));
-            meta.insert(key, value);
+            meta.insert(key.clone(), value.clone());
         }
         // An entry that stands for all tasks of a service is none of them.
         let told = stack::TOLD
@@ -87,6 +99,24 @@ impl Shared<'_, '_> {
         }
         meta.append(&mut ours);
         meta
+    }
+
+    /// What is wrong with them is said once where ports share them.
+    fn pairs(&self, settings: &Settings, room: usize, faults: &mut Vec<Fault>) -> Rc<Pairs> {
+        let last = &mut self.said.borrow_mut().pairs;
+        if (&last.0, last.1) != (&settings.identity(), room) {
+            *last = (settings.identity(), room, Rc::new(settings.pairs(room, faults)));
+        }
+        last.2.clone()
+    }
+
+    /// All that describes the service, as it was said.
+    pub(super) fn attributes(&self, settings: &Settings) -> Arc<BTreeMap<String, String>> {
+        let last = &mut self.said.borrow_mut().attributes;
+        if last.0 != settings.identity() {
+            *last = (settings.identity(), Arc::new(settings.attributes()));
+        }
+        last.1.clone()
     }
 
     /// Where another port is had, ignored or not: as is said of it, else as the service is that asks for it. What is
