@@ -142,7 +142,7 @@ pub struct Offer {
     /// The host name inside the container.
     pub inside_name: String,
     /// What the container says of the service, in its own words: neither cleaned nor cut.
-    pub attributes: BTreeMap<String, String>,
+    pub attributes: Arc<BTreeMap<String, String>>,
     /// What the state of the container says, its HEALTHCHECK included.
     pub fit: Status,
     /// Which rule gave each field.
@@ -168,7 +168,7 @@ impl Offer {
                 .into(),
             tasks_of: None,
             inside_name: String::new(),
-            attributes: theirs.map(|(key, value)| (key.clone(), value.clone())).collect(),
+            attributes: Arc::new(theirs.map(|(key, value)| (key.clone(), value.clone())).collect()),
             fit: Status::Critical,
             why: Vec::new(),
             registration: entry.clone(),

@@ -23,6 +23,7 @@ mod naming;
 mod select;
 mod stack;
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use catalog::{Registration, ServiceSpec};
 use crate::config::Config;
 use crate::container::{Container, Port};
 use crate::registry::{Offer, Reason};
+use crate::template::Subject;
 use address::{Place, Situation};
 use checks::Checked;
 use description::Shared;
@@ -81,8 +83,9 @@ pub(crate) type Lookup<'a> = &'a dyn Fn(&str) -> Option<&'a Container>;
 /// once it does, with port 0 and a critical check.
 pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: Lookup<'a>) -> Derived {
     let mut faults = Vec::new();
+    let mut subject = Subject::new(container.raw.as_deref());
     let metadata = Metadata::read(container, |key, by, value| {
-        description::expanded(container, (key, by, value), &mut faults)
+        description::expanded(&mut subject, (key, by, value), &mut faults)
     });
     if let Some(reason) = select::left_alone(container, config, &metadata) {
         return Derived {
@@ -90,13 +93,7 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
             ..Derived::default()
         };
     }
-    let no_port = |by| {
-        Fault::new(
-            by,
-            "left out: its number is that of no port, or its range of none",
-        )
-    };
-    faults.extend(metadata.nobodys().map(no_port));
+    faults.extend(metadata.faults());
     let mut skipped = Vec::new();
     let situation = Situation {
         container,
@@ -110,7 +107,8 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
     let shared = Shared {
         situation,
         metadata: &metadata,
-        tags: description::common_tags(container, config, &mut faults),
+        said: RefCell::default(),
+        tags: description::common_tags(&mut subject.afresh(), config, &mut faults),
     };
     let mut offers = Vec::with_capacity(wanted.len());
     let mut taken = naming::held(&ids);
@@ -202,7 +200,7 @@ fn offer(
         ),
         Reason::new("port", place.rule, &place.port),
     ];
-    let tags = shared.tags(settings, port, (faults, &mut why));
+    let tags = shared.tags(settings, port, &mut why);
     let meta = shared.meta(settings, (port, place), &name.base, (faults, &mut why));
     let weights = description::weights(settings, (faults, &mut why));
     let enable_tag_override = settings.is_on("enable_tag_override");
@@ -236,7 +234,7 @@ fn offer(
         container: container.id.clone(),
         tasks_of: tasks_of.map(Arc::from),
         inside_name: container.hostname.clone(),
-        attributes: settings.attributes(),
+        attributes: shared.attributes(settings),
         fit: checks::fit(&checks),
         why,
         registration: Arc::new(Registration { service, checks }),

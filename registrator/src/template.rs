@@ -1,7 +1,7 @@
 //! Templates of Go's `text/template`, over the inspect answer: `-tags '{{.Config.Hostname}}'` and what containers say.
 //!
-//! Pure and bounded: a template may be as odd as a stranger's label can be, and costs at most [`MOST_OUTPUT`] bytes
-//! and [`MOST_STEPS`] steps. What Go would refuse is an [`Error`] here; what Go would do is done, as far as an inspect
+//! Pure and bounded: a template may be as odd as a stranger's label can be. It makes at most [`MOST_OUTPUT`] bytes, and
+//! all of one [`Subject`] take at most [`MOST_STEPS`] steps. What Go would refuse is an [`Error`] here; what Go would do is done, as far as an inspect
 //! answer can show it. Nothing is fetched, nothing called.
 //!
 //! | file | |
@@ -9,11 +9,13 @@
 //! | `lex.rs` | text to tokens |
 //! | `parse.rs` | tokens to a tree |
 //! | `eval.rs` | the tree over a value |
+//! | `budget.rs` | what they may take |
 //! | `functions.rs` | Go's functions and those of the original |
 //! | `format.rs` | `printf` |
 //! | `value.rs` | what is computed with, and how it is shown |
 //! | `inspect.rs` | Go's names for the parts of an inspect answer |
 
+mod budget;
 mod eval;
 mod format;
 mod functions;
@@ -25,11 +27,13 @@ mod value;
 use std::fmt;
 use std::str::FromStr;
 
+use budget::{BYTES_A_STEP, Budget};
 use parse::Program;
+use value::Value;
 
 /// Bytes that a template, or one function in it, may make.
 const MOST_OUTPUT: usize = 64 << 10;
-/// Nodes and commands that one run may visit.
+/// Nodes and commands that templates of one subject may visit together: a container has as many labels as it likes.
 const MOST_STEPS: usize = 100_000;
 /// Templates that may use each other, one within the other.
 const MOST_CALLS: usize = 32;
@@ -58,17 +62,60 @@ impl Template {
     pub fn is_plain(&self) -> bool {
         self.program.is_none()
     }
+}
 
-    /// What it comes to for a container; `answer` is the engine's, `None` where it is not at hand.
+/// What templates are run over: one container, as the engine describes it.
+pub(crate) struct Subject<'a> {
+    /// `None` where it is not at hand.
+    answer: Option<&'a serde_json::Value>,
+    /// Read for the first template and kept for the others: it is as long as a stranger makes it.
+    read: Option<Value>,
+    budget: Budget,
+}
+
+impl<'a> Subject<'a> {
+    pub(crate) fn new(answer: Option<&'a serde_json::Value>) -> Self {
+        Self {
+            answer,
+            read: None,
+            budget: Budget::default(),
+        }
+    }
+
+    /// The same with nothing spent, for what is not the container's own: it shall not lack what that wasted.
+    pub(crate) fn afresh(self) -> Self {
+        Self {
+            budget: Budget::default(),
+            ..self
+        }
+    }
+
+    /// What a text comes to.
+    ///
+    /// # Errors
+    /// What Go would not parse or execute, and what would be too much.
+    pub(crate) fn make(&mut self, text: &str) -> Result<String, Error> {
+        self.budget.spend(text.len() / BYTES_A_STEP)?;
+        self.run(&text.parse()?)
+    }
+
+    /// What a template comes to.
     ///
     /// # Errors
     /// What Go would not execute, and what would be too much.
-    pub(crate) fn run(&self, answer: Option<&serde_json::Value>) -> Result<String, Error> {
-        let Some(program) = &self.program else {
-            return Ok(self.text.clone());
+    pub(crate) fn run(&mut self, template: &Template) -> Result<String, Error> {
+        let Some(program) = &template.program else {
+            return Ok(template.text.clone());
         };
-        let answer = answer.ok_or_else(|| Error::new("the engine's answer is not at hand"))?;
-        eval::run(program, &value::read(answer, &inspect::CONTAINER_SHAPE))
+        let answer = self
+            .answer
+            .ok_or_else(|| Error::new("the engine's answer is not at hand"))?;
+        let data = self
+            .read
+            .get_or_insert_with(|| value::read(answer, &inspect::CONTAINER_SHAPE));
+        let made = eval::run(program, data, &mut self.budget)?;
+        self.budget.spend(made.len() / BYTES_A_STEP)?;
+        Ok(made)
     }
 }
 

@@ -236,7 +236,7 @@ fn offer(wanted: &Registration) -> Offer {
         container: "me".into(),
         tasks_of: None,
         inside_name: String::new(),
-        attributes: BTreeMap::new(),
+        attributes: Arc::default(),
         fit: Status::Passing,
         why: Vec::new(),
     }

@@ -8,6 +8,7 @@
 //! may have ten thousand.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT};
 
@@ -16,6 +17,13 @@ use crate::container::{Container, Port, Protocol};
 
 /// Pairs that a catalog accepts for one service.
 pub(crate) const MOST_PAIRS: usize = 64;
+/// Attributes and words about checks that may be said of the same ports: four times what a catalog takes. Each port has
+/// them all, and a container may have ten thousand.
+const MOST_SETTINGS: usize = 256;
+/// Bytes that these may have together.
+const MOST_SETTING_BYTES: usize = 64 << 10;
+/// Ranges of ports that a container may speak of: each port asks all of them.
+const MOST_RANGES: usize = 100;
 const LONGEST_KEY: usize = 128;
 const LONGEST_VALUE: usize = 512;
 
@@ -65,7 +73,12 @@ pub(crate) struct Metadata {
     numbers: BTreeMap<(u16, Option<Protocol>), Values>,
     /// Several numbers each, the widest first.
     ranges: Vec<(Scope, Values)>,
+    /// What was too much.
+    cut: Vec<Fault>,
 }
+
+/// What describes a service: values by key, with the spelling that gave each.
+pub(crate) type Pairs = BTreeMap<String, (String, String)>;
 
 /// What applies to one port.
 #[derive(Clone, Debug, Default)]
@@ -107,6 +120,11 @@ impl Metadata {
         };
         read.ranges = ranges.into_iter().collect();
         read.ranges.sort_by_key(widest_first);
+        for (_, values) in read.ranges.drain(..read.ranges.len().saturating_sub(MOST_RANGES)) {
+            let said = values.values().next().map(|said| said.by.as_str());
+            let why = format!("left out: settings for more than {MOST_RANGES} ranges of ports");
+            read.cut.push(Fault::new(said.unwrap_or_default(), why));
+        }
         read.expand(&mut expand);
         read
     }
@@ -125,6 +143,7 @@ impl Metadata {
                 }
                 None => false,
             });
+            self.cut.extend(cut(values));
         }
     }
 
@@ -141,10 +160,13 @@ impl Metadata {
         narrow.filter_map(move |values| Some(values.get(key)?.by.as_str()))
     }
 
-    /// Settings whose scope holds no port, as `SERVICE_080_X`.
-    pub(crate) fn nobodys(&self) -> impl Iterator<Item = &str> {
+    /// Settings that are too many, and those whose scope holds no port, as `SERVICE_080_X`.
+    pub(crate) fn faults(&self) -> impl Iterator<Item = Fault> {
         let of_none = self.numbers.iter().filter(|((number, _), _)| *number == 0);
-        of_none.flat_map(|(_, values)| values.values().map(|said| said.by.as_str()))
+        let nobodys = of_none.flat_map(|(_, values)| values.values());
+        let why = "left out: its number is that of no port, or its range of none";
+        let nobodys = nobodys.map(move |said| Fault::new(&said.by, why));
+        self.cut.iter().cloned().chain(nobodys)
     }
 
     pub(crate) fn for_port(&self, port: Port) -> Settings<'_> {
@@ -187,6 +209,12 @@ impl Settings<'_> {
         said.next().map(|said| said.by.as_str())
     }
 
+    /// The same for two ports of which the same is said, and for no others.
+    pub(crate) fn identity(&self) -> Vec<*const ()> {
+        let scopes = self.scopes.iter().copied();
+        scopes.map(|values| std::ptr::from_ref(values).cast()).collect()
+    }
+
     /// All that describes the service, as it was said.
     pub(crate) fn attributes(&self) -> BTreeMap<String, String> {
         let mut attributes = BTreeMap::new();
@@ -211,15 +239,22 @@ impl Settings<'_> {
         self.get(key).is_some_and(is_yes)
     }
 
-    /// Every key that is said of this port, each once, but for what its closest scope leaves empty.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        let keys: BTreeSet<&String> = self.scopes.iter().flat_map(|values| values.keys()).collect();
-        let said = keys.into_iter().map(String::as_str);
-        said.filter(|key| self.said(key).is_some())
+    /// Every key about checks that is said of this port, each once, but for what its closest scope leaves empty.
+    pub(crate) fn about_checks(&self) -> impl Iterator<Item = &str> {
+        let mut closest = BTreeMap::new();
+        for values in &self.scopes {
+            let from = (Bound::Included("check_"), Bound::Unbounded);
+            let keys = values.range::<str, _>(from);
+            for (key, said) in keys.take_while(|(key, _)| key.starts_with("check_")) {
+                closest.entry(key.as_str()).or_insert(said);
+            }
+        }
+        let said = closest.into_iter().filter(|(_, said)| !said.value.is_empty());
+        said.map(|(key, _)| key)
     }
 
     /// What describes the service, at most `room` pairs, each within what a catalog accepts; with its spelling.
-    pub(crate) fn pairs(&self, room: usize, faults: &mut Vec<Fault>) -> BTreeMap<String, (String, String)> {
+    pub(crate) fn pairs(&self, room: usize, faults: &mut Vec<Fault>) -> Pairs {
         let mut kept = BTreeMap::new();
         let keys: BTreeSet<&String> = self.scopes.iter().flat_map(|values| values.keys()).collect();
         for key in keys {
@@ -251,6 +286,30 @@ impl Settings<'_> {
         }
         kept
     }
+}
+
+/// Cuts what is said of some ports to what can be borne for each of them: what steers stays.
+fn cut(values: &mut Values) -> Option<Fault> {
+    let (mut count, mut bytes) = (0, 0);
+    let mut left_out = Vec::new();
+    values.retain(|key, said| {
+        let size = key.len() + said.value.len();
+        let fits =
+            STEERING.contains(&key.as_str()) || count < MOST_SETTINGS && bytes + size <= MOST_SETTING_BYTES;
+        if !fits {
+            left_out.push(std::mem::take(&mut said.by));
+        } else if !STEERING.contains(&key.as_str()) {
+            (count, bytes) = (count + 1, bytes + size);
+        }
+        fits
+    });
+    let first = left_out.first()?;
+    let others = left_out.len() - 1;
+    let limits = format!("at most {MOST_SETTINGS} of {MOST_SETTING_BYTES} bytes together");
+    Some(Fault::new(
+        first,
+        format!("left out, and {others} more for the same ports: {limits}"),
+    ))
 }
 
 /// Settings from the weakest to the strongest: spelling, value, and what the spelling says behind its prefix in
@@ -383,113 +442,4 @@ pub(crate) fn split_tags(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn tags_are_split_at_commas_that_are_not_escaped() {
-        for (text, tags) in [
-            ("", vec![]),
-            ("foobar", vec!["foobar"]),
-            ("foo,bar", vec!["foo", "bar"]),
-            (r"foo\,bar", vec!["foo,bar"]),
-            (r"foo,bar\,baz", vec!["foo", "bar,baz"]),
-            (r"\,foobar\,", vec![",foobar,"]),
-            (",,,,foo,,,bar,,,", vec!["foo", "bar"]),
-            (",,,,", vec![]),
-            (r",,\,,", vec![","]),
-            (r"a\\,b", vec![r"a\,b"]),
-        ] {
-            assert_eq!(split_tags(text), tags, "{text}");
-        }
-    }
-
-    fn container(env: &[&str], labels: &[(&str, &str)]) -> Container {
-        let owned = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-        Container {
-            env: env.iter().map(|&entry| entry.to_owned()).collect(),
-            labels: labels.iter().map(owned).collect(),
-            ..Container::default()
-        }
-    }
-
-    fn as_written(_: &str, _: &str, value: &str) -> Option<String> {
-        Some(value.to_owned())
-    }
-
-    proptest! {
-        #[test]
-        fn tags_joined_with_escaped_commas_split_into_themselves(tags in proptest::collection::vec("[a-z ,=/:]{1,8}", 0..6)) {
-            let joined: Vec<_> = tags.iter().map(|tag| tag.replace(',', r"\,")).collect();
-            prop_assert_eq!(split_tags(&joined.join(",")), tags);
-        }
-
-        /// A `lictor.` label is the `SERVICE_` label of the same words, whatever scope it names.
-        #[test]
-        fn both_families_of_labels_say_the_same(
-            scope in "|80\\.|80\\.udp\\.|70-90\\.|70-90\\.tcp\\.|080\\.|90-70\\.|99999\\.",
-            key in "name|tags|check\\.http|weight\\.warning|ignore|owner|port",
-            udp in any::<bool>(),
-        ) {
-            let new = format!("lictor.{scope}{key}");
-            let old = format!("SERVICE_{}", format!("{scope}{key}").to_uppercase().replace('.', "_"));
-            let port: Port = if udp { "80/udp" } else { "80" }.parse().unwrap();
-            let key = key.replace('.', "_");
-            let said = |label: &str| {
-                let metadata = Metadata::read(&container(&[], &[(label, "x")]), as_written);
-                let settings = metadata.for_port(port);
-                (settings.get(&key).map(str::to_owned), settings.is_own(&key), settings.attributes())
-            };
-            prop_assert_eq!(said(&new), said(&old));
-        }
-
-        /// Many scopes at once: the narrowest that holds the port wins, and of two as narrow the one with a protocol.
-        #[test]
-        fn the_narrowest_scope_wins(scopes in proptest::collection::btree_set((1_u16..40, 0_u16..20, any::<bool>()), 0..12), number in 1_u16..60) {
-            let spelled = |(first, width, udp): &(u16, u16, bool)| {
-                let numbers = if *width == 0 { first.to_string() } else { format!("{first}-{}", first + width) };
-                let protocol = if *udp { "UDP_" } else { "" };
-                (format!("SERVICE_{numbers}_{protocol}X"), format!("{width} {}", !udp))
-            };
-            let labels: Vec<_> = scopes.iter().map(spelled).collect();
-            let labels: Vec<_> = labels.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
-            let container = container(&["SERVICE_X=all"], &labels);
-            let metadata = Metadata::read(&container, as_written);
-            let holding = scopes.iter().filter(|(first, width, _)| (*first..=first + width).contains(&number));
-            let narrowest = holding.map(|(_, width, udp)| (*width, !udp)).min();
-            let wanted = narrowest.map_or("all".to_owned(), |(width, any)| format!("{width} {any}"));
-            let port = Port { number, protocol: Protocol::Udp };
-            let settings = metadata.for_port(port);
-            prop_assert_eq!(settings.get("x"), Some(wanted.as_str()));
-        }
-    }
-
-    #[test]
-    fn the_closest_scope_wins_then_a_label_of_ours_then_any_label_then_a_variable() {
-        let container = container(
-            &[
-                "SERVICE_A=env",
-                "SERVICE_80_B=env port",
-                "SERVICE_C=env",
-                "SERVICE_080_A=nobody's",
-                "SERVICE_D=env",
-                "SERVICE_70-90_E=env range",
-            ],
-            &[
-                ("SERVICE_B", "label"),
-                ("SERVICE_C", "label"),
-                ("SERVICE_80_TCP_C", "exact"),
-                ("SERVICE_D", "label"),
-                ("lictor.d", "ours"),
-                ("lictor.e", "ours, for all"),
-            ],
-        );
-        let metadata = Metadata::read(&container, as_written);
-        let settings = metadata.for_port("80".parse().unwrap());
-        let seen = ["a", "b", "c", "d", "e"].map(|key| settings.get(key).unwrap());
-        assert_eq!(seen, ["env", "env port", "exact", "ours", "env range"]);
-        assert_eq!(settings.spelling("d"), Some("lictor.d"));
-    }
-}
+mod tests;

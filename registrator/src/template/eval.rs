@@ -2,32 +2,33 @@
 
 use std::collections::BTreeMap;
 
+use super::budget::{BYTES_A_STEP, Budget};
 use super::parse::{Branch, List, Node, Operand, Pipe, Program};
 use super::value::Value;
-use super::{Error, MOST_CALLS, MOST_STEPS, functions, within_limit};
+use super::{Error, MOST_CALLS, functions, within_limit};
 
-/// What a function is given of this much counts as one step.
-const BYTES_A_STEP: usize = 64;
+/// So many names one behind the other, or variables that are looked through, count as one step.
+const NAMES_A_STEP: usize = 16;
 
 /// What `program` makes of `data`.
-pub(super) fn run(program: &Program, data: &Value) -> Result<String, Error> {
+pub(super) fn run(program: &Program, data: &Value, budget: &mut Budget) -> Result<String, Error> {
     let mut run = Run {
         defined: &program.defined,
         output: String::new(),
         variables: vec![("", data.clone())],
-        steps: 0,
+        budget,
         calls: 0,
     };
     run.list(&program.main, data)?;
     Ok(run.output)
 }
 
-struct Run<'a> {
+struct Run<'a, 'b> {
     defined: &'a BTreeMap<String, List>,
     output: String,
     /// Innermost last; names without their sign.
     variables: Vec<(&'a str, Value)>,
-    steps: usize,
+    budget: &'b mut Budget,
     calls: usize,
 }
 
@@ -39,7 +40,7 @@ enum Flow {
     Continue,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Run<'a, '_> {
     fn list(&mut self, list: &'a List, dot: &Value) -> Result<Flow, Error> {
         for node in list {
             let flow = self.node(node, dot)?;
@@ -89,30 +90,24 @@ impl<'a> Run<'a> {
         let known = self.variables.len();
         let value = self.pipe(&branch.pipe, dot)?;
         let inside = self.variables.len();
-        let pairs: Vec<(Value, Value)> = match &value {
-            Value::List(values) => {
-                let numbered = (0..).zip(values.iter().cloned());
-                numbered
-                    .map(|(index, value)| (Value::Int(index), value))
-                    .collect()
-            }
-            Value::Map(map) => {
-                let entries = map.entries.iter();
-                entries
-                    .map(|(key, value)| (Value::Text(key.clone()), value.clone()))
-                    .collect()
-            }
-            Value::Nil | Value::Missing => Vec::new(),
+        // Nothing is copied: who breaks off at the first has paid for one.
+        let pairs: &mut dyn Iterator<Item = (Value, &Value)> = match &value {
+            Value::List(values) => &mut (0..).map(Value::Int).zip(values.iter()),
+            Value::Map(map) => &mut map
+                .entries
+                .iter()
+                .map(|(key, value)| (Value::Text(key.clone()), value)),
+            Value::Nil | Value::Missing => &mut std::iter::empty(),
             other => return Err(Error::new(format!("range cannot go over {}", other.kind()))),
         };
         let mut flow = Flow::On;
-        if pairs.is_empty() {
+        if !value.is_true() {
             flow = self.list(&branch.otherwise, dot)?;
         }
         for (key, value) in pairs {
             self.step()?;
-            self.loop_variables(&branch.pipe, key, &value)?;
-            let ended = self.list(&branch.then, &value)?;
+            self.loop_variables(&branch.pipe, key, value)?;
+            let ended = self.list(&branch.then, value)?;
             self.variables.truncate(inside);
             if ended == Flow::Break {
                 break;
@@ -193,15 +188,19 @@ impl<'a> Run<'a> {
             Operand::Int(value) => Value::Int(*value),
             Operand::Float(value) => Value::Float(*value),
             Operand::Text(text) => Value::text(text.as_str()),
-            Operand::Field(names) => fields(dot.clone(), names)?,
+            Operand::Field(names) => self.fields(dot.clone(), names)?,
             Operand::Variable(name, names) => {
+                self.budget.spend(self.variables.len() / NAMES_A_STEP)?;
                 let known = self.variables.iter().rev().find(|(known, _)| known == name);
                 let value = known.map(|(_, value)| value.clone());
-                fields(value.unwrap_or(Value::Missing), names)?
+                self.fields(value.unwrap_or(Value::Missing), names)?
             }
             Operand::Function(name) => self.call(name, &[], dot, None)?,
             Operand::Pipe(pipe) => self.pipe(pipe, dot)?,
-            Operand::Chain(of, names) => fields(self.operand(of, dot)?, names)?,
+            Operand::Chain(of, names) => {
+                let value = self.operand(of, dot)?;
+                self.fields(value, names)?
+            }
         })
     }
 
@@ -216,6 +215,7 @@ impl<'a> Run<'a> {
         if name == "and" || name == "or" {
             let mut value = Value::Missing;
             for operand in operands {
+                self.step()?;
                 value = self.operand(operand, dot)?;
                 if value.is_true() == (name == "or") {
                     return Ok(value);
@@ -234,9 +234,10 @@ impl<'a> Run<'a> {
         arguments.extend(last);
         // A long text is as much work as many short ones.
         let size: usize = arguments.iter().map(Value::size).sum();
-        self.steps += size / BYTES_A_STEP;
-        self.step()?;
-        functions::call(name, &arguments)
+        self.budget.spend(1 + size / BYTES_A_STEP)?;
+        let made = functions::call(name, &arguments, self.budget)?;
+        self.budget.spend(made.size() / BYTES_A_STEP)?;
+        Ok(made)
     }
 
     fn set(&mut self, name: &'a str, value: Value, declares: bool) -> Result<(), Error> {
@@ -255,14 +256,11 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self) -> Result<(), Error> {
-        self.steps += 1;
-        match self.steps {
-            ..=MOST_STEPS => Ok(()),
-            _ => Err(Error::new(format!("takes more than {MOST_STEPS} steps"))),
-        }
+        self.budget.spend(1)
     }
-}
 
-fn fields(value: Value, names: &[String]) -> Result<Value, Error> {
-    names.iter().try_fold(value, |value, name| value.field(name))
+    fn fields(&mut self, value: Value, names: &[String]) -> Result<Value, Error> {
+        self.budget.spend(names.len() / NAMES_A_STEP)?;
+        names.iter().try_fold(value, |value, name| value.field(name))
+    }
 }

@@ -5,14 +5,14 @@
 
 use std::cmp::Ordering;
 
-use regex::{Regex, RegexBuilder};
-
+use super::budget::{Budget, SEARCHED_A_STEP};
 use super::value::{Map, Value};
 use super::{Error, MOST_OUTPUT, format};
 
 type Function = fn(&[Value]) -> Result<Value, Error>;
 
-/// Name, fewest arguments, most (`None`: any number), what it does. `and` and `or` are `eval.rs`'s.
+/// Name, fewest arguments, most (`None`: any number), what it does. `and` and `or` are `eval.rs`'s; what searches is
+/// [`call`]'s, since it has to be paid for.
 const FUNCTIONS: &[(&str, usize, Option<usize>, Function)] = &[
     ("and", 1, None, nothing),
     ("or", 1, None, nothing),
@@ -79,12 +79,8 @@ const FUNCTIONS: &[(&str, usize, Option<usize>, Function)] = &[
     ("splitIndex", 3, Some(3), |of| {
         Ok(clamped(&split(text(&of[1])?, text(&of[2])?), int(&of[0])?))
     }),
-    ("matchFirstElement", 2, Some(2), |of| {
-        Ok(matching(of)?.into_iter().next().unwrap_or(Value::text("")))
-    }),
-    ("matchAllElements", 2, Some(2), |of| {
-        Ok(Value::list(matching(of)?))
-    }),
+    ("matchFirstElement", 2, Some(2), nothing),
+    ("matchAllElements", 2, Some(2), nothing),
     ("jsonParse", 2, Some(2), |of| {
         json_parse(text(&of[0])?, text(&of[1])?)
     }),
@@ -104,7 +100,7 @@ pub(super) fn known(name: &str) -> Result<(), Error> {
     }
 }
 
-pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, Error> {
+pub(super) fn call(name: &str, arguments: &[Value], budget: &mut Budget) -> Result<Value, Error> {
     known(name)?;
     let Some((_, fewest, most, function)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) else {
         return Err(Error::new(format!("function {name:?} is not defined")));
@@ -115,7 +111,14 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Result<Value, Error> {
             "{name} has {count} arguments, and wants another number of them"
         )));
     }
-    function(arguments).map_err(|Error(reason)| Error(format!("{name}: {reason}")))
+    let made = match name {
+        "matchFirstElement" => {
+            matching(arguments, budget).map(|found| found.into_iter().next().unwrap_or(Value::text("")))
+        }
+        "matchAllElements" => matching(arguments, budget).map(Value::list),
+        _ => function(arguments),
+    };
+    made.map_err(|Error(reason)| Error(format!("{name}: {reason}")))
 }
 
 fn nothing(_: &[Value]) -> Result<Value, Error> {
@@ -297,11 +300,9 @@ fn split(separator: &str, of: &str) -> Vec<Value> {
 }
 
 /// The elements that a regular expression finds something in.
-fn matching(of: &[Value]) -> Result<Vec<Value>, Error> {
-    let expression: Regex = RegexBuilder::new(text(&of[0])?)
-        .size_limit(1 << 20)
-        .build()
-        .map_err(|error| Error::new(error.to_string().lines().last().unwrap_or_default()))?;
+fn matching(of: &[Value], budget: &mut Budget) -> Result<Vec<Value>, Error> {
+    let expression = budget.expression(text(&of[0])?)?;
+    budget.spend(of[1].size() / SEARCHED_A_STEP)?;
     let mut found = Vec::new();
     for value in list(&of[1])? {
         if expression.is_match(text(value)?) {

@@ -11,7 +11,7 @@ fn answer(name: &str) -> serde_json::Value {
 }
 
 fn run(text: &str, answer: &serde_json::Value) -> Result<String, Error> {
-    text.parse::<Template>()?.run(Some(answer))
+    Subject::new(Some(answer)).make(text)
 }
 
 /// What each line of `input` comes to for the container of `recording`.
@@ -29,7 +29,7 @@ fn what_newer_engines_say_is_there_by_their_own_name() {
     let answer = serde_json::json!({"Platform": "linux", "Config": {"New": {"Size": 3}}, "Name": null});
     let made = run("{{.Platform}} {{.Config.New.Size}} [{{.Name}}]", &answer);
     assert_eq!(made.as_deref(), Ok("linux 3 []"));
-    assert!("{{.Name}}".parse::<Template>().unwrap().run(None).is_err());
+    assert!(Subject::new(None).make("{{.Name}}").is_err());
 }
 
 #[test]
@@ -61,6 +61,33 @@ fn a_template_is_not_let_do_more_than_a_label_needs() {
     ] {
         let error = run(text, &answer).unwrap_err().to_string();
         assert!(error.contains(why), "{text:.60}: {error}");
+    }
+}
+
+/// What a step pays for is done in a step's time: none of these took less than seconds.
+#[test]
+fn no_work_is_had_for_nothing() {
+    let labels = (0..1000).map(|n| (format!("label{n:04}"), "x".repeat(50).into()));
+    let labels: serde_json::Map<String, serde_json::Value> = labels.collect();
+    let answer = serde_json::json!({"Config": {"Labels": labels}});
+    let list = |length: usize| format!("{{{{$l := split \"\" \"{}\"}}}}", "a".repeat(length));
+    let looped = |of: String, body: &str| format!("{of}{{{{range $l}}}}{body}{{{{end}}}}");
+    let search = r#"{{$x = print $x 1}}{{$m := matchAllElements (printf "(a|aa){0,200}b|%d" (len $x)) $y}}"#;
+    let wide =
+        |word: &str, count: usize, each: &str| format!("{{{{if {word}{}}}}}{{{{end}}}}", each.repeat(count));
+    for text in [
+        looped(list(30_000), "{{range $l}}{{break}}{{end}}"),
+        looped(list(2000) + r#"{{$x := ""}}{{$y := split "," "a,b"}}"#, search),
+        looped(list(10_000), &wide("or", 20_000, " 0")),
+        looped(list(10_000), &wide("$.Config.Labels", 20_000, ".a")),
+        looped(list(10_000) + &"{{$a := 1}}".repeat(4000), &wide("or", 20, " $l")),
+        looped(list(10_000), "{{$x := print $.Config.Labels}}"),
+    ] {
+        let began = std::time::Instant::now();
+        let error = run(&text, &answer).unwrap_err().to_string();
+        assert!(error.contains("steps"), "{text:.60}: {error}");
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_secs(3), "{text:.60}: {took:?}");
     }
 }
 

@@ -176,7 +176,7 @@ fn wanted(status: Status, output: &str) -> Offer {
         container: "c0".into(),
         tasks_of: None,
         inside_name: String::new(),
-        attributes: BTreeMap::new(),
+        attributes: Arc::default(),
         fit: status,
         why: Vec::new(),
     }

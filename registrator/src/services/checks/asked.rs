@@ -51,7 +51,7 @@ impl<'a> Asked<'a> {
     pub(super) fn all(of: Checked<'a>, faults: &mut Vec<Fault>) -> Vec<Self> {
         let known = [OWN, COMMON, probe::KINDS, probe::WORDS].concat();
         let mut numbers = BTreeSet::new();
-        for key in of.settings.keys() {
+        for key in of.settings.about_checks() {
             let Some(rest) = key.strip_prefix("check_") else {
                 continue;
             };
