@@ -257,6 +257,11 @@ impl Ledger {
         (key, standing)
     }
 
+    /// Whether this key is held, or wanted in vain.
+    pub(crate) fn is_concerned(&self, key: &str) -> bool {
+        self.recorded.contains_key(key) || self.failed.contains_key(key)
+    }
+
     /// The entry's container.
     pub(crate) fn behind(&self, key: &str) -> Option<&str> {
         container_of(&self.recorded.get(key)?.entry)

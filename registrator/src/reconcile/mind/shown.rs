@@ -40,6 +40,11 @@ impl Mind {
         self.ledgers[which].waiting
     }
 
+    /// Whether a registry holds something under this key, or does not take what it is to hold there.
+    pub(crate) fn is_concerned(&self, which: Which, key: &str) -> bool {
+        self.ledgers[which].is_concerned(key)
+    }
+
     pub(crate) fn stopped(&self) -> impl Iterator<Item = &Registration> {
         self.knowledge.stopped()
     }
