@@ -6,7 +6,7 @@ use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT, Weights
 
 use super::address::{self, Place, Situation};
 use super::metadata::{self, Metadata, Settings, split_tags};
-use super::{Fault, stack};
+use super::{Fault, stack, text};
 use crate::config::Config;
 use crate::container::{Container, Port, Protocol};
 use crate::registry::Reason;
@@ -38,7 +38,7 @@ impl Shared<'_, '_> {
             .chain(protocol.map(|protocol| (protocol.as_str(), "protocol")));
         let mut tags: Vec<String> = Vec::new();
         for (tag, by) in all {
-            if let Some(problem) = metadata::unprintable(tag) {
+            if let Some(problem) = text::unprintable(tag) {
                 faults.push(Fault::new(by, format!("tag {tag:?} left out: {problem}")));
             } else if !tags.iter().any(|known| known == tag) {
                 why.push(Reason::new("tag", by, &tag));
@@ -76,7 +76,7 @@ impl Shared<'_, '_> {
             .filter(|(key, _)| !place.of_mesh || *key != stack::TASK);
         for (key, label) in told {
             let value = self.situation.container.label(label);
-            if let Some(value) = value.filter(|value| metadata::unfit(value).is_none())
+            if let Some(value) = value.filter(|value| text::unfit(value).is_none())
                 && !meta.contains_key(*key)
                 && meta.len() < room
             {

@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT};
 
 use super::Fault;
+use super::text::unfit;
 use crate::container::{Container, Port, Protocol};
 
 /// Pairs that a catalog accepts for one service.
 pub(crate) const MOST_PAIRS: usize = 64;
 const LONGEST_KEY: usize = 128;
-const LONGEST_VALUE: usize = 512;
 
 /// Keys that steer the registration instead of describing it.
 const STEERING: &[&str] = &[
@@ -344,26 +344,6 @@ fn clean_key(key: &str) -> Option<String> {
     let ours = [META_BASE, META_CONTAINER, META_OWNER, META_PORT].contains(&clean.as_str());
     let fits = !clean.is_empty() && clean.len() <= LONGEST_KEY && !clean.starts_with("consul-");
     (fits && !ours).then_some(clean)
-}
-
-/// Why a catalog would not take this value, if it would not.
-pub(crate) fn unfit(value: &str) -> Option<String> {
-    if let Some(problem) = unprintable(value) {
-        return Some(problem.to_owned());
-    }
-    let length = value.len();
-    (length > LONGEST_VALUE).then(|| format!("{length} bytes, and a catalog takes {LONGEST_VALUE}"))
-}
-
-/// What makes a text unfit to be shown and compared, if anything does.
-pub(crate) fn unprintable(text: &str) -> Option<&'static str> {
-    if text.chars().any(char::is_control) {
-        Some("it contains control characters")
-    } else if text.contains(char::REPLACEMENT_CHARACTER) {
-        Some("it is not UTF-8")
-    } else {
-        None
-    }
 }
 
 /// Splits at commas; `\,` is a comma that belongs to the part. Empty parts vanish.

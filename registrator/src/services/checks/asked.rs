@@ -9,7 +9,7 @@ use catalog::Status;
 use catalog::check::{Definition, UnknownStatus};
 
 use super::super::Fault;
-use super::super::metadata::unprintable;
+use super::super::text::unfit;
 use super::Checked;
 use super::probe;
 
@@ -134,10 +134,10 @@ impl<'a> Asked<'a> {
         })
     }
 
-    /// A text for people.
+    /// A text for people, or the end of an id.
     fn words(&self, key: &str, faults: &mut Vec<Fault>) -> Option<&'a str> {
         let text = self.get(key)?;
-        let Some(problem) = unprintable(text) else {
+        let Some(problem) = unfit(text) else {
             return Some(text);
         };
         faults.push(self.fault(key, format!("left out: {problem}")));

@@ -7,7 +7,7 @@ use catalog::check::{GrpcProbe, H2PingProbe, HttpProbe, Probe, Program};
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::super::Fault;
-use super::super::metadata::unprintable;
+use super::super::text::unprintable;
 use super::asked::{Asked, time_of};
 use crate::container::{Port, Protocol};
 
