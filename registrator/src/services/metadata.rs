@@ -168,7 +168,9 @@ impl Metadata {
 impl Settings<'_> {
     fn said(&self, key: &str) -> Option<&Said> {
         let closest = self.scopes.iter().find_map(|values| values.get(key));
-        closest.filter(|said| !said.value.is_empty())
+        // Nobody can ask for a service that is called by blanks.
+        let blank = |said: &Said| ["name", "id"].contains(&key) && said.value.trim().is_empty();
+        closest.filter(|said| !said.value.is_empty() && !blank(said))
     }
 
     /// The value, unless empty: an empty value unsets what a wider scope says.

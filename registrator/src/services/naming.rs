@@ -83,6 +83,10 @@ pub(crate) fn names(
         true => format!("-{}", port.number),
         false => String::new(),
     };
+    if bases.is_empty() {
+        let what = format!("no name is left of it; port {port} not registered");
+        faults.push(Fault::new(rule, what));
+    }
     let mut names: Vec<Name> = Vec::new();
     for base in bases {
         let problem = match unnameable(&base) {
@@ -110,13 +114,8 @@ pub(crate) fn names(
 /// Several names stand between commas; `\,` is a comma that belongs to one.
 fn listed(text: &str) -> Vec<String> {
     let names = split_tags(text);
-    match names.len() {
-        0 | 1 => names,
-        _ => {
-            let trimmed = names.iter().map(|name| name.trim().to_owned());
-            trimmed.filter(|name| !name.is_empty()).collect()
-        }
-    }
+    let trimmed = names.iter().map(|name| name.trim().to_owned());
+    trimmed.filter(|name| !name.is_empty()).collect()
 }
 
 /// The last part of the image's name; with `-compose-names` the service of compose or swarm before that. A container
