@@ -92,13 +92,6 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
             ..Derived::default()
         };
     }
-    let no_port = |by| {
-        Fault::new(
-            by,
-            "left out: its number is that of no port, or its range of none",
-        )
-    };
-    faults.extend(metadata.nobodys().map(no_port));
     let mut skipped = Vec::new();
     let situation = Situation {
         container,
@@ -164,6 +157,7 @@ fn wanted<'a>(
         container, config, ..
     } = situation;
     let ports = select::ports(container, metadata, faults);
+    select::nobodys(container, metadata, &ports, faults);
     let untold = select::untold(container, config, faults);
     if ports.all.is_empty() && untold.is_none() {
         skipped.push(select::portless(container));

@@ -57,6 +57,13 @@ struct Scope {
     protocol: Option<Protocol>,
 }
 
+impl Scope {
+    fn holds(&self, port: Port) -> bool {
+        (self.first..=self.last).contains(&port.number)
+            && self.protocol.is_none_or(|protocol| protocol == port.protocol)
+    }
+}
+
 /// Everything a container says of its services.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
@@ -141,19 +148,29 @@ impl Metadata {
         narrow.filter_map(move |values| Some(values.get(key)?.by.as_str()))
     }
 
-    /// Settings whose scope holds no port, as `SERVICE_080_X`.
-    pub(crate) fn nobodys(&self) -> impl Iterator<Item = &str> {
-        let of_none = self.numbers.iter().filter(|((number, _), _)| *number == 0);
-        of_none.flat_map(|(_, values)| values.values().map(|said| said.by.as_str()))
+    /// Settings whose scope holds none of `ports`; while these are not all `known`, those that hold no port at all, as
+    /// `SERVICE_080_X`.
+    pub(crate) fn nobodys(&self, ports: &BTreeSet<Port>, known: bool) -> impl Iterator<Item = &str> {
+        let has = |number, asked: Option<Protocol>| {
+            let asked = |protocol: &Protocol| asked.is_none_or(|asked| asked == *protocol);
+            let mut protocols = Protocol::ALL.into_iter().filter(asked);
+            protocols.any(|protocol| ports.contains(&Port { number, protocol }))
+        };
+        let holds = move |scope: &Scope| !known || ports.iter().any(|port| scope.holds(*port));
+        let numbers = self
+            .numbers
+            .iter()
+            .filter(move |((number, protocol), _)| *number == 0 || known && !has(*number, *protocol));
+        let ranges = self.ranges.iter().filter(move |(scope, _)| !holds(scope));
+        let of_none = numbers
+            .map(|(_, values)| values)
+            .chain(ranges.map(|(_, values)| values));
+        of_none.flat_map(|values| values.values().map(|said| said.by.as_str()))
     }
 
     pub(crate) fn for_port(&self, port: Port) -> Settings<'_> {
         let exact = [Some(port.protocol), None].map(|protocol| self.numbers.get(&(port.number, protocol)));
-        let holds = |scope: &Scope| {
-            (scope.first..=scope.last).contains(&port.number)
-                && scope.protocol.is_none_or(|protocol| protocol == port.protocol)
-        };
-        let ranges = self.ranges.iter().rev().filter(|(scope, _)| holds(scope));
+        let ranges = self.ranges.iter().rev().filter(|(scope, _)| scope.holds(port));
         let scopes = exact
             .into_iter()
             .flatten()
