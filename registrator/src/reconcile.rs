@@ -10,6 +10,7 @@
 //! | `knowledge.rs` | what is known of containers, and what is therefore intended |
 //! | `ledger.rs` | what one registry holds of ours, writes under way, writes that failed |
 //! | `claims.rs` | whose an entry is |
+//! | `twins.rs` | whose a check is that two services bring |
 //! | `pace.rs` | how often a registry hears of one service |
 //! | `heartbeat.rs` | when to say again that a container is fit |
 //! | `errand.rs` | when to ask the same question again |
@@ -31,6 +32,7 @@ pub(crate) mod mind;
 pub(crate) mod notes;
 mod pace;
 pub(crate) mod queue;
+mod twins;
 pub(crate) mod witness;
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `metadata.rs` | `SERVICE_*` labels and variables: scopes, precedence, attributes |
+//! | `text.rs` | which texts are fit to be shown and sent |
 //! | `stack.rs` | labels of compose, swarm and the like |
 //! | `filter.rs` | the expression that chooses containers |
 //! | `select.rs` | which containers and ports are registered, and why others are not |
@@ -22,6 +23,7 @@ pub(crate) mod metadata;
 mod naming;
 mod select;
 mod stack;
+mod text;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,6 +127,10 @@ pub(crate) fn derive<'a>(container: &'a Container, config: &'a Config, lookup: L
             };
             let elsewhere = further[at].iter().map(|place| (place, id.at(place)));
             for (place, id) in std::iter::once((place, id.clone())).chain(elsewhere) {
+                if let Some(fault) = id.overlong(*port) {
+                    faults.push(fault);
+                    continue;
+                }
                 // Ports come before further names: giving a name never takes an id away.
                 if *taken.entry(id.text.clone()).or_insert((at, index)) == (at, index) {
                     offers.push(offer(&shared, (*port, place, settings), (name, id), &mut faults));
@@ -156,6 +162,7 @@ fn wanted<'a>(
         container, config, ..
     } = situation;
     let ports = select::ports(container, metadata, faults);
+    select::nobodys(container, metadata, &ports, faults);
     let untold = select::untold(container, config, faults);
     if ports.all.is_empty() && untold.is_none() {
         skipped.push(select::portless(container));

@@ -13,6 +13,7 @@ use catalog::Registration;
 use super::Intended;
 use super::ledger::Ledger;
 use super::notes::Note;
+use super::twins;
 use crate::config::{Config, Deregister, Home};
 use crate::container::{self, Container, Mesh, Network};
 use crate::docker::Listed;
@@ -69,13 +70,15 @@ struct Drain {
     exit_code: Option<i64>,
 }
 
-/// A container that wants an id which another one has.
+/// A container that wants an id which another one has, be it of a service or of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Loser {
     pub(crate) id: Arc<str>,
     pub(crate) container: Arc<str>,
     /// Both are tasks of one service of a swarm, and the entry stands for both.
     pub(crate) shares: bool,
+    /// It is the id of this check that another service has, the one of the id above.
+    pub(crate) check: Option<Arc<str>>,
 }
 
 /// A setting of a container that was left out, for the log.
@@ -301,6 +304,7 @@ impl Knowledge {
                     id,
                     container,
                     shares,
+                    check: None,
                 }));
             }
         }
@@ -311,6 +315,9 @@ impl Knowledge {
                 intended.entry(id).or_insert(kept);
             }
         }
+        losers.extend(twins::parted(&mut intended, ledgers, |id| {
+            self.containers.get(id).is_some_and(|known| known.facts.runs())
+        }));
         (intended, losers)
     }
 

@@ -119,6 +119,18 @@ impl Ledger {
         container_of(&held.entry)
     }
 
+    /// Whether it holds this check for a service, or is about to.
+    pub(crate) fn brought(&self, offer: &Offer, check: &str) -> bool {
+        let key = (self.abilities.key)(&offer.registration.service);
+        let entry = match self.under_way.get(&key).map(|write| &write.verb) {
+            Some(Verb::Register(offer) | Verb::Refresh(offer)) => Some(&offer.registration),
+            Some(Verb::Deregister) => None,
+            None => self.recorded.get(&key).map(|held| &held.entry),
+        };
+        let entry = entry.filter(|entry| container_of(entry) == Some(&*offer.container));
+        entry.is_some_and(|entry| entry.checks.iter().any(|held| &*held.id == check))
+    }
+
     /// What it holds for a container.
     pub(crate) fn of_container(&self, id: &str) -> impl Iterator<Item = &Arc<Registration>> {
         let entries = self.recorded.values().map(|held| &held.entry);
@@ -263,6 +275,11 @@ impl Ledger {
             Standing::Lacking
         };
         (key, standing)
+    }
+
+    /// Whether this key is held, or wanted in vain.
+    pub(crate) fn is_concerned(&self, key: &str) -> bool {
+        self.recorded.contains_key(key) || self.failed.contains_key(key)
     }
 
     /// The entry's container.

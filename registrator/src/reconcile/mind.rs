@@ -357,7 +357,14 @@ impl Mind {
         let settled = |held: &Registration| match held.service.meta.get(META_CONTAINER) {
             Some(_) if *leaving && config.at_exit == AtExit::Remove => true,
             // Who has the id it wants may be about to give it up: two that swap names.
-            Some(id) if !queue.is_calm() && losers.iter().any(|loser| &*loser.container == id) => false,
+            Some(id)
+                if !queue.is_calm()
+                    && losers
+                        .iter()
+                        .any(|loser| loser.check.is_none() && &*loser.container == id) =>
+            {
+                false
+            }
             Some(id) => knowledge.has_settled(id),
             None => *surveyed,
         };

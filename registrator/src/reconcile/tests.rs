@@ -24,6 +24,7 @@ mod asked;
 mod lifecycle;
 mod registries;
 mod swarm;
+mod told;
 
 const MOMENT: Duration = Duration::from_millis(1);
 

@@ -160,7 +160,9 @@ impl Witness {
 
     /// Answers whoever can be answered.
     pub(crate) fn answer(&mut self, mind: &Mind, now: Instant) {
-        for (which, seen) in self.registries.iter().enumerate() {
+        for (which, seen) in self.registries.iter_mut().enumerate() {
+            // What nobody wants and nobody holds has no write that could work one day.
+            seen.failures.retain(|key, _| mind.is_concerned(which, key));
             let waiting = i64::try_from(mind.waiting(which)).unwrap_or(i64::MAX);
             seen.counted.waiting.set(waiting);
         }

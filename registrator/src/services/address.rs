@@ -218,7 +218,7 @@ impl<'a> Wish<'a> {
         if let Some(name) = asked.filter(|_| network.is_none() && container.runs()) {
             let names: Vec<&str> = owner.addresses.keys().map(String::as_str).collect();
             faults.push(Fault::new(
-                "SERVICE_NETWORK",
+                settings.spelling("network").unwrap_or("SERVICE_NETWORK"),
                 format!("not in a network {name:?} but in {names:?}; registered as without this setting"),
             ));
         }
@@ -241,7 +241,8 @@ impl<'a> Wish<'a> {
             }
             address
         };
-        let by_setting = parsed(settings.get("ip"), "SERVICE_IP").map(|address| (address, "SERVICE_IP"));
+        let spelled = settings.spelling("ip").unwrap_or("SERVICE_IP");
+        let by_setting = parsed(settings.get("ip"), spelled).map(|address| (address, "SERVICE_IP"));
         let by_label = config.use_ip_from_label.as_deref();
         let by_label = by_label.and_then(|label| parsed(container.label(label), label));
         let told = by_setting.or(by_label.map(|address| (address, "-useIpFromLabel")));

@@ -9,7 +9,7 @@ use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT, Weights
 
 use super::address::{self, Place, Situation};
 use super::metadata::{self, Metadata, Pairs, Settings, split_tags};
-use super::{Fault, stack};
+use super::{Fault, stack, text};
 use crate::config::Config;
 use crate::container::{Port, Protocol};
 use crate::registry::Reason;
@@ -89,7 +89,7 @@ impl Shared<'_, '_> {
             .filter(|(key, _)| !place.of_mesh || *key != stack::TASK);
         for (key, label) in told {
             let value = self.situation.container.label(label);
-            if let Some(value) = value.filter(|value| metadata::unfit(value).is_none())
+            if let Some(value) = value.filter(|value| text::unfit(value).is_none())
                 && !meta.contains_key(*key)
                 && meta.len() < room
             {
@@ -176,7 +176,7 @@ fn bearable(tags: &[String], by: &str, faults: &mut Vec<Fault>) -> Vec<String> {
     let (mut known, mut kept) = (BTreeSet::new(), Vec::new());
     let (mut bytes, mut beyond) = (0, 0);
     for tag in tags.iter().filter(|tag| known.insert(tag.as_str())) {
-        if let Some(problem) = metadata::unprintable(tag) {
+        if let Some(problem) = text::unprintable(tag) {
             faults.push(Fault::new(by, format!("tag {tag:?} left out: {problem}")));
         } else if kept.len() == MOST_TAGS || bytes + tag.len() > MOST_TAG_BYTES {
             beyond += 1;

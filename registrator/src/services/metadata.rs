@@ -13,6 +13,7 @@ use std::ops::Bound;
 use catalog::service::{META_BASE, META_CONTAINER, META_OWNER, META_PORT};
 
 use super::Fault;
+use super::text::unfit;
 use crate::container::{Container, Port, Protocol};
 
 /// Pairs that a catalog accepts for one service.
@@ -25,7 +26,6 @@ const MOST_SETTING_BYTES: usize = 64 << 10;
 /// Ranges of ports that a container may speak of: each port asks all of them.
 const MOST_RANGES: usize = 100;
 const LONGEST_KEY: usize = 128;
-const LONGEST_VALUE: usize = 512;
 
 /// Keys that steer the registration instead of describing it.
 const STEERING: &[&str] = &[
@@ -63,6 +63,13 @@ struct Scope {
     last: u16,
     /// `None`: whatever is spoken.
     protocol: Option<Protocol>,
+}
+
+impl Scope {
+    fn holds(&self, port: Port) -> bool {
+        (self.first..=self.last).contains(&port.number)
+            && self.protocol.is_none_or(|protocol| protocol == port.protocol)
+    }
 }
 
 /// Everything a container says of its services.
@@ -160,22 +167,34 @@ impl Metadata {
         narrow.filter_map(move |values| Some(values.get(key)?.by.as_str()))
     }
 
-    /// Settings that are too many, and those whose scope holds no port, as `SERVICE_080_X`.
+    /// Settings that are too many.
     pub(crate) fn faults(&self) -> impl Iterator<Item = Fault> {
-        let of_none = self.numbers.iter().filter(|((number, _), _)| *number == 0);
-        let nobodys = of_none.flat_map(|(_, values)| values.values());
-        let why = "left out: its number is that of no port, or its range of none";
-        let nobodys = nobodys.map(move |said| Fault::new(&said.by, why));
-        self.cut.iter().cloned().chain(nobodys)
+        self.cut.iter().cloned()
+    }
+
+    /// Settings whose scope holds none of `ports`; while these are not all `known`, those that hold no port at all, as
+    /// `SERVICE_080_X`.
+    pub(crate) fn nobodys(&self, ports: &BTreeSet<Port>, known: bool) -> impl Iterator<Item = &str> {
+        let has = |number, asked: Option<Protocol>| {
+            let asked = |protocol: &Protocol| asked.is_none_or(|asked| asked == *protocol);
+            let mut protocols = Protocol::ALL.into_iter().filter(asked);
+            protocols.any(|protocol| ports.contains(&Port { number, protocol }))
+        };
+        let holds = move |scope: &Scope| !known || ports.iter().any(|port| scope.holds(*port));
+        let numbers = self
+            .numbers
+            .iter()
+            .filter(move |((number, protocol), _)| *number == 0 || known && !has(*number, *protocol));
+        let ranges = self.ranges.iter().filter(move |(scope, _)| !holds(scope));
+        let of_none = numbers
+            .map(|(_, values)| values)
+            .chain(ranges.map(|(_, values)| values));
+        of_none.flat_map(|values| values.values().map(|said| said.by.as_str()))
     }
 
     pub(crate) fn for_port(&self, port: Port) -> Settings<'_> {
         let exact = [Some(port.protocol), None].map(|protocol| self.numbers.get(&(port.number, protocol)));
-        let holds = |scope: &Scope| {
-            (scope.first..=scope.last).contains(&port.number)
-                && scope.protocol.is_none_or(|protocol| protocol == port.protocol)
-        };
-        let ranges = self.ranges.iter().rev().filter(|(scope, _)| holds(scope));
+        let ranges = self.ranges.iter().rev().filter(|(scope, _)| scope.holds(port));
         let scopes = exact
             .into_iter()
             .flatten()
@@ -190,7 +209,9 @@ impl Metadata {
 impl Settings<'_> {
     fn said(&self, key: &str) -> Option<&Said> {
         let closest = self.scopes.iter().find_map(|values| values.get(key));
-        closest.filter(|said| !said.value.is_empty())
+        // Nobody can ask for a service that is called by blanks.
+        let blank = |said: &Said| ["name", "id"].contains(&key) && said.value.trim().is_empty();
+        closest.filter(|said| !said.value.is_empty() && !blank(said))
     }
 
     /// The value, unless empty: an empty value unsets what a wider scope says.
@@ -403,26 +424,6 @@ fn clean_key(key: &str) -> Option<String> {
     let ours = [META_BASE, META_CONTAINER, META_OWNER, META_PORT].contains(&clean.as_str());
     let fits = !clean.is_empty() && clean.len() <= LONGEST_KEY && !clean.starts_with("consul-");
     (fits && !ours).then_some(clean)
-}
-
-/// Why a catalog would not take this value, if it would not.
-pub(crate) fn unfit(value: &str) -> Option<String> {
-    if let Some(problem) = unprintable(value) {
-        return Some(problem.to_owned());
-    }
-    let length = value.len();
-    (length > LONGEST_VALUE).then(|| format!("{length} bytes, and a catalog takes {LONGEST_VALUE}"))
-}
-
-/// What makes a text unfit to be shown and compared, if anything does.
-pub(crate) fn unprintable(text: &str) -> Option<&'static str> {
-    if text.chars().any(char::is_control) {
-        Some("it contains control characters")
-    } else if text.contains(char::REPLACEMENT_CHARACTER) {
-        Some("it is not UTF-8")
-    } else {
-        None
-    }
 }
 
 /// Splits at commas; `\,` is a comma that belongs to the part. Empty parts vanish.

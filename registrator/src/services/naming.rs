@@ -3,13 +3,18 @@
 use std::collections::BTreeMap;
 
 use super::address::Place;
-use super::metadata::{Settings, split_tags, unprintable};
+use super::metadata::{Settings, split_tags};
+use super::text::{quoted, unnameable};
 use super::{Fault, stack};
 use crate::config::Config;
 use crate::container::{Container, Port, Protocol};
 
 /// More names than this for one port are a mistake.
 const MOST_NAMES: usize = 16;
+
+/// Bytes of an id with all that is added to what was given; only the names of containers and of services of a swarm,
+/// which engines let grow for ever, come near it.
+const LONGEST_ID: usize = 1024;
 
 /// The rule that names a service by its image.
 pub(crate) const BY_IMAGE: &str = "image";
@@ -34,6 +39,13 @@ pub(crate) struct Id {
 }
 
 impl Id {
+    /// Why nothing can be registered under it, if nothing can.
+    pub(crate) fn overlong(&self, port: Port) -> Option<Fault> {
+        let length = self.text.len();
+        let why = || format!("port {port} not registered: its id has {length} bytes, more than {LONGEST_ID}");
+        (length > LONGEST_ID).then(|| Fault::new(&self.rule, why()))
+    }
+
     /// That of the same port and name at a further address.
     pub(crate) fn at(&self, place: &Place) -> Self {
         Self {
@@ -71,16 +83,21 @@ pub(crate) fn names(
         true => format!("-{}", port.number),
         false => String::new(),
     };
+    if bases.is_empty() {
+        let what = format!("no name is left of it; port {port} not registered");
+        faults.push(Fault::new(rule, what));
+    }
     let mut names: Vec<Name> = Vec::new();
     for base in bases {
-        let problem = match unprintable(&base) {
-            None if names.len() == MOST_NAMES => Some("one port has at most 16"),
+        let problem = match unnameable(&base) {
+            None if names.len() == MOST_NAMES => Some("one port has at most 16".to_owned()),
             problem => problem,
         };
         if let Some(problem) = problem {
+            let base = quoted(&base);
             let what = match names.is_empty() {
-                true => format!("{base:?} is no name: {problem}; port {port} not registered"),
-                false => format!("{base:?} is no name: {problem}; the others are registered"),
+                true => format!("{base} is no name: {problem}; port {port} not registered"),
+                false => format!("{base} is no name: {problem}; the others are registered"),
             };
             faults.push(Fault::new(rule, what));
         } else if !names.iter().any(|known| known.base == base) {
@@ -97,13 +114,8 @@ pub(crate) fn names(
 /// Several names stand between commas; `\,` is a comma that belongs to one.
 fn listed(text: &str) -> Vec<String> {
     let names = split_tags(text);
-    match names.len() {
-        0 | 1 => names,
-        _ => {
-            let trimmed = names.iter().map(|name| name.trim().to_owned());
-            trimmed.filter(|name| !name.is_empty()).collect()
-        }
-    }
+    let trimmed = names.iter().map(|name| name.trim().to_owned());
+    trimmed.filter(|name| !name.is_empty()).collect()
 }
 
 /// The last part of the image's name; with `-compose-names` the service of compose or swarm before that. A container
@@ -187,12 +199,12 @@ pub(crate) fn held(ids: &[Id]) -> BTreeMap<String, (usize, usize)> {
 
 fn given<'a>(settings: &'a Settings, faults: &mut Vec<Fault>) -> Option<&'a str> {
     let id = settings.get("id")?;
-    match unprintable(id) {
+    match unnameable(id) {
         None => Some(id),
         Some(problem) => {
             faults.push(Fault::new(
                 settings.spelling("id").unwrap_or_default(),
-                format!("{id:?} is no id: {problem}; the usual one is registered"),
+                format!("{} is no id: {problem}; the usual one is registered", quoted(id)),
             ));
             None
         }

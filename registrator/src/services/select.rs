@@ -58,6 +58,21 @@ pub(super) fn ports(container: &Container, metadata: &Metadata, faults: &mut Vec
     Ports { all, named_by: None }
 }
 
+/// Names the settings that are for ports which the container does not have. What a swarm publishes may be known later.
+pub(super) fn nobodys(container: &Container, metadata: &Metadata, ports: &Ports, faults: &mut Vec<Fault>) {
+    let no_port = |by| {
+        Fault::new(
+            by,
+            "left out: its number is that of no port, or its range of none",
+        )
+    };
+    let known = matches!(container.mesh, Mesh::Ports(_));
+    let declared = container.exposed.iter().chain(container.bindings.keys());
+    let declared = declared.chain(container.asked.keys()).chain(&ports.all);
+    let all: BTreeSet<Port> = declared.copied().chain(container.mesh.ports()).collect();
+    faults.extend(metadata.nobodys(&all, known).map(no_port));
+}
+
 /// Why a port cannot be had by anybody.
 pub(super) fn unreachable(container: &Container, config: &Config) -> &'static str {
     match &container.network {

@@ -435,6 +435,44 @@ proptest::proptest! {
     }
 }
 
+/// Names and ids stand in the paths of requests: one that no server reads would be tried for ever.
+#[test]
+fn no_name_and_no_id_is_longer_than_a_request_may_be() {
+    let long = "x".repeat(1 << 20);
+    for (key, offers, check) in [
+        ("SERVICE_NAME", 0, 0),
+        ("SERVICE_ID", 1, 1),
+        ("SERVICE_CHECK_ID", 1, 1),
+        ("a name of the engine", 0, 0),
+    ] {
+        let mut container = recorded("published-one");
+        container
+            .labels
+            .insert("SERVICE_CHECK_TTL".to_owned(), "30s".to_owned());
+        match key {
+            "a name of the engine" => container.name.clone_from(&long),
+            _ => _ = container.labels.insert(key.to_owned(), long.clone()),
+        }
+        let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+        let derived = derive(&container, &config, &|_| None);
+        assert_eq!((derived.offers.len(), derived.faults.len()), (offers, 1), "{key}");
+        assert!(derived.faults[0].reason.len() < 200, "{key}");
+        for Registration { service, checks } in derived.offers.iter().map(|offer| &*offer.registration) {
+            assert_eq!(&*service.id, "t1:published-one:6379");
+            assert_eq!(&*checks[check].id, "service:t1:published-one:6379");
+        }
+    }
+    let mut container = recorded("published-one");
+    let just = "x".repeat(255);
+    container.labels.insert("SERVICE_ID".to_owned(), just.clone());
+    container.labels.insert("SERVICE_NAME".to_owned(), just.clone());
+    let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+    let derived = derive(&container, &config, &|_| None);
+    let service = &derived.offers[0].registration.service;
+    assert_eq!((&*service.id, &*service.name), (&*just, &*just));
+    assert_eq!(derived.faults, []);
+}
+
 /// `docker-20.10` and `podman-4.3` are recorded as they came. `docker-29` is the former with what API 1.52 leaves out and
 /// adds, by its documentation.
 /// L53.

@@ -74,9 +74,14 @@ impl Mind {
     }
 
     /// Why an id went to another container.
-    fn rival(&self, Loser { id, shares, .. }: &Loser, intended: &Intended) -> Reason {
+    fn rival(&self, loser: &Loser, intended: &Intended) -> Reason {
+        let Loser { id, shares, .. } = loser;
         let holder = intended.get(id).map_or("", |offer| &offer.container);
         let name = self.knowledge.name_of(holder);
+        if let Some(check) = &loser.check {
+            let why = format!("the service {id} of container {name} ({}) has it", short(holder));
+            return Reason::new("check", why, check);
+        }
         let does = match shares {
             true => "stands for all tasks on this host",
             false => "has that id",

@@ -10,14 +10,26 @@ use super::{Mind, Which};
 use crate::services::Fault;
 
 impl Mind {
-    /// Containers that do not get the entry they want, as complaints against them.
+    /// Containers that do not get the entry, or the check, they want, as complaints against them.
     pub(crate) fn losers(&self) -> Vec<Complaint> {
         let complaint = |id: &Arc<str>, loser: &str, holder: &str| Complaint {
             container: self.knowledge.name_of(loser).to_owned(),
             fault: Fault::new("SERVICE_ID", format!("{holder} has the id {id}; not registered")),
         };
         let rivals = self.losers.iter().filter(|loser| !loser.shares);
-        let rivals = rivals.map(|loser| complaint(&loser.id, &loser.container, "another container"));
+        let rivals = rivals.map(|loser| match &loser.check {
+            None => complaint(&loser.id, &loser.container, "another container"),
+            Some(check) => Complaint {
+                container: self.knowledge.name_of(&loser.container).to_owned(),
+                fault: Fault::new(
+                    "SERVICE_CHECK_ID",
+                    format!(
+                        "the service {} has a check {check}; this one is not made",
+                        loser.id
+                    ),
+                ),
+            },
+        });
         let late = self.taken.iter();
         let late = late.map(|(id, loser)| complaint(id, loser, "somebody else"));
         let refused = self.refused.iter().map(|(container, setting, why)| Complaint {
@@ -38,6 +50,11 @@ impl Mind {
     /// How many entries of a registry differ from what is wanted.
     pub(crate) fn waiting(&self, which: Which) -> usize {
         self.ledgers[which].waiting
+    }
+
+    /// Whether a registry holds something under this key, or does not take what it is to hold there.
+    pub(crate) fn is_concerned(&self, which: Which, key: &str) -> bool {
+        self.ledgers[which].is_concerned(key)
     }
 
     pub(crate) fn stopped(&self) -> impl Iterator<Item = &Registration> {

@@ -102,3 +102,51 @@ fn every_check_that_is_asked_for_is_compared_and_those_of_others_are_not() {
     world.pass(Duration::from_secs(120));
     assert_eq!(world.writes, 2);
 }
+
+/// Ids of checks are shared by a node, and `<service>:2` may be a service too.
+#[test]
+fn no_service_takes_over_the_check_of_another() {
+    let check: Arc<str> = "service:t1:c0:80:2".into();
+    for earlier in [None, Some(0), Some(1)] {
+        let mut world = World::new(|_| {});
+        for number in earlier.into_iter().chain([0, 1]) {
+            if world.containers.contains_key(&World::id(number)) {
+                continue;
+            }
+            world.start(number);
+            let says: &[(&str, &str)] = match number {
+                0 => &[("SERVICE_CHECK_2_TCP", "true"), ("SERVICE_CHECK_TTL", "30s")],
+                _ => &[("SERVICE_CHECK_TTL", "30s"), ("SERVICE_ID", "t1:c0:80:2")],
+            };
+            let says = says
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            let container = world.containers.get_mut(&World::id(number)).unwrap();
+            container.labels.extend(says);
+            world.tell(number, What::Changed);
+            if earlier.is_some() {
+                world.settle();
+            }
+        }
+        world.settle();
+        let bring = |id: &str| world.registry[id].checks.iter().any(|known| known.id == check);
+        let (asks, taker) = (bring("t1:c0:80"), bring("t1:c0:80:2"));
+        assert_ne!(asks, taker, "{earlier:?}");
+        assert!(earlier.is_none_or(|first| taker == (first == 1)), "{earlier:?}");
+        let losers = world.mind.losers();
+        assert_eq!(losers.len(), 1, "{losers:?}");
+        assert_eq!(losers[0].container, if asks { "c1" } else { "c0" });
+        let ours = world.reports.iter().filter(|reported| **reported == check);
+        assert_eq!(ours.count() > 0, taker, "{earlier:?}");
+        let writes = world.writes;
+        world.pass(Duration::from_secs(130));
+        assert_eq!(world.writes, writes);
+        // With who has it gone, the other gets it.
+        let (gone, left) = if asks { (0, "t1:c0:80:2") } else { (1, "t1:c0:80") };
+        world.containers.remove(&World::id(gone));
+        world.tell(gone, What::Died(None));
+        world.pass(Duration::from_secs(130));
+        assert!(world.registry[left].checks.iter().any(|known| known.id == check));
+        assert_eq!(world.mind.losers(), []);
+    }
+}

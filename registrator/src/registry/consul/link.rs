@@ -8,6 +8,11 @@ use hyper::StatusCode;
 use super::ear::Ear;
 use crate::registry::Error;
 
+/// Bytes of a request's address that servers, and proxies before them, are sure to read.
+const LONGEST_URL: usize = 8 << 10;
+/// Characters of an error that are worth telling.
+const LONGEST_ERROR: usize = 512;
+
 /// An agent, and what is known of the way to it.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -37,9 +42,14 @@ impl Link {
                 self.ear.missed();
                 return Error::Unreachable(error.to_string());
             }
+            let mut text = error.to_string();
+            if let Some((end, _)) = text.char_indices().nth(LONGEST_ERROR) {
+                text.truncate(end);
+                text.push('…');
+            }
             Error::Refused(match self.remedy(&error, right) {
-                Some(remedy) => format!("{error}; {remedy}"),
-                None => error.to_string(),
+                Some(remedy) => format!("{text}; {remedy}"),
+                None => text,
             })
         })
     }
@@ -78,7 +88,9 @@ pub(super) fn is_absence(error: &ClientError) -> bool {
                 .iter()
                 .any(|words| text.contains(words))
         }
-        ClientError::Transport { .. } | ClientError::Timeout { .. } => true,
+        // One that cannot be sent, or that is hung up on half read, will never arrive.
+        ClientError::Transport { url, .. } => url.len() <= LONGEST_URL,
+        ClientError::Timeout { .. } => true,
         ClientError::Decode { .. } | ClientError::Address { .. } | ClientError::Tls { .. } => false,
     }
 }
@@ -94,7 +106,30 @@ fn called(kind: &str, address: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hyper::Method;
+
     use super::*;
+
+    /// A request that nobody can send must not make the registry count as away: all that waits would be tried again at
+    /// each sign of life.
+    #[tokio::test]
+    async fn an_address_too_long_to_be_sent_is_refused_and_in_few_words() {
+        let link = Link::new(&Config::new("http://127.0.0.1:9")).unwrap();
+        for (length, away) in [(10, true), (1 << 20, false)] {
+            let id = "x".repeat(length);
+            let error = link
+                .told(link.client.deregister(&id).await, "nothing")
+                .unwrap_err();
+            assert_eq!(matches!(error, Error::Unreachable(_)), away, "{length}");
+            assert!(error.to_string().len() < 600, "{length}");
+        }
+        let hung_up = ClientError::Transport {
+            method: Method::PUT,
+            url: "x".repeat(9 << 10),
+            source: "Broken pipe".into(),
+        };
+        assert!(!is_absence(&hung_up));
+    }
 
     #[test]
     fn a_registry_is_called_by_the_uri_that_users_gave() {

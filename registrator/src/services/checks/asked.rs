@@ -9,7 +9,8 @@ use catalog::Status;
 use catalog::check::{Definition, UnknownStatus};
 
 use super::super::Fault;
-use super::super::metadata::unprintable;
+use super::super::metadata::Settings;
+use super::super::text::{quoted, unfit};
 use super::Checked;
 use super::probe;
 
@@ -61,7 +62,11 @@ impl<'a> Asked<'a> {
             };
             let word = format!("check_{word}");
             if !known.contains(&word.as_str()) && !FOR_ALL.contains(&key) {
-                faults.push(fault(key, "no setting of checks is called so; left out"));
+                faults.push(fault(
+                    of.settings,
+                    key,
+                    "no setting of checks is called so; left out",
+                ));
             } else if let Some(number) = number {
                 numbers.insert(number);
             }
@@ -75,7 +80,7 @@ impl<'a> Asked<'a> {
             let left_out = all.len() - MOST_CHECKS;
             all.truncate(MOST_CHECKS);
             let reason = format!("{left_out} checks left out: a service has at most {MOST_CHECKS}");
-            faults.push(fault("check_*", reason));
+            faults.push(fault(of.settings, "check_*", reason));
         }
         all
     }
@@ -106,7 +111,7 @@ impl<'a> Asked<'a> {
 
     /// A setting of this check that is of no use.
     pub(super) fn fault(&self, key: &str, reason: impl Into<String>) -> Fault {
-        fault(&self.spelling(key), reason)
+        fault(self.of.settings, &self.spelling(key), reason)
     }
 
     /// The check, if it is one that can be run.
@@ -134,10 +139,10 @@ impl<'a> Asked<'a> {
         })
     }
 
-    /// A text for people.
+    /// A text for people, or the end of an id.
     fn words(&self, key: &str, faults: &mut Vec<Fault>) -> Option<&'a str> {
         let text = self.get(key)?;
-        let Some(problem) = unprintable(text) else {
+        let Some(problem) = unfit(text) else {
             return Some(text);
         };
         faults.push(self.fault(key, format!("left out: {problem}")));
@@ -164,7 +169,8 @@ impl<'a> Asked<'a> {
     fn count(&self, key: &str, faults: &mut Vec<Fault>) -> u32 {
         let Some(text) = self.get(key) else { return 0 };
         text.trim().parse().unwrap_or_else(|_| {
-            faults.push(self.fault(key, format!("{text:?} is no number; left out")));
+            let reason = format!("{} is no number from 0 to {}; left out", quoted(text), u32::MAX);
+            faults.push(self.fault(key, reason));
             0
         })
     }
@@ -194,6 +200,10 @@ pub(super) fn time_of(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is no time; it is written like 10s or 1m30s"))
 }
 
-fn fault(key: &str, reason: impl Into<String>) -> Fault {
-    Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason)
+/// Named as its user spelled it; what nobody said, as the setting that says it.
+fn fault(settings: &Settings<'_>, key: &str, reason: impl Into<String>) -> Fault {
+    match settings.spelling(key) {
+        Some(by) => Fault::new(by, reason),
+        None => Fault::new(format!("SERVICE_{}", key.to_uppercase()), reason),
+    }
 }

@@ -4,15 +4,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use catalog::check::{GrpcProbe, H2PingProbe, HttpProbe, Probe, Program};
+use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::super::Fault;
-use super::super::metadata::unprintable;
+use super::super::text::{quoted, unprintable};
 use super::asked::{Asked, time_of};
 use crate::container::{Port, Protocol};
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Shorter ones would keep us, and the registry, busy with nothing else.
+const SHORTEST_TTL: Duration = Duration::from_secs(1);
+const USUAL_METHOD: &str = "GET";
 const DEFAULT_SHELL: &str = "/bin/sh";
 
 /// Kinds in their order: of several the first counts, as in the original.
@@ -99,10 +103,7 @@ fn at(asked: &Asked<'_>, key: &str, address: &str, faults: &mut Vec<Fault>) -> O
         }),
         _ => Probe::Http(HttpProbe {
             url: url(asked, key, &address, faults)?,
-            method: asked
-                .get(&format!("{key}_method"))
-                .unwrap_or("GET")
-                .to_uppercase(),
+            method: method(asked, key, faults),
             headers: headers(asked, faults),
             body: asked.get("check_body").unwrap_or_default().to_owned(),
             tls_skip_verify,
@@ -176,7 +177,9 @@ fn ttl(asked: &Asked<'_>, faults: &mut Vec<Fault>) -> Option<Probe> {
         let reason = format!("{text:?} is no time; the container's state decides");
         faults.push(asked.fault("check_ttl", reason));
     }
-    ttl.map(|ttl| Probe::Ttl { ttl })
+    ttl.map(|ttl| Probe::Ttl {
+        ttl: ttl.max(SHORTEST_TTL),
+    })
 }
 
 /// A command line for a shell, or a list in JSON that needs none.
@@ -215,6 +218,20 @@ fn program(asked: &Asked<'_>, key: &str, faults: &mut Vec<Fault>) -> Option<Prob
         "check_script" => Probe::Script(program),
         _ => Probe::Docker(program),
     })
+}
+
+/// The method in capitals; `GET` where what is said is none.
+fn method(asked: &Asked<'_>, key: &str, faults: &mut Vec<Fault>) -> String {
+    let key = format!("{key}_method");
+    let told = asked.get(&key).unwrap_or(USUAL_METHOD).to_uppercase();
+    match Method::from_bytes(told.as_bytes()) {
+        Ok(_) => told,
+        Err(_) => {
+            let reason = format!("{} is no method; {USUAL_METHOD} is used", quoted(&told));
+            faults.push(asked.fault(&key, reason));
+            USUAL_METHOD.to_owned()
+        }
+    }
 }
 
 fn url(asked: &Asked<'_>, key: &str, address: &str, faults: &mut Vec<Fault>) -> Option<String> {
