@@ -182,16 +182,19 @@ impl Knowledge {
                 fault: fault.clone(),
             })
             .collect();
-        let (mut kept, lived) = match before {
+        let (kept, lived) = match before {
             None => Default::default(),
             Some(before) if facts.runs() => (before.derived, Vec::new()),
             Some(before) if before.facts.runs() => (before.derived.clone(), before.derived),
             Some(before) => (before.derived, before.lived),
         };
         // An equal offer stays the same object, which makes the plan's comparison cheap.
-        let keep = |fresh: Offer| match kept.iter().position(|old| **old == fresh) {
-            Some(at) => kept.swap_remove(at),
-            None => Arc::new(fresh),
+        let id_of = |offer: &Offer| offer.registration.service.id.clone();
+        let mut kept: BTreeMap<Arc<str>, Arc<Offer>> =
+            kept.into_iter().map(|offer| (id_of(&offer), offer)).collect();
+        let keep = |fresh: Offer| match kept.remove(&id_of(&fresh)) {
+            Some(old) if *old == fresh => old,
+            _ => Arc::new(fresh),
         };
         let known = Known {
             derived: derived.offers.into_iter().map(keep).collect(),
