@@ -9,12 +9,14 @@
 //! | `notes.rs` | what events said since we last looked; conflated, never a queue |
 //! | `knowledge.rs` | what is known of containers, and what is therefore intended |
 //! | `ledger.rs` | what one registry holds of ours, writes under way, writes that failed |
+//! | `ledger/turns.rs` | which writes come next |
 //! | `claims.rs` | whose an entry is |
 //! | `pace.rs` | how often a registry hears of one service |
 //! | `heartbeat.rs` | when to say again that a container is fit |
 //! | `errand.rs` | when to ask the same question again |
 //! | `queue.rs` | which containers are to be inspected |
 //! | `mind.rs` | puts these together: news in, actions out |
+//! | `mind/plan.rs` | when what is intended is worked out anew |
 //! | `lag.rs` | how long it takes from an event to a write |
 //! | `witness.rs` | what others may see: counts by registry, reports for whoever asks |
 //! | `engine.rs` | the loop: carries actions out, publishes what others may see |
@@ -86,7 +88,7 @@ impl Plan {
     /// `wanted` is by key. Recorded entries that nobody wants go only once they are `settled`: once it is
     /// known what has become of the container behind them.
     pub(crate) fn new(
-        wanted: &BTreeMap<Arc<str>, &Arc<Offer>>,
+        wanted: &BTreeMap<Arc<str>, Arc<Offer>>,
         recorded: &Recorded,
         abilities: &Abilities,
         settled: impl Fn(&Registration) -> bool,
@@ -96,7 +98,7 @@ impl Plan {
             key: key.clone(),
             verb,
         };
-        for (key, &offer) in wanted {
+        for (key, offer) in wanted {
             let held = recorded.get(key);
             match held.map(|held| difference(&offer.registration, held, abilities)) {
                 Some(Difference::None) => {}

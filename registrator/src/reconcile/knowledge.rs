@@ -4,21 +4,21 @@
 //! container was asked to stop, which no inspection shows, and that its process has ended, which an
 //! engine busy with cleaning up shows late.
 
+mod intended;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Registration;
 
-use super::Intended;
-use super::ledger::Ledger;
 use super::notes::Note;
 use crate::config::{Config, Deregister, Home};
 use crate::container::{self, Container, Mesh, Network};
 use crate::docker::Listed;
 use crate::registry::{Offer, Reason};
 use crate::services::address::LONGEST_CHAIN;
-use crate::services::{self, Fault, checks};
+use crate::services::{self, Fault};
 
 /// What an engine waits between stop signal and kill, where nobody says otherwise.
 const USUAL_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,6 +33,7 @@ const MANY_GONE: usize = 256;
 
 /// Everything known of containers.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Knowledge {
     config: Arc<Config>,
     containers: BTreeMap<Arc<str>, Known>,
@@ -47,6 +48,7 @@ pub(crate) struct Knowledge {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Known {
     facts: Container,
     /// What it is registered as; while it does not run, what it would be.
@@ -59,6 +61,7 @@ struct Known {
 
 /// Signals a container was sent in its present life.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Drain {
     signals: BTreeMap<i32, Instant>,
     /// That life has ended; the next inspection to begin will show what came of it.
@@ -239,14 +242,18 @@ impl Knowledge {
         complaints
     }
 
-    /// Forgets drains that are over because the container has survived its signal.
-    pub(crate) fn tick(&mut self, now: Instant) {
+    /// Forgets drains that are over because the container has survived its signal. Returns whether it forgot anything.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
         let containers = &self.containers;
         let config = &self.config;
+        let mut forgot = false;
         self.drains.retain(|id, drain| {
             let limit = drain_time(config, containers.get(id).map(|known| &known.facts));
+            let signals = drain.signals.len();
             drain.signals.retain(|_, at| *at + limit > now);
-            drain.died || drain.exit_code.is_some() || !drain.signals.is_empty()
+            let stays = drain.died || drain.exit_code.is_some() || !drain.signals.is_empty();
+            forgot |= !stays || drain.signals.len() != signals;
+            stays
         });
         let containers = &mut self.containers;
         self.relics.retain(|id, since| {
@@ -254,8 +261,10 @@ impl Knowledge {
             if !stays {
                 containers.remove(id);
             }
+            forgot |= !stays;
             stays
         });
+        forgot
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -267,91 +276,18 @@ impl Knowledge {
         self.drains.iter().filter_map(end).chain(relics).min()
     }
 
-    /// What should be registered now, and for each id that two containers claim, the loser.
-    pub(crate) fn intended(&self, ledgers: &[Ledger]) -> (Intended, Vec<Loser>) {
-        let mut intended = Intended::new();
-        let mut losers = Vec::new();
-        // The first registry that knows says who holds an id: all of them are to hold the same.
-        let holds = |wanted: &Offer| {
-            let service = &wanted.registration.service;
-            let holder = ledgers.iter().find_map(|ledger| ledger.holder(service));
-            holder == Some(&*wanted.container)
-        };
-        let runs = |(_, known): &(&Arc<str>, &Known)| known.facts.runs();
-        for (container, known) in self.containers.iter().filter(runs) {
-            for wanted in self.wanted(container, known, ledgers) {
-                let id = wanted.registration.service.id.clone();
-                let rival = intended.get(&id);
-                let shares =
-                    rival.is_some_and(|rival| wanted.tasks_of.is_some() && wanted.tasks_of == rival.tasks_of);
-                // Who holds an id keeps it while he wants it; else the first in order of ids. Where one stands for
-                // several, those that are fit come before.
-                let wins = |rival: &Arc<Offer>| match shares && rival.fit != wanted.fit {
-                    true => rival.fit > wanted.fit,
-                    false => holds(&wanted),
-                };
-                let loser = match rival.is_none_or(wins) {
-                    true => intended
-                        .insert(id.clone(), wanted)
-                        .map(|loser| loser.container.clone()),
-                    false => Some(container.clone()),
-                };
-                losers.extend(loser.map(|container| Loser {
-                    id,
-                    container,
-                    shares,
-                }));
-            }
-        }
-        // What is only kept for people to see is in nobody's way.
-        for (container, known) in self.containers.iter().filter(|one| !runs(one)) {
-            for kept in self.wanted(container, known, ledgers) {
-                let id = kept.registration.service.id.clone();
-                intended.entry(id).or_insert(kept);
-            }
-        }
-        (intended, losers)
-    }
-
-    fn wanted(&self, id: &Arc<str>, known: &Known, ledgers: &[Ledger]) -> Vec<Arc<Offer>> {
-        if !known.facts.runs() {
-            return if self.is_kept(&known.facts) {
-                known.kept(ledgers)
-            } else {
-                Vec::new()
-            };
-        }
-        let Some(why) = self.ending(id) else {
-            return known.derived.clone();
-        };
-        let changed = |wanted: &Arc<Offer>| Arc::new(checks::out_of_rotation(wanted, &why));
-        known.derived.iter().map(changed).collect()
-    }
-
-    /// Why a container that runs is on its way out: it was told to stop, or the one was whose network it uses.
-    fn ending(&self, id: &str) -> Option<String> {
-        let mut known = self.containers.get(id)?;
-        for step in 0..=LONGEST_CHAIN {
-            let drain = self.drains.get(&known.facts.id);
-            match drain.and_then(|drain| drain.why(&known.facts)) {
-                Some(why) if step == 0 => return Some(why),
-                Some(why) => return Some(format!("network of {}: {why}", known.facts.name)),
-                None => {}
-            }
-            let Network::Container(owner) = &known.facts.network else {
-                break;
-            };
-            known = self.containers.get(owner)?;
-        }
-        None
-    }
-
     /// Whether a container that ended stays registered. A signal (128 and more) is a wish of
     /// people; 255 is what a program returns for -1.
     fn is_kept(&self, facts: &Container) -> bool {
         let code = facts.state.exit_code;
         let failed = (1..128).contains(&code) || code == 255;
         self.config.deregister == Deregister::OnSuccess && facts.state.started && failed
+    }
+
+    /// Whether it does not run and stays registered.
+    pub(crate) fn keeps(&self, id: &str) -> bool {
+        let known = self.containers.get(id);
+        known.is_some_and(|known| !known.facts.runs() && self.is_kept(&known.facts))
     }
 
     /// What containers that exist but do not run would offer.
@@ -452,30 +388,6 @@ impl Drain {
                 None => "process ended".to_owned(),
             }),
         }
-    }
-}
-
-impl Known {
-    /// What a container that failed leaves behind, for people to see and for nobody to use. Its ports went
-    /// with its process: they are what was seen of it while it ran, else what registries still hold.
-    fn kept(&self, ledgers: &[Ledger]) -> Vec<Arc<Offer>> {
-        let why = checks::ended(&self.facts);
-        let critical = |offer: &Offer| Arc::new(checks::out_of_rotation(offer, &why));
-        if !self.lived.is_empty() {
-            return self.lived.iter().map(|offer| critical(offer)).collect();
-        }
-        let entries = ledgers
-            .iter()
-            .flat_map(|ledger| ledger.of_container(&self.facts.id));
-        // Several registries may hold the same.
-        let by_id: BTreeMap<_, _> = entries.map(|entry| (&entry.service.id, entry)).collect();
-        // A task that is fit comes before one that failed, whoever holds what stands for both.
-        let tasks_of = || self.facts.swarm_service().map(Arc::from);
-        let found = |entry: &&Arc<Registration>| Offer {
-            tasks_of: tasks_of(),
-            ..Offer::found(entry)
-        };
-        by_id.values().map(|entry| critical(&found(entry))).collect()
     }
 }
 

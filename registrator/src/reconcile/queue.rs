@@ -15,6 +15,7 @@ const ABREAST: usize = 16;
 
 /// The containers to be inspected.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Queue {
     /// Who waits, and whether urgently.
     waiting: BTreeMap<Arc<str>, bool>,

@@ -22,6 +22,7 @@ use crate::services::derive;
 
 mod asked;
 mod lifecycle;
+mod many;
 mod registries;
 mod swarm;
 
@@ -55,6 +56,8 @@ struct World {
     trouble: Outcome,
     /// Checks that were reported on.
     reports: Vec<Arc<str>>,
+    /// Each look is checked by one at everything.
+    doubts: bool,
 }
 
 impl World {
@@ -83,6 +86,7 @@ impl World {
             suspicions: 0,
             trouble: Outcome::Unheard,
             reports: Vec::new(),
+            doubts: true,
         }
     }
 
@@ -194,6 +198,19 @@ impl World {
             };
             self.pending.push(pending);
         }
+        if !self.doubts {
+            return;
+        }
+        // What was kept from the look before is what a look at everything finds.
+        let mut doubting = self.mind.clone();
+        assert!(doubting.doubt(self.now), "what is intended has changed unnoticed");
+        let more = doubting.actions(self.now);
+        let writes = |action: &&Action| matches!(action, Action::Write(..));
+        assert_eq!(
+            more.iter().find(writes),
+            None,
+            "missed while nothing seemed to have changed"
+        );
     }
 
     /// Lets one answer arrive. A failure of a write may be of the answer only.

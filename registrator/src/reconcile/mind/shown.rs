@@ -45,7 +45,7 @@ impl Mind {
     }
 
     pub(crate) fn services(&self) -> usize {
-        self.services
+        self.intended.len()
     }
 
     pub(crate) fn running(&self) -> usize {
