@@ -246,6 +246,7 @@ fn offer(
         port,
         container: container.id.clone(),
         tasks_of: tasks_of.map(Arc::from),
+        told_id: id.told,
         inside_name: container.hostname.clone(),
         attributes: settings.attributes(),
         fit: checks::fit(&checks),

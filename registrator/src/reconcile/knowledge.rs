@@ -77,6 +77,8 @@ struct Drain {
 pub(crate) struct Loser {
     pub(crate) id: Arc<str>,
     pub(crate) container: Arc<str>,
+    /// It named that id, instead of having it by rule.
+    pub(crate) told: bool,
     /// Both are tasks of one service of a swarm, and the entry stands for both.
     pub(crate) shares: bool,
 }

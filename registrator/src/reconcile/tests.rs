@@ -714,6 +714,51 @@ fn of_two_containers_that_claim_one_id_the_holder_keeps_it() {
     assert!(world.mind.losers().is_empty());
 }
 
+#[test]
+fn nobody_takes_an_id_that_another_container_has_by_rule_by_naming_it() {
+    // Whichever comes first in order of ids, and whichever was there first.
+    for ((thief, victim), first) in [((0, 1), true), ((1, 0), true), ((0, 1), false), ((1, 0), false)] {
+        let mut world = World::new(|_| {});
+        world.start(thief);
+        let id = format!("t1:c{victim}:80");
+        let container = world.containers.get_mut(&World::id(thief)).unwrap();
+        container.env.push(format!("SERVICE_ID={id}"));
+        if first {
+            world.settle();
+        }
+        world.start(victim);
+        world.tell(victim, What::Turned);
+        world.settle();
+        assert_eq!(world.registry.len(), 1);
+        assert_eq!(
+            world.registry[&*id].service.meta["lictor-container"],
+            *World::id(victim)
+        );
+        let [complaint] = &world.mind.losers()[..] else {
+            panic!("{:?}", world.mind.losers());
+        };
+        let why = format!("container c{victim} (000000000000) has the id {id}; not registered");
+        assert_eq!(complaint.container, format!("c{thief}"));
+        assert_eq!(complaint.fault, crate::services::Fault::new("SERVICE_ID", why));
+    }
+}
+
+#[test]
+fn who_has_his_id_by_rule_is_not_said_to_have_set_it() {
+    let mut world = World::new(|_| {});
+    let mut theirs = Registration::default();
+    theirs.service.id = "t1:c0:80".into();
+    theirs
+        .service
+        .meta
+        .insert(META_OWNER.to_owned(), "somebody".to_owned());
+    world.registry.insert("t1:c0:80".into(), theirs);
+    world.start(0);
+    world.settle();
+    let losers = world.mind.losers();
+    assert_eq!((losers.len(), &*losers[0].fault.key), (1, "id"));
+}
+
 /// L35.
 #[test]
 fn an_absent_registry_is_asked_again_and_nothing_is_written_unread() {

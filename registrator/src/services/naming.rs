@@ -31,6 +31,8 @@ pub(crate) struct Id {
     pub(crate) text: String,
     /// What gave it.
     pub(crate) rule: String,
+    /// That was a setting, which can name any id, and not a rule of ours.
+    pub(crate) told: bool,
 }
 
 impl Id {
@@ -39,6 +41,7 @@ impl Id {
         Self {
             text: format!("{}:{}", self.text, place.address),
             rule: "id of the first address, this address".to_owned(),
+            told: self.told,
         }
     }
 
@@ -47,6 +50,7 @@ impl Id {
         Self {
             text: format!("{}:{}", self.text, name.base),
             rule: format!("{}, {}", self.rule, name.rule),
+            told: self.told,
         }
     }
 }
@@ -167,6 +171,7 @@ pub(crate) fn ids(
             return Id {
                 text: format!("{}:{name}:{}{suffix}", config.hostname, port.number),
                 rule: rule.to_owned(),
+                told: false,
             };
         };
         let claims = &claims[id];
@@ -181,6 +186,7 @@ pub(crate) fn ids(
         Id {
             text: format!("{id}{number}{protocol}"),
             rule: settings.spelling("id").unwrap_or_default().to_owned(),
+            told: true,
         }
     };
     wanted.iter().zip(&given).map(one).collect()

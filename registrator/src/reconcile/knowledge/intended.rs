@@ -31,21 +31,22 @@ impl Knowledge {
                 let rival = intended.get(&id);
                 let shares =
                     rival.is_some_and(|rival| wanted.tasks_of.is_some() && wanted.tasks_of == rival.tasks_of);
-                // Who holds an id keeps it while he wants it; else the first in order of ids. Where one stands for
-                // several, those that are fit come before.
+                // Who has an id by rule cannot have meant another, so nobody takes it from him by naming it. Else who
+                // holds it keeps it while he wants it; else the first in order of ids. Where one stands for several,
+                // those that are fit come before.
                 let wins = |rival: &Arc<Offer>| match shares && rival.fit != wanted.fit {
                     true => rival.fit > wanted.fit,
+                    false if rival.told_id != wanted.told_id => rival.told_id,
                     false => holds(&wanted),
                 };
                 let loser = match rival.is_none_or(wins) {
-                    true => intended
-                        .insert(id.clone(), wanted)
-                        .map(|loser| loser.container.clone()),
-                    false => Some(container.clone()),
+                    true => intended.insert(id.clone(), wanted),
+                    false => Some(wanted),
                 };
-                losers.extend(loser.map(|container| Loser {
+                losers.extend(loser.map(|loser| Loser {
                     id,
-                    container,
+                    container: loser.container.clone(),
+                    told: loser.told_id,
                     shares,
                 }));
             }
