@@ -175,11 +175,15 @@ impl Knowledge {
     fn derive(&mut self, id: Arc<str>, facts: Container) -> Vec<Complaint> {
         let before = self.containers.remove(&id);
         let lookup = |id: &str| self.containers.get(id).map(|known| &known.facts);
-        let derived = services::derive(&facts, &self.config, &lookup);
+        let mut derived = services::derive(&facts, &self.config, &lookup);
         let old = before
             .as_ref()
             .map(|before| before.faults.as_slice())
             .unwrap_or_default();
+        if self.unmet_owner(&facts).is_some() {
+            // What it seems to lack now may be there in a moment; it is derived again then.
+            derived.faults = old.to_vec();
+        }
         let news = derived.faults.iter().filter(|fault| !old.contains(fault));
         let complaints = news
             .map(|fault| Complaint {
@@ -210,6 +214,22 @@ impl Knowledge {
         };
         self.containers.insert(id, known);
         complaints
+    }
+
+    /// The container through whose network another one that runs is reached, where nobody has asked for it yet.
+    pub(crate) fn unmet_owner(&self, facts: &Container) -> Option<Arc<str>> {
+        let mut at = facts;
+        for _ in 0..LONGEST_CHAIN {
+            let Network::Container(owner) = &at.network else {
+                return None;
+            };
+            match self.containers.get(owner) {
+                Some(known) => at = &known.facts,
+                // By anything but its id it would be remembered twice.
+                None => return (facts.runs() && is_id(owner) && !self.is_gone(owner)).then(|| owner.clone()),
+            }
+        }
+        None
     }
 
     /// Others reach this host elsewhere from now on: what all containers are registered as is derived anew.
@@ -391,6 +411,11 @@ impl Drain {
             }),
         }
     }
+}
+
+/// Whether a text is the whole id of a container.
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn drain_time(config: &Config, facts: Option<&Container>) -> Duration {

@@ -264,6 +264,11 @@ impl Mind {
         let Ok(facts) = answer else {
             return (Vec::new(), failures);
         };
+        let owner = facts.as_ref().and_then(|facts| self.knowledge.unmet_owner(facts));
+        // What is said of this one waits for the answer.
+        if let Some(owner) = owner.filter(|owner| !self.queue.expects(owner)) {
+            self.queue.add(&owner, false);
+        }
         let complaints = self.knowledge.inspected(id, facts, ended, now);
         self.look_round();
         (complaints, failures)

@@ -50,6 +50,11 @@ impl Queue {
         }
     }
 
+    /// Whether an answer will come.
+    pub(crate) fn expects(&self, id: &str) -> bool {
+        self.waiting.contains_key(id) || self.running.contains_key(id) || self.failed.contains_key(id)
+    }
+
     /// The next to be inspected, if another may be now.
     pub(crate) fn next(&mut self) -> Option<Arc<str>> {
         while self.running.len() < ABREAST {

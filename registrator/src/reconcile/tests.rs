@@ -10,6 +10,7 @@ use catalog::service::META_OWNER;
 use catalog::{Registration, Status};
 use proptest::prelude::*;
 
+use super::knowledge::Complaint;
 use super::ledger::Outcome;
 use super::mind::{Action, Mind, Which};
 use super::notes::Note;
@@ -56,6 +57,9 @@ struct World {
     trouble: Outcome,
     /// Checks that were reported on.
     reports: Vec<Arc<str>>,
+    /// What was said of containers, and how many were inspected.
+    complaints: Vec<Complaint>,
+    inspections: usize,
     /// Each look is checked by one at everything.
     doubts: bool,
 }
@@ -86,6 +90,8 @@ impl World {
             suspicions: 0,
             trouble: Outcome::Unheard,
             reports: Vec::new(),
+            complaints: Vec::new(),
+            inspections: 0,
             doubts: true,
         }
     }
@@ -220,8 +226,10 @@ impl World {
                 self.mind.listed(works.then_some(listed.as_slice()), self.now);
             }
             Pending::Inspect(id, facts) => {
-                self.mind
-                    .inspected(&id, if works { Ok(*facts) } else { Err(()) }, self.now);
+                let answer = if works { Ok(*facts) } else { Err(()) };
+                let (complaints, _) = self.mind.inspected(&id, answer, self.now);
+                self.complaints.extend(complaints);
+                self.inspections += 1;
             }
             Pending::Read(which, services) => {
                 self.mind.read(which, works.then_some(Some(services)), self.now);
