@@ -9,6 +9,7 @@
 //! | `notes.rs` | what events said since we last looked; conflated, never a queue |
 //! | `knowledge.rs` | what is known of containers, and what is therefore intended |
 //! | `ledger.rs` | what one registry holds of ours, writes under way, writes that failed |
+//! | `ledger/turns.rs` | which writes come next |
 //! | `claims.rs` | whose an entry is |
 //! | `twins.rs` | whose a check is that two services bring |
 //! | `pace.rs` | how often a registry hears of one service |
@@ -16,6 +17,7 @@
 //! | `errand.rs` | when to ask the same question again |
 //! | `queue.rs` | which containers are to be inspected |
 //! | `mind.rs` | puts these together: news in, actions out |
+//! | `mind/plan.rs` | when what is intended is worked out anew |
 //! | `lag.rs` | how long it takes from an event to a write |
 //! | `witness.rs` | what others may see: counts by registry, reports for whoever asks |
 //! | `engine.rs` | the loop: carries actions out, publishes what others may see |
@@ -88,7 +90,7 @@ impl Plan {
     /// `wanted` is by key. Recorded entries that nobody wants go only once they are `settled`: once it is
     /// known what has become of the container behind them.
     pub(crate) fn new(
-        wanted: &BTreeMap<Arc<str>, &Arc<Offer>>,
+        wanted: &BTreeMap<Arc<str>, Arc<Offer>>,
         recorded: &Recorded,
         abilities: &Abilities,
         settled: impl Fn(&Registration) -> bool,
@@ -98,7 +100,7 @@ impl Plan {
             key: key.clone(),
             verb,
         };
-        for (key, &offer) in wanted {
+        for (key, offer) in wanted {
             let held = recorded.get(key);
             match held.map(|held| difference(&offer.registration, held, abilities)) {
                 Some(Difference::None) => {}

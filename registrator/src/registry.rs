@@ -139,6 +139,8 @@ pub struct Offer {
     pub container: Arc<str>,
     /// The id of the swarm's service of which this container is one task, and the entry stands for all on this host.
     pub tasks_of: Option<Arc<str>>,
+    /// Its container named its id, instead of having it by rule.
+    pub told_id: bool,
     /// The host name inside the container.
     pub inside_name: String,
     /// What the container says of the service, in its own words: neither cleaned nor cut.
@@ -167,6 +169,7 @@ impl Offer {
                 .unwrap_or_default()
                 .into(),
             tasks_of: None,
+            told_id: false,
             inside_name: String::new(),
             attributes: Arc::new(theirs.map(|(key, value)| (key.clone(), value.clone())).collect()),
             fit: Status::Critical,

@@ -49,6 +49,9 @@ pub(crate) use stack::unversioned;
 /// Whoever has to mend more of one container's settings than this begins with the first.
 const MOST_FAULTS: usize = 20;
 
+/// Whoever exposes more ports than this has a range for media streams or the like, which nobody looks up port by port.
+const MOST_PORTS: usize = 1000;
+
 /// What a container should be known as, and what of it was not understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Derived {
@@ -168,7 +171,7 @@ fn wanted<'a>(
         skipped.push(select::portless(container));
     }
     skipped.extend(untold);
-    let (mut wanted, mut further) = (Vec::new(), Vec::new());
+    let (mut wanted, mut further, mut beyond) = (Vec::new(), Vec::new(), Vec::new());
     for &port in &ports.all {
         let settings = metadata.for_port(port);
         if let Some(reason) = select::ignored(port, &settings) {
@@ -177,6 +180,10 @@ fn wanted<'a>(
         }
         let mut places = address::places(situation, port, &settings, faults).into_iter();
         if let Some(first) = places.next() {
+            if wanted.len() == MOST_PORTS {
+                beyond.push(port);
+                continue;
+            }
             wanted.push((port, first, settings));
             further.push(places.collect());
             continue;
@@ -186,6 +193,10 @@ fn wanted<'a>(
             faults.push(Fault::new(by, format!("port {port} not registered: {why}")));
         }
         skipped.push(Reason::new("port", why, &port));
+    }
+    if let Some((fault, reason)) = select::too_many(&beyond, MOST_PORTS) {
+        faults.push(fault);
+        skipped.push(reason);
     }
     (wanted, further)
 }
@@ -240,6 +251,7 @@ fn offer(
         port,
         container: container.id.clone(),
         tasks_of: tasks_of.map(Arc::from),
+        told_id: id.told,
         inside_name: container.hostname.clone(),
         attributes: shared.attributes(settings),
         fit: checks::fit(&checks),

@@ -235,6 +235,7 @@ fn offer(wanted: &Registration) -> Offer {
         },
         container: "me".into(),
         tasks_of: None,
+        told_id: false,
         inside_name: String::new(),
         attributes: Arc::default(),
         fit: Status::Passing,

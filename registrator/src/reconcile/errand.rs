@@ -6,6 +6,7 @@ use super::pause_after;
 
 /// When it is asked next, and how it went.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Errand {
     under_way: bool,
     due: Option<Instant>,

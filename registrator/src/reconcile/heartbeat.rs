@@ -14,12 +14,14 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// The reports that one registry is owed.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Heartbeats {
     /// By id of the check.
     checks: BTreeMap<Arc<str>, Beat>,
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Beat {
     every: Duration,
     next: Instant,

@@ -4,22 +4,21 @@
 //! container was asked to stop, which no inspection shows, and that its process has ended, which an
 //! engine busy with cleaning up shows late.
 
+mod intended;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Registration;
 
-use super::Intended;
-use super::ledger::Ledger;
 use super::notes::Note;
-use super::twins;
 use crate::config::{Config, Deregister, Home};
 use crate::container::{self, Container, Mesh, Network};
 use crate::docker::Listed;
 use crate::registry::{Offer, Reason};
 use crate::services::address::LONGEST_CHAIN;
-use crate::services::{self, Fault, checks};
+use crate::services::{self, Fault};
 
 /// What an engine waits between stop signal and kill, where nobody says otherwise.
 const USUAL_STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +33,7 @@ const MANY_GONE: usize = 256;
 
 /// Everything known of containers.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Knowledge {
     config: Arc<Config>,
     containers: BTreeMap<Arc<str>, Known>,
@@ -48,6 +48,7 @@ pub(crate) struct Knowledge {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Known {
     facts: Container,
     /// What it is registered as; while it does not run, what it would be.
@@ -60,6 +61,7 @@ struct Known {
 
 /// Signals a container was sent in its present life.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 struct Drain {
     signals: BTreeMap<i32, Instant>,
     /// That life has ended; the next inspection to begin will show what came of it.
@@ -75,10 +77,19 @@ struct Drain {
 pub(crate) struct Loser {
     pub(crate) id: Arc<str>,
     pub(crate) container: Arc<str>,
+    /// It named that id, instead of having it by rule.
+    pub(crate) told: bool,
     /// Both are tasks of one service of a swarm, and the entry stands for both.
     pub(crate) shares: bool,
     /// It is the id of this check that another service has, the one of the id above.
     pub(crate) check: Option<Arc<str>>,
+}
+
+impl Loser {
+    /// Whether it is this container that has no entry.
+    pub(crate) fn yields(&self, container: &str) -> bool {
+        self.check.is_none() && &*self.container == container
+    }
 }
 
 /// A setting of a container that was left out, for the log.
@@ -177,11 +188,15 @@ impl Knowledge {
             facts.image_tag = Some(tag.clone());
         }
         let lookup = |id: &str| self.containers.get(id).map(|known| &known.facts);
-        let derived = services::derive(&facts, &self.config, &lookup);
+        let mut derived = services::derive(&facts, &self.config, &lookup);
         let old = before
             .as_ref()
             .map(|before| before.faults.as_slice())
             .unwrap_or_default();
+        if self.unmet_owner(&facts).is_some() {
+            // What it seems to lack now may be there in a moment; it is derived again then.
+            derived.faults = old.to_vec();
+        }
         let news = derived.faults.iter().filter(|fault| !old.contains(fault));
         let complaints = news
             .map(|fault| Complaint {
@@ -189,16 +204,19 @@ impl Knowledge {
                 fault: fault.clone(),
             })
             .collect();
-        let (mut kept, lived) = match before {
+        let (kept, lived) = match before {
             None => Default::default(),
             Some(before) if facts.runs() => (before.derived, Vec::new()),
             Some(before) if before.facts.runs() => (before.derived.clone(), before.derived),
             Some(before) => (before.derived, before.lived),
         };
         // An equal offer stays the same object, which makes the plan's comparison cheap.
-        let keep = |fresh: Offer| match kept.iter().position(|old| **old == fresh) {
-            Some(at) => kept.swap_remove(at),
-            None => Arc::new(fresh),
+        let id_of = |offer: &Offer| offer.registration.service.id.clone();
+        let mut kept: BTreeMap<Arc<str>, Arc<Offer>> =
+            kept.into_iter().map(|offer| (id_of(&offer), offer)).collect();
+        let keep = |fresh: Offer| match kept.remove(&id_of(&fresh)) {
+            Some(old) if *old == fresh => old,
+            _ => Arc::new(fresh),
         };
         let known = Known {
             derived: derived.offers.into_iter().map(keep).collect(),
@@ -209,6 +227,22 @@ impl Knowledge {
         };
         self.containers.insert(id, known);
         complaints
+    }
+
+    /// The container through whose network another one that runs is reached, where nobody has asked for it yet.
+    pub(crate) fn unmet_owner(&self, facts: &Container) -> Option<Arc<str>> {
+        let mut at = facts;
+        for _ in 0..LONGEST_CHAIN {
+            let Network::Container(owner) = &at.network else {
+                return None;
+            };
+            match self.containers.get(owner) {
+                Some(known) => at = &known.facts,
+                // By anything but its id it would be remembered twice.
+                None => return (facts.runs() && is_id(owner) && !self.is_gone(owner)).then(|| owner.clone()),
+            }
+        }
+        None
     }
 
     /// Others reach this host elsewhere from now on: what all containers are registered as is derived anew.
@@ -243,14 +277,18 @@ impl Knowledge {
         complaints
     }
 
-    /// Forgets drains that are over because the container has survived its signal.
-    pub(crate) fn tick(&mut self, now: Instant) {
+    /// Forgets drains that are over because the container has survived its signal. Returns whether it forgot anything.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
         let containers = &self.containers;
         let config = &self.config;
+        let mut forgot = false;
         self.drains.retain(|id, drain| {
             let limit = drain_time(config, containers.get(id).map(|known| &known.facts));
+            let signals = drain.signals.len();
             drain.signals.retain(|_, at| *at + limit > now);
-            drain.died || drain.exit_code.is_some() || !drain.signals.is_empty()
+            let stays = drain.died || drain.exit_code.is_some() || !drain.signals.is_empty();
+            forgot |= !stays || drain.signals.len() != signals;
+            stays
         });
         let containers = &mut self.containers;
         self.relics.retain(|id, since| {
@@ -258,8 +296,10 @@ impl Knowledge {
             if !stays {
                 containers.remove(id);
             }
+            forgot |= !stays;
             stays
         });
+        forgot
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
@@ -271,95 +311,18 @@ impl Knowledge {
         self.drains.iter().filter_map(end).chain(relics).min()
     }
 
-    /// What should be registered now, and for each id that two containers claim, the loser.
-    pub(crate) fn intended(&self, ledgers: &[Ledger]) -> (Intended, Vec<Loser>) {
-        let mut intended = Intended::new();
-        let mut losers = Vec::new();
-        // The first registry that knows says who holds an id: all of them are to hold the same.
-        let holds = |wanted: &Offer| {
-            let service = &wanted.registration.service;
-            let holder = ledgers.iter().find_map(|ledger| ledger.holder(service));
-            holder == Some(&*wanted.container)
-        };
-        let runs = |(_, known): &(&Arc<str>, &Known)| known.facts.runs();
-        for (container, known) in self.containers.iter().filter(runs) {
-            for wanted in self.wanted(container, known, ledgers) {
-                let id = wanted.registration.service.id.clone();
-                let rival = intended.get(&id);
-                let shares =
-                    rival.is_some_and(|rival| wanted.tasks_of.is_some() && wanted.tasks_of == rival.tasks_of);
-                // Who holds an id keeps it while he wants it; else the first in order of ids. Where one stands for
-                // several, those that are fit come before.
-                let wins = |rival: &Arc<Offer>| match shares && rival.fit != wanted.fit {
-                    true => rival.fit > wanted.fit,
-                    false => holds(&wanted),
-                };
-                let loser = match rival.is_none_or(wins) {
-                    true => intended
-                        .insert(id.clone(), wanted)
-                        .map(|loser| loser.container.clone()),
-                    false => Some(container.clone()),
-                };
-                losers.extend(loser.map(|container| Loser {
-                    id,
-                    container,
-                    shares,
-                    check: None,
-                }));
-            }
-        }
-        // What is only kept for people to see is in nobody's way.
-        for (container, known) in self.containers.iter().filter(|one| !runs(one)) {
-            for kept in self.wanted(container, known, ledgers) {
-                let id = kept.registration.service.id.clone();
-                intended.entry(id).or_insert(kept);
-            }
-        }
-        losers.extend(twins::parted(&mut intended, ledgers, |id| {
-            self.containers.get(id).is_some_and(|known| known.facts.runs())
-        }));
-        (intended, losers)
-    }
-
-    fn wanted(&self, id: &Arc<str>, known: &Known, ledgers: &[Ledger]) -> Vec<Arc<Offer>> {
-        if !known.facts.runs() {
-            return if self.is_kept(&known.facts) {
-                known.kept(ledgers)
-            } else {
-                Vec::new()
-            };
-        }
-        let Some(why) = self.ending(id) else {
-            return known.derived.clone();
-        };
-        let changed = |wanted: &Arc<Offer>| Arc::new(checks::out_of_rotation(wanted, &why));
-        known.derived.iter().map(changed).collect()
-    }
-
-    /// Why a container that runs is on its way out: it was told to stop, or the one was whose network it uses.
-    fn ending(&self, id: &str) -> Option<String> {
-        let mut known = self.containers.get(id)?;
-        for step in 0..=LONGEST_CHAIN {
-            let drain = self.drains.get(&known.facts.id);
-            match drain.and_then(|drain| drain.why(&known.facts)) {
-                Some(why) if step == 0 => return Some(why),
-                Some(why) => return Some(format!("network of {}: {why}", known.facts.name)),
-                None => {}
-            }
-            let Network::Container(owner) = &known.facts.network else {
-                break;
-            };
-            known = self.containers.get(owner)?;
-        }
-        None
-    }
-
     /// Whether a container that ended stays registered. A signal (128 and more) is a wish of
     /// people; 255 is what a program returns for -1.
     fn is_kept(&self, facts: &Container) -> bool {
         let code = facts.state.exit_code;
         let failed = (1..128).contains(&code) || code == 255;
         self.config.deregister == Deregister::OnSuccess && facts.state.started && failed
+    }
+
+    /// Whether it does not run and stays registered.
+    pub(crate) fn keeps(&self, id: &str) -> bool {
+        let known = self.containers.get(id);
+        known.is_some_and(|known| !known.facts.runs() && self.is_kept(&known.facts))
     }
 
     /// What containers that exist but do not run would offer.
@@ -463,28 +426,9 @@ impl Drain {
     }
 }
 
-impl Known {
-    /// What a container that failed leaves behind, for people to see and for nobody to use. Its ports went
-    /// with its process: they are what was seen of it while it ran, else what registries still hold.
-    fn kept(&self, ledgers: &[Ledger]) -> Vec<Arc<Offer>> {
-        let why = checks::ended(&self.facts);
-        let critical = |offer: &Offer| Arc::new(checks::out_of_rotation(offer, &why));
-        if !self.lived.is_empty() {
-            return self.lived.iter().map(|offer| critical(offer)).collect();
-        }
-        let entries = ledgers
-            .iter()
-            .flat_map(|ledger| ledger.of_container(&self.facts.id));
-        // Several registries may hold the same.
-        let by_id: BTreeMap<_, _> = entries.map(|entry| (&entry.service.id, entry)).collect();
-        // A task that is fit comes before one that failed, whoever holds what stands for both.
-        let tasks_of = || self.facts.swarm_service().map(Arc::from);
-        let found = |entry: &&Arc<Registration>| Offer {
-            tasks_of: tasks_of(),
-            ..Offer::found(entry)
-        };
-        by_id.values().map(|entry| critical(&found(entry))).collect()
-    }
+/// Whether a text is the whole id of a container.
+fn is_id(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn drain_time(config: &Config, facts: Option<&Container>) -> Duration {

@@ -4,6 +4,8 @@
 //! the registry corrects that memory, except where a write overtook it. Whose an entry is says
 //! `claims.rs`; how often one service is spoken of, `pace.rs`.
 
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,17 +15,16 @@ use catalog::{Registration, ServiceSpec, Status};
 use super::claims::{Claim, container_of, is_marked};
 use super::errand::Errand;
 use super::heartbeat::Heartbeats;
-use super::pace::{News, Pace};
-use super::{Difference, Held, Intended, Plan, Recorded, Verb, Write, apart, difference, pause_after};
+use super::pace::Pace;
+use super::{Difference, Held, Intended, Recorded, Verb, Write, apart, difference, pause_after};
 use crate::account::Standing;
 use crate::config::Config;
 use crate::registry::{self, Abilities, Lists, Offer};
 use crate::services::checks::reported_on;
+use turns::Turns;
 
 /// Without its answer nothing can be done for a registry, so it is asked this often for one.
 const LONGEST_SILENCE: Duration = Duration::from_secs(2);
-/// How often an entry under a new key may fail before the one under the old key goes all the same.
-const FAILURES_BORNE: u32 = 5;
 /// How long the entry under the old key stays where checks of the new one have yet to pass: their first run is at once, and
 /// both lead to the same place.
 const OVERLAP: Duration = Duration::from_secs(1);
@@ -32,6 +33,7 @@ const NO_ANSWER: Duration = Duration::from_secs(1);
 
 /// The registrator's side of one registry.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Ledger {
     abilities: Abilities,
     /// Asks what it holds.
@@ -51,6 +53,7 @@ pub(crate) struct Ledger {
     /// Keys written since the listing under way was asked for: the listing may be older.
     overtaken: BTreeSet<Arc<str>>,
     failed: BTreeMap<Arc<str>, Failure>,
+    turns: Turns,
     pace: Pace,
     /// When something may be told that could not be yet.
     put_off: Option<Instant>,
@@ -83,6 +86,7 @@ impl From<&Result<(), registry::Error>> for Outcome {
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Failure {
     verb: Verb,
     unheard: bool,
@@ -105,6 +109,7 @@ impl Ledger {
             under_way: BTreeMap::new(),
             overtaken: BTreeSet::new(),
             failed: BTreeMap::new(),
+            turns: Turns::default(),
             pace: Pace::default(),
             put_off: None,
             waiting: 0,
@@ -224,18 +229,6 @@ impl Ledger {
         self.foreign.contains(key) || self.former.contains_key(key)
     }
 
-    /// Those of `intended` that this registry is to hold, by key.
-    fn wanted<'a>(&self, intended: &'a Intended) -> BTreeMap<Arc<str>, &'a Arc<Offer>> {
-        let shown = |offer: &&Arc<Offer>| {
-            (self.abilities.tells_health || offer.fit == Status::Passing)
-                && (self.abilities.refuses)(&offer.registration.service).is_none()
-        };
-        let key = |offer: &Offer| (self.abilities.key)(&offer.registration.service);
-        let offers = intended.values().filter(shown);
-        // From the last on, so that of two that it cannot tell apart the first in order of ids stays.
-        offers.rev().map(|offer| (key(offer), offer)).collect()
-    }
-
     /// Offers that it cannot hold, with the setting that would help and the reason.
     pub(crate) fn refused<'a>(
         &self,
@@ -287,111 +280,6 @@ impl Ledger {
         container_of(&self.recorded.get(key)?.entry)
     }
 
-    /// The writes to begin now: never more under way than the registry is to bear.
-    pub(crate) fn next(
-        &mut self,
-        intended: &Intended,
-        settled: impl Fn(&Registration) -> bool,
-        now: Instant,
-    ) -> Vec<Write> {
-        if !self.read {
-            return Vec::new();
-        }
-        let wanted = self.wanted(intended);
-        let Plan { mut writes, words } = Plan::new(&wanted, &self.recorded, &self.abilities, settled);
-        let differing: BTreeSet<&Arc<str>> = writes.iter().chain(&words).map(|write| &write.key).collect();
-        self.failed.retain(|key, _| differing.contains(key));
-        let arriving = self.arriving(&writes);
-        let unproven = self.unproven(&wanted, now);
-        let ours = differing.iter().filter(|key| !self.is_theirs(key));
-        let waiting = ours.count();
-        self.waiting = waiting;
-        writes.retain(|Write { key, verb }| {
-            let waits = self
-                .failed
-                .get(key)
-                .is_some_and(|last| last.verb == *verb && last.not_before > now);
-            let leaves_a_gap = || {
-                let container = self.recorded.get(key).and_then(|held| container_of(&held.entry));
-                container.is_some_and(|id| arriving.contains(id) || unproven.contains(id))
-            };
-            // What we recorded under a key that others hold is not theirs: we were told to clean it up.
-            let free = match verb {
-                Verb::Deregister => !leaves_a_gap(),
-                Verb::Register(_) | Verb::Refresh(_) => !self.is_theirs(key),
-            };
-            !waits && free && !self.under_way.contains_key(key)
-        });
-        let mut writes = self.in_time(writes, words, now);
-        writes.truncate(self.abilities.abreast.saturating_sub(self.under_way.len()));
-        for write in &writes {
-            self.pace.told(&write.key, self.news(write), now);
-            self.under_way.insert(write.key.clone(), write.clone());
-            self.overtaken.insert(write.key.clone());
-        }
-        writes
-    }
-
-    /// Containers that are about to be known by another key. Writes run side by side, so the old key must wait.
-    fn arriving(&self, writes: &[Write]) -> BTreeSet<Arc<str>> {
-        let borne = |key| {
-            let last = self.failed.get(key);
-            last.is_none_or(|last| last.times < FAILURES_BORNE)
-        };
-        let coming = writes
-            .iter()
-            .filter(|write| borne(&write.key) && !self.is_theirs(&write.key));
-        let container = |write: &Write| match &write.verb {
-            Verb::Register(offer) => Some(offer.container.clone()),
-            Verb::Refresh(_) | Verb::Deregister => None,
-        };
-        coming
-            .chain(self.under_way.values())
-            .filter_map(container)
-            .collect()
-    }
-
-    /// Containers that came under another key a moment ago, whose checks may not have passed there yet.
-    fn unproven(&mut self, wanted: &BTreeMap<Arc<str>, &Arc<Offer>>, now: Instant) -> BTreeSet<Arc<str>> {
-        self.fresh.retain(|_, at| *at + OVERLAP > now);
-        if self.fresh.is_empty() {
-            return BTreeSet::new();
-        }
-        let stays = wanted.values().map(|offer| &offer.container);
-        stays.filter(|id| self.fresh.contains_key(*id)).cloned().collect()
-    }
-
-    /// Those writes whose time has come; remembers when that of the next is.
-    fn in_time(&mut self, writes: Vec<Write>, words: Vec<Write>, now: Instant) -> Vec<Write> {
-        self.put_off = None;
-        self.pace.forget(now);
-        let words = words.into_iter().filter(|write| {
-            !self.failed.contains_key(&write.key)
-                && !self.under_way.contains_key(&write.key)
-                && !self.is_theirs(&write.key)
-        });
-        let states = writes.into_iter().map(|write| (self.news(&write), write));
-        let all: Vec<_> = states.chain(words.map(|write| (News::Words, write))).collect();
-        let mut due = Vec::with_capacity(all.len());
-        for (news, write) in all {
-            match self.pace.earliest(&write.key, news).filter(|at| *at > now) {
-                Some(at) => self.put_off = Some(self.put_off.map_or(at, |before| before.min(at))),
-                None => due.push(write),
-            }
-        }
-        due
-    }
-
-    fn news(&self, write: &Write) -> News {
-        match &write.verb {
-            Verb::Refresh(offer) if offer.fit == Status::Critical => News::Bad,
-            Verb::Refresh(_) => News::Good,
-            // Here a service comes and goes with its health.
-            Verb::Register(_) if !self.abilities.tells_health => News::Good,
-            Verb::Register(_) | Verb::Deregister => News::Service,
-        }
-    }
-
     /// The checks to report on now: of what is written and holds.
     pub(crate) fn reports(&mut self, intended: &Intended, now: Instant) -> Vec<Arc<str>> {
         let key = |offer: &Offer| (self.abilities.key)(&offer.registration.service);
@@ -399,7 +287,9 @@ impl Ledger {
             let held = self.recorded.get(&key(offer));
             held.is_some_and(|held| held.known > Lists::Nothing)
         };
-        let offers = intended.values().filter(|_| self.abilities.tells_health);
+        // Most are owed none, and this is asked at each look.
+        let owed = self.turns.owed && self.abilities.tells_health;
+        let offers = intended.values().take_while(|_| owed);
         let owed = offers.filter(|offer| reported_on(offer).next().is_some() && held(offer));
         let busy = self.under_way.len() + self.heartbeats.under_way();
         let room = self.abilities.abreast.saturating_sub(busy);
@@ -407,11 +297,24 @@ impl Ledger {
             .due(owed.flat_map(|offer| reported_on(offer)), room, now)
     }
 
-    /// A write ended. Returns how often in a row it has failed.
-    pub(crate) fn done(&mut self, key: &Arc<str>, outcome: Outcome, now: Instant) -> u32 {
-        let Some(Write { verb, .. }) = self.under_way.remove(key) else {
-            return 0;
+    /// The entry that a write under way removes.
+    pub(crate) fn removes(&self, key: &str) -> Option<&Registration> {
+        let write = self.under_way.get(key)?;
+        let held = self
+            .recorded
+            .get(key)
+            .filter(|_| write.verb == Verb::Deregister)?;
+        Some(&held.entry)
+    }
+
+    /// A write ended. Returns how often in a row it has failed, and whether it is still what is wanted.
+    pub(crate) fn done(&mut self, key: &Arc<str>, outcome: Outcome, now: Instant) -> (u32, bool) {
+        let Some(write) = self.under_way.remove(key) else {
+            return (0, true);
         };
+        let agreed = self.turns.agree(&write);
+        self.turns.ended = true;
+        let verb = write.verb;
         let obeyed = outcome == Outcome::Obeyed;
         if let Verb::Register(offer) | Verb::Refresh(offer) = &verb {
             // One that failed may have arrived all the same.
@@ -427,7 +330,8 @@ impl Ledger {
         }
         if obeyed {
             self.failed.remove(key);
-            return 0;
+            self.waiting = self.waiting.saturating_sub(1);
+            return (0, agreed);
         }
         let times = self.failed.get(key).map_or(0, |last| last.times) + 1;
         let not_before = now + pause_after(times);
@@ -435,6 +339,13 @@ impl Ledger {
             // When it answers again it may have lost more than this.
             self.reading.want_by(not_before);
         }
+        // Instead of a state that did not arrive the whole service is written, and that need not wait.
+        let again = match &verb {
+            Verb::Refresh(_) => now,
+            _ => not_before,
+        };
+        let review = self.turns.review;
+        self.turns.review = Some(review.map_or(again, |at| at.min(again)));
         let failure = Failure {
             verb,
             unheard: outcome == Outcome::Unheard,
@@ -442,7 +353,7 @@ impl Ledger {
             not_before,
         };
         self.failed.insert(key.clone(), failure);
-        times
+        (times, agreed)
     }
 
     /// The registry is back: who was not heard need not wait for his turn to fail again.

@@ -12,6 +12,7 @@ const THOROUGH: u32 = 10;
 
 /// The listing before.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Lines {
     shown: BTreeMap<Arc<str>, u64>,
     /// Listings since the last one whose containers were all inspected, that included.

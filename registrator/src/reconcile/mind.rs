@@ -4,6 +4,7 @@
 //! pass asks for everything again, and nothing here depends on having heard of a change.
 
 mod accounts;
+mod plan;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Registration;
-use catalog::service::META_CONTAINER;
 
 use super::errand::Errand;
 use super::knowledge::{Complaint, Knowledge, Loser};
@@ -20,11 +20,10 @@ use super::lines::Lines;
 use super::notes::Note;
 use super::queue::Queue;
 use super::{Intended, Write};
-use crate::config::{AtExit, Config, Home};
+use crate::config::{Config, Home};
 use crate::container::Container;
 use crate::docker::Listed;
 use crate::registry::Abilities;
-use crate::services::checks;
 
 /// If more than this many, and more than half of all, vanish between two listings, the engine is
 /// asked again before it is believed.
@@ -60,6 +59,7 @@ pub(crate) enum Action {
 
 /// The registrator without its hands.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Mind {
     config: Arc<Config>,
     knowledge: Knowledge,
@@ -81,8 +81,11 @@ pub(crate) struct Mind {
     listed_once: bool,
     /// Ids that another container holds, and who would like to have them.
     losers: Vec<Loser>,
-    /// How many services are to be registered.
-    services: usize,
+    /// What is to be registered, as it was last worked out.
+    intended: Intended,
+    /// Something has changed that this, or what is written of it, depends on; but for writes that did what they
+    /// were to do.
+    stale: bool,
     /// Ids that somebody else has registered in a registry, and which container would like to have them.
     taken: BTreeSet<(Arc<str>, String)>,
     /// Containers that have a service which a registry cannot hold, with the setting that would help and the reason.
@@ -93,6 +96,8 @@ pub(crate) struct Mind {
     unheard: BTreeMap<Arc<str>, Instant>,
     /// Since when the engine cannot be heard, or has not shown yet what is left.
     deaf_since: Option<Instant>,
+    /// That has been so for too long, as of the last look.
+    impatient: bool,
     /// It is about to stop.
     leaving: bool,
 }
@@ -114,12 +119,14 @@ impl Mind {
             surveyed: false,
             listed_once: false,
             losers: Vec::new(),
-            services: 0,
+            intended: Intended::new(),
+            stale: true,
             taken: BTreeSet::new(),
             refused: BTreeSet::new(),
             first_look: true,
             unheard: BTreeMap::new(),
             deaf_since: None,
+            impatient: false,
             leaving: false,
         }
     }
@@ -127,6 +134,7 @@ impl Mind {
     /// The engine is there (again): look at everything.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.connected = true;
+        self.stale = true;
         self.lines.forget();
         self.first_look = true;
         self.unheard.clear();
@@ -140,6 +148,7 @@ impl Mind {
 
     /// Others reach this host elsewhere from now on. Returns what cannot be registered there.
     pub(crate) fn moved(&mut self, home: Home) -> Vec<Complaint> {
+        self.stale = true;
         self.knowledge.moved(home)
     }
 
@@ -151,10 +160,12 @@ impl Mind {
     /// The end is near: from now on only what is to be left behind gets written.
     pub(crate) fn leave(&mut self) {
         self.leaving = true;
+        self.stale = true;
     }
 
     /// Events were noted.
     pub(crate) fn noted(&mut self, touched: &BTreeMap<Arc<str>, Note>, now: Instant) {
+        self.stale |= !touched.is_empty();
         for (id, note) in touched {
             self.unheard.remove(id);
             if note.turned {
@@ -169,6 +180,7 @@ impl Mind {
 
     /// The engine listed its containers, or failed to. Returns how often in a row it has failed.
     pub(crate) fn listed(&mut self, answer: Option<&[Listed]>, now: Instant) -> u32 {
+        self.stale = true;
         let failures = self.listing.end(answer.is_some(), self.resync(), now);
         let Some(listed) = answer else {
             self.relist = "failed";
@@ -246,11 +258,17 @@ impl Mind {
         answer: Result<Option<Container>, ()>,
         now: Instant,
     ) -> (Vec<Complaint>, u32) {
+        self.stale = true;
         let failures = self.queue.done(id, answer.is_ok(), now);
         let ended = self.ended.remove(id);
         let Ok(facts) = answer else {
             return (Vec::new(), failures);
         };
+        let owner = facts.as_ref().and_then(|facts| self.knowledge.unmet_owner(facts));
+        // What is said of this one waits for the answer.
+        if let Some(owner) = owner.filter(|owner| !self.queue.expects(owner)) {
+            self.queue.add(&owner, false);
+        }
         let complaints = self.knowledge.inspected(id, facts, ended, now);
         self.look_round();
         (complaints, failures)
@@ -263,6 +281,7 @@ impl Mind {
         answer: Option<Option<Vec<Registration>>>,
         now: Instant,
     ) -> u32 {
+        self.stale = true;
         let resync = self.resync();
         let ledger = &mut self.ledgers[which];
         let failed_before = ledger.reading.fails();
@@ -284,7 +303,17 @@ impl Mind {
 
     /// A write ended. Returns how often in a row it has failed.
     pub(crate) fn wrote(&mut self, which: Which, key: &Arc<str>, outcome: Outcome, now: Instant) -> u32 {
-        let failures = self.ledgers[which].done(key, outcome, now);
+        // What stands for a container that failed is read off entries, and who holds an id that others want too.
+        let ledger = &self.ledgers[which];
+        let matters = |entry: &Registration| {
+            let id = &entry.service.id;
+            let behind = ledger.behind(key);
+            self.losers.iter().any(|loser| loser.id == *id)
+                || behind.is_some_and(|container| self.knowledge.keeps(container))
+        };
+        let removes = ledger.removes(key).is_some_and(matters);
+        let (failures, agreed) = self.ledgers[which].done(key, outcome, now);
+        self.stale |= removes || !agreed;
         self.forget_the_gone();
         failures
     }
@@ -307,6 +336,7 @@ impl Mind {
 
     /// A registry may have lost entries.
     pub(crate) fn faltered(&mut self, which: Which, now: Instant) {
+        self.stale = true;
         self.ledgers[which].faltered(now);
     }
 
@@ -322,80 +352,6 @@ impl Mind {
 
     fn resync(&self) -> Option<Duration> {
         Some(self.config.resync).filter(|resync| !resync.is_zero())
-    }
-
-    /// Everything to be done now.
-    pub(crate) fn actions(&mut self, now: Instant) -> Vec<Action> {
-        self.knowledge.tick(now);
-        self.queue.tick(now);
-        let mut actions = self.questions(now);
-        let knowledge = &self.knowledge;
-        for ledger in &mut self.ledgers {
-            ledger.adopt(|id| knowledge.knows(id), knowledge.offers());
-        }
-        let (intended, losers) = self.intended(now);
-        self.losers = losers;
-        self.services = intended.len();
-        let taken = self.ledgers.iter().flat_map(|ledger| ledger.taken(&intended));
-        self.taken = taken
-            .map(|offer| (offer.registration.service.id.clone(), offer.container.to_string()))
-            .collect();
-        let refused = self.ledgers.iter().flat_map(|ledger| ledger.refused(&intended));
-        self.refused = refused
-            .map(|(offer, (setting, why))| (offer.container.to_string(), setting, why))
-            .collect();
-        let Self {
-            knowledge,
-            ledgers,
-            surveyed,
-            config,
-            leaving,
-            losers,
-            queue,
-            ..
-        } = self;
-        let settled = |held: &Registration| match held.service.meta.get(META_CONTAINER) {
-            Some(_) if *leaving && config.at_exit == AtExit::Remove => true,
-            // Who has the id it wants may be about to give it up: two that swap names.
-            Some(id)
-                if !queue.is_calm()
-                    && losers
-                        .iter()
-                        .any(|loser| loser.check.is_none() && &*loser.container == id) =>
-            {
-                false
-            }
-            Some(id) => knowledge.has_settled(id),
-            None => *surveyed,
-        };
-        for (which, ledger) in ledgers.iter_mut().enumerate() {
-            let writes = ledger.next(&intended, settled, now).into_iter();
-            actions.extend(writes.map(|write| Action::Write(which, write)));
-            let reports = ledger.reports(&intended, now).into_iter();
-            actions.extend(reports.map(|check| Action::Report(which, check)));
-        }
-        actions
-    }
-
-    /// What should be registered now, and for each id that two containers claim, the loser.
-    fn intended(&self, now: Instant) -> (Intended, Vec<Loser>) {
-        let (mut intended, losers) = self.knowledge.intended(&self.ledgers);
-        let why = match self.config.at_exit {
-            AtExit::Remove if self.leaving => return (Intended::new(), losers),
-            AtExit::Drain if self.leaving => "registrator stopped",
-            _ if self.patience_ends().is_some_and(|end| end <= now) => "container engine not heard",
-            _ => return (intended, losers),
-        };
-        for offer in intended.values_mut() {
-            *offer = Arc::new(checks::out_of_rotation(offer, why));
-        }
-        (intended, losers)
-    }
-
-    /// When entries turn critical because nobody knows what has become of their containers.
-    fn patience_ends(&self) -> Option<Instant> {
-        let grace = Some(self.config.grace).filter(|grace| !grace.is_zero());
-        Some(self.deaf_since? + grace?)
     }
 
     /// What is to be asked now.
@@ -469,6 +425,13 @@ impl Mind {
     /// Whether nothing is being written, nor waits to be.
     pub(crate) fn has_said_all(&self) -> bool {
         self.ledgers.iter().all(Ledger::is_settled)
+    }
+
+    /// As if everything had changed. Returns whether nothing has that was not noticed.
+    #[cfg(test)]
+    pub(crate) fn doubt(&mut self, now: Instant) -> bool {
+        self.stale = true;
+        self.intended(now) == (self.intended.clone(), self.losers.clone())
     }
 
     #[cfg(test)]

@@ -13,11 +13,13 @@ const WORDS: Duration = Duration::from_secs(60);
 
 /// What a registry was last told of each service, and when.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Pace {
     told: BTreeMap<Arc<str>, Told>,
 }
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Told {
     at: Instant,
     good: Option<Instant>,

@@ -15,6 +15,7 @@ const ABREAST: usize = 16;
 
 /// The containers to be inspected.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct Queue {
     /// Who waits, and whether urgently.
     waiting: BTreeMap<Arc<str>, bool>,
@@ -47,6 +48,11 @@ impl Queue {
             };
             line.push_back(id.clone());
         }
+    }
+
+    /// Whether an answer will come.
+    pub(crate) fn expects(&self, id: &str) -> bool {
+        self.waiting.contains_key(id) || self.running.contains_key(id) || self.failed.contains_key(id)
     }
 
     /// The next to be inspected, if another may be now.

@@ -10,6 +10,7 @@ use catalog::service::META_OWNER;
 use catalog::{Registration, Status};
 use proptest::prelude::*;
 
+use super::knowledge::Complaint;
 use super::ledger::Outcome;
 use super::mind::{Action, Mind, Which};
 use super::notes::Note;
@@ -22,6 +23,7 @@ use crate::services::derive;
 
 mod asked;
 mod lifecycle;
+mod many;
 mod registries;
 mod swarm;
 mod told;
@@ -56,6 +58,11 @@ struct World {
     trouble: Outcome,
     /// Checks that were reported on.
     reports: Vec<Arc<str>>,
+    /// What was said of containers, and how many were inspected.
+    complaints: Vec<Complaint>,
+    inspections: usize,
+    /// Each look is checked by one at everything.
+    doubts: bool,
 }
 
 impl World {
@@ -84,6 +91,9 @@ impl World {
             suspicions: 0,
             trouble: Outcome::Unheard,
             reports: Vec::new(),
+            complaints: Vec::new(),
+            inspections: 0,
+            doubts: true,
         }
     }
 
@@ -195,6 +205,19 @@ impl World {
             };
             self.pending.push(pending);
         }
+        if !self.doubts {
+            return;
+        }
+        // What was kept from the look before is what a look at everything finds.
+        let mut doubting = self.mind.clone();
+        assert!(doubting.doubt(self.now), "what is intended has changed unnoticed");
+        let more = doubting.actions(self.now);
+        let writes = |action: &&Action| matches!(action, Action::Write(..));
+        assert_eq!(
+            more.iter().find(writes),
+            None,
+            "missed while nothing seemed to have changed"
+        );
     }
 
     /// Lets one answer arrive. A failure of a write may be of the answer only.
@@ -204,8 +227,10 @@ impl World {
                 self.mind.listed(works.then_some(listed.as_slice()), self.now);
             }
             Pending::Inspect(id, facts) => {
-                self.mind
-                    .inspected(&id, if works { Ok(*facts) } else { Err(()) }, self.now);
+                let answer = if works { Ok(*facts) } else { Err(()) };
+                let (complaints, _) = self.mind.inspected(&id, answer, self.now);
+                self.complaints.extend(complaints);
+                self.inspections += 1;
             }
             Pending::Read(which, services) => {
                 self.mind.read(which, works.then_some(Some(services)), self.now);
@@ -696,6 +721,51 @@ fn of_two_containers_that_claim_one_id_the_holder_keeps_it() {
         *World::id(3)
     );
     assert!(world.mind.losers().is_empty());
+}
+
+#[test]
+fn nobody_takes_an_id_that_another_container_has_by_rule_by_naming_it() {
+    // Whichever comes first in order of ids, and whichever was there first.
+    for ((thief, victim), first) in [((0, 1), true), ((1, 0), true), ((0, 1), false), ((1, 0), false)] {
+        let mut world = World::new(|_| {});
+        world.start(thief);
+        let id = format!("t1:c{victim}:80");
+        let container = world.containers.get_mut(&World::id(thief)).unwrap();
+        container.env.push(format!("SERVICE_ID={id}"));
+        if first {
+            world.settle();
+        }
+        world.start(victim);
+        world.tell(victim, What::Turned);
+        world.settle();
+        assert_eq!(world.registry.len(), 1);
+        assert_eq!(
+            world.registry[&*id].service.meta["lictor-container"],
+            *World::id(victim)
+        );
+        let [complaint] = &world.mind.losers()[..] else {
+            panic!("{:?}", world.mind.losers());
+        };
+        let why = format!("container c{victim} (000000000000) has the id {id}; not registered");
+        assert_eq!(complaint.container, format!("c{thief}"));
+        assert_eq!(complaint.fault, crate::services::Fault::new("SERVICE_ID", why));
+    }
+}
+
+#[test]
+fn who_has_his_id_by_rule_is_not_said_to_have_set_it() {
+    let mut world = World::new(|_| {});
+    let mut theirs = Registration::default();
+    theirs.service.id = "t1:c0:80".into();
+    theirs
+        .service
+        .meta
+        .insert(META_OWNER.to_owned(), "somebody".to_owned());
+    world.registry.insert("t1:c0:80".into(), theirs);
+    world.start(0);
+    world.settle();
+    let losers = world.mind.losers();
+    assert_eq!((losers.len(), &*losers[0].fault.key), (1, "id"));
 }
 
 /// L35.

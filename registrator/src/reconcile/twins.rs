@@ -53,6 +53,7 @@ pub(super) fn parted(intended: &mut Intended, ledgers: &[Ledger], runs: impl Fn(
                 id: winner.clone(),
                 container: offer.container.clone(),
                 shares: false,
+                told: false,
                 check: Some(check.clone()),
             });
         }

@@ -36,6 +36,8 @@ pub(crate) struct Id {
     pub(crate) text: String,
     /// What gave it.
     pub(crate) rule: String,
+    /// That was a setting, which can name any id, and not a rule of ours.
+    pub(crate) told: bool,
 }
 
 impl Id {
@@ -51,6 +53,7 @@ impl Id {
         Self {
             text: format!("{}:{}", self.text, place.address),
             rule: "id of the first address, this address".to_owned(),
+            told: self.told,
         }
     }
 
@@ -59,6 +62,7 @@ impl Id {
         Self {
             text: format!("{}:{}", self.text, name.base),
             rule: format!("{}, {}", self.rule, name.rule),
+            told: self.told,
         }
     }
 }
@@ -169,6 +173,7 @@ pub(crate) fn ids(
             return Id {
                 text: format!("{}:{name}:{}{suffix}", config.hostname, port.number),
                 rule: rule.to_owned(),
+                told: false,
             };
         };
         let claims = &claims[id];
@@ -183,6 +188,7 @@ pub(crate) fn ids(
         Id {
             text: format!("{id}{number}{protocol}"),
             rule: settings.spelling("id").unwrap_or_default().to_owned(),
+            told: true,
         }
     };
     wanted.iter().zip(&given).map(one).collect()

@@ -107,6 +107,15 @@ pub(super) fn portless(container: &Container) -> Reason {
     Reason::new("container", why, &container.name)
 }
 
+/// That ports are not registered because the container has `most` of them without these.
+pub(super) fn too_many(beyond: &[Port], most: usize) -> Option<(Fault, Reason)> {
+    let (first, last) = (beyond.first()?, beyond.last()?);
+    let why = format!("a container has at most {most} ports registered; SERVICE_PORT names those that count");
+    let which = format!("{} ports, {first} to {last}", beyond.len());
+    let fault = Fault::new("ports", format!("{which}, not registered: {why}"));
+    Some((fault, Reason::new("port", why, &which)))
+}
+
 /// Whether a port that can be had is ignored: by which setting.
 pub(super) fn ignored(port: Port, settings: &Settings) -> Option<Reason> {
     let by = settings.spelling("ignore").filter(|_| settings.is_on("ignore"))?;

@@ -281,7 +281,11 @@ fn ten_thousand_ports_and_a_thousand_keys_are_derived_at_once() {
     let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
     let began = std::time::Instant::now();
     let derived = derive(&container, &config, &|_| None);
-    assert_eq!((derived.offers.len(), derived.skipped.len()), (10_000, 5000));
+    // Two names for each of the most ports that are registered; the last reason is that of the other ports.
+    assert_eq!(
+        (derived.offers.len(), derived.skipped.len()),
+        (2 * MOST_PORTS, 5001)
+    );
     assert!(
         began.elapsed() < std::time::Duration::from_secs(10),
         "{:?}",
@@ -309,7 +313,7 @@ fn many_labels_of_many_ports_are_neither_copied_nor_complained_of_for_each() {
     let began = std::time::Instant::now();
     let derived = derive(&container, &config, &|_| None);
     let took = began.elapsed();
-    let (first, last) = (&derived.offers[0].attributes, &derived.offers[1999].attributes);
+    let (first, last) = (&derived.offers[0].attributes, &derived.offers[MOST_PORTS - 1].attributes);
     assert!(Arc::ptr_eq(first, last));
     assert!(first.len() <= 256 + 1, "{}", first.len());
     assert!(took < std::time::Duration::from_secs(10), "{took:?}");
@@ -565,4 +569,25 @@ proptest::proptest! {
             proptest::prop_assert!(!derived.offers.is_empty());
         }
     }
+}
+
+#[test]
+fn of_a_thousand_ports_and_more_a_thousand_are_registered_and_the_others_named_together() {
+    let mut container = recorded("host-bare");
+    container.exposed = (16_384..=17_385)
+        .map(|number| format!("{number}/udp").parse().unwrap())
+        .collect();
+    let config = Config::new("t1", "10.0.0.1".parse().unwrap(), "me");
+    let all = derive(&container, &config, &|_| None);
+    assert_eq!(all.offers.len(), 1000);
+    assert_eq!(all.offers[999].port.number, 17_383);
+    let why = "2 ports, 17384/udp to 17385/udp, not registered: a container has at most 1000 ports registered; \
+               SERVICE_PORT names those that count";
+    assert_eq!(all.faults, [Fault::new("ports", why)]);
+    assert_eq!(all.skipped.len(), 1);
+    // Ignored ports do not count.
+    let label = ("SERVICE_16384-16385_IGNORE".to_owned(), "1".to_owned());
+    container.labels.extend([label]);
+    let fewer = derive(&container, &config, &|_| None);
+    assert_eq!((fewer.offers.len(), fewer.faults), (1000, Vec::new()));
 }

@@ -175,6 +175,7 @@ fn wanted(status: Status, output: &str) -> Offer {
         },
         container: "c0".into(),
         tasks_of: None,
+        told_id: false,
         inside_name: String::new(),
         attributes: Arc::default(),
         fit: status,

@@ -7,18 +7,27 @@ use catalog::Registration;
 use super::super::knowledge::Complaint;
 use super::super::{Verb, Write};
 use super::{Mind, Which};
+use crate::container::short;
 use crate::services::Fault;
 
 impl Mind {
     /// Containers that do not get the entry, or the check, they want, as complaints against them.
     pub(crate) fn losers(&self) -> Vec<Complaint> {
-        let complaint = |id: &Arc<str>, loser: &str, holder: &str| Complaint {
+        let complaint = |id: &Arc<str>, (loser, told): (&str, bool), holder: &str| Complaint {
             container: self.knowledge.name_of(loser).to_owned(),
-            fault: Fault::new("SERVICE_ID", format!("{holder} has the id {id}; not registered")),
+            fault: Fault::new(
+                // Who has an id by rule set nothing.
+                if told { "SERVICE_ID" } else { "id" },
+                format!("{holder} has the id {id}; not registered"),
+            ),
+        };
+        let holder = |id: &Arc<str>| match self.intended.get(id).map(|offer| &*offer.container) {
+            Some(holder) => format!("container {} ({})", self.knowledge.name_of(holder), short(holder)),
+            None => "another container".to_owned(),
         };
         let rivals = self.losers.iter().filter(|loser| !loser.shares);
         let rivals = rivals.map(|loser| match &loser.check {
-            None => complaint(&loser.id, &loser.container, "another container"),
+            None => complaint(&loser.id, (&loser.container, loser.told), &holder(&loser.id)),
             Some(check) => Complaint {
                 container: self.knowledge.name_of(&loser.container).to_owned(),
                 fault: Fault::new(
@@ -30,8 +39,9 @@ impl Mind {
                 ),
             },
         });
+        let told = |id: &Arc<str>| self.intended.get(id).is_some_and(|offer| offer.told_id);
         let late = self.taken.iter();
-        let late = late.map(|(id, loser)| complaint(id, loser, "somebody else"));
+        let late = late.map(|(id, loser)| complaint(id, (loser, told(id)), "somebody else"));
         let refused = self.refused.iter().map(|(container, setting, why)| Complaint {
             container: self.knowledge.name_of(container).to_owned(),
             fault: Fault::new(*setting, format!("{why}; not registered")),
@@ -62,7 +72,7 @@ impl Mind {
     }
 
     pub(crate) fn services(&self) -> usize {
-        self.services
+        self.intended.len()
     }
 
     pub(crate) fn running(&self) -> usize {

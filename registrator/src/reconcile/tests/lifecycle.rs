@@ -428,6 +428,42 @@ fn who_uses_the_network_of_a_container_that_stops_leaves_rotation_with_it() {
 }
 
 #[test]
+fn nobody_complains_of_a_network_before_its_owner_was_asked_for() {
+    let shared = |owner_runs: bool| {
+        let mut world = World::new(|_| {});
+        // Inspected in order of ids: the owner last, and the one in between before him.
+        for (number, owner) in [(0, 1), (1, 2)] {
+            share(&mut world, number, owner);
+            let container = world.containers.get_mut(&World::id(number)).unwrap();
+            container.env.push("SERVICE_PORT=9999".to_owned());
+        }
+        if owner_runs {
+            world.start(2);
+            let owner = world.containers.get_mut(&World::id(2)).unwrap();
+            owner.network = Network::Host;
+            owner.asked.clear();
+        }
+        world.settle();
+        world
+    };
+    let world = shared(true);
+    assert_eq!(keys(&world.registry), ["t1:c0:9999", "t1:c1:9999", "t1:c2:80"]);
+    assert_eq!((&world.complaints[..], world.inspections), (&[][..], 3));
+    let mut world = shared(false);
+    world.pass(Duration::from_secs(200));
+    let said: Vec<&str> = world.complaints.iter().map(|one| &*one.container).collect();
+    assert_eq!(said, ["c1", "c0"], "each is told once");
+    assert!(
+        world.complaints[0]
+            .fault
+            .reason
+            .starts_with("port 9999/tcp not registered"),
+        "{:?}",
+        world.complaints
+    );
+}
+
+#[test]
 fn who_uses_the_network_of_a_container_that_restarts_follows_it_to_its_new_port() {
     let mut world = started(1);
     share(&mut world, 1, 0);
