@@ -313,7 +313,10 @@ fn many_labels_of_many_ports_are_neither_copied_nor_complained_of_for_each() {
     let began = std::time::Instant::now();
     let derived = derive(&container, &config, &|_| None);
     let took = began.elapsed();
-    let (first, last) = (&derived.offers[0].attributes, &derived.offers[MOST_PORTS - 1].attributes);
+    let (first, last) = (
+        &derived.offers[0].attributes,
+        &derived.offers[MOST_PORTS - 1].attributes,
+    );
     assert!(Arc::ptr_eq(first, last));
     assert!(first.len() <= 256 + 1, "{}", first.len());
     assert!(took < std::time::Duration::from_secs(10), "{took:?}");
