@@ -95,10 +95,12 @@ impl Tally {
         }
     }
 
-    /// Of times by the tenth of a second: p99 is the median of what it was in each.
-    pub fn of_tenths(seconds: f64, tenths: Vec<Vec<u64>>) -> Self {
+    /// Of times by the tenth of a second: p99 is the median of what it was in each, or each of those that were our `own`.
+    pub fn of_tenths(seconds: f64, tenths: Vec<Vec<u64>>, own: impl Fn(usize) -> bool) -> Self {
         let of_one = |tenth: &Vec<u64>| (!tenth.is_empty()).then(|| Self::of(0.0, 0.1, tenth.clone()).p99);
-        let p99 = Spread::of(tenths.iter().filter_map(of_one).collect());
+        let owned = (0..).zip(&tenths).filter(|(at, _)| own(*at));
+        let owned = Spread::of(owned.filter_map(|(_, tenth)| of_one(tenth)).collect());
+        let p99 = owned.or_else(|| Spread::of(tenths.iter().filter_map(of_one).collect()));
         let times: Vec<u64> = tenths.into_iter().flatten().collect();
         Self {
             p99: p99.map_or(f64::NAN, |spread| spread.median),

@@ -76,8 +76,11 @@ fn times_that_so_many_in_a_hundred_kept_to_are_times_that_were_measured() {
 #[test]
 fn one_tenth_of_a_second_that_stood_still_does_not_speak_for_the_others() {
     let tenths = vec![vec![2000, 1000], vec![90_000], vec![3000], vec![]];
-    let tally = Tally::of_tenths(0.4, tenths);
-    assert_eq!((tally.count, tally.p50, tally.p99), (4.0, 2.0, 3.0));
+    let tally = |own: fn(usize) -> bool| Tally::of_tenths(0.4, tenths.clone(), own);
+    let all = tally(|_| true);
+    assert_eq!((all.count, all.p50, all.p99), (4.0, 2.0, 3.0));
+    assert_eq!(tally(|tenth| tenth == 0).p99, 2.0);
+    assert_eq!(tally(|_| false).p99, 3.0, "where no other is left");
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! keep a rate, measures the burst.
 //!
 //! p99 is taken of each tenth of a second, and the median of those told: a machine that stands still for a moment, as
-//! virtual ones do, would otherwise be all that it says. What a proxy does many times a second is in every tenth.
+//! virtual ones do, would otherwise be all that it says. What a proxy does many times a second is in every tenth. Tenths in
+//! which the kernel says that cores were given to other machines are left out, if there are others.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -35,7 +36,12 @@ pub fn run(target: &Target, rate: f64) -> Outcome<Tally> {
     let mut due = begun;
     let mut sent = 0;
     let mut tenths = vec![Vec::new(); 10 * target.seconds as usize + 1];
+    let mut stolen = vec![None; tenths.len()];
     loop {
+        let tenth = begun.elapsed().as_millis() as usize / 100;
+        if let Some(unknown @ None) = stolen.get_mut(tenth) {
+            *unknown = Some(stolen_so_far()?);
+        }
         for idle in connections
             .iter_mut()
             .filter(|connection| connection.due.is_none())
@@ -69,7 +75,20 @@ pub fn run(target: &Target, rate: f64) -> Outcome<Tally> {
             tenths[due.duration_since(begun).as_millis() as usize / 100].push(time);
         }
     }
-    Ok(Tally::of_tenths(begun.elapsed().as_secs_f64(), tenths))
+    let own = |tenth: usize| stolen[tenth].is_some() && Some(stolen[tenth]) == stolen.get(tenth + 1).copied();
+    Ok(Tally::of_tenths(begun.elapsed().as_secs_f64(), tenths, own))
+}
+
+/// Time that other machines had our cores, in the kernel's ticks.
+fn stolen_so_far() -> Outcome<u64> {
+    let stat = std::fs::read_to_string("/proc/stat").map_err(|e| format!("/proc/stat: {e}"))?;
+    let stolen = stat
+        .lines()
+        .next()
+        .and_then(|line| line.split_whitespace().nth(8));
+    stolen
+        .and_then(|ticks| ticks.parse().ok())
+        .ok_or_else(|| "/proc/stat does not say how much time was stolen".to_owned())
 }
 
 /// Waits until there are answers, or it is time for something else; of those that are whole, when they were due and how
