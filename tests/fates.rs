@@ -642,3 +642,77 @@ fn a_service_that_is_refused_is_named_with_the_reason_and_harms_no_other() {
     assert_eq!(consul.instances(&refused), Ok(Vec::new()));
     registrator.assert_calm();
 }
+
+/// L28.
+#[test]
+fn who_had_no_memory_left_goes_and_explain_says_of_what_it_died() {
+    let (docker_, consul) = (machine(), consul());
+    let _registrator = registrator(&consul, &[]);
+    let service = unique("starved");
+    let greedy = "sleep 1; x=xxxxxxxx; while :; do x=$x$x; done";
+    let container = shell(docker_, &service, &["--memory=16m"], greedy);
+    consul.await_passing(&service, 1);
+    wait_for("the starved to go", || same(consul.instances(&service)?.len(), 0));
+    let words = ["registrator", "-ip=127.0.0.1", "explain", container.name()];
+    let (code, said) = agent().command(&words).finish();
+    assert!(
+        code == 3 && said.contains("exited (137, out of memory)"),
+        "{said}"
+    );
+}
+
+/// L29, L30: a program that somebody restarts when it turns bad, and one whose check cannot make up its mind.
+#[test]
+fn the_unhealthy_are_out_until_they_are_well_at_their_next_port_and_the_fickle_are_as_they_were_last() {
+    let (docker_, consul) = (machine(), consul());
+    let registrator = registrator(&consul, &[]);
+    let health = |command: &str| format!("--health-cmd={command}");
+    let every = ["--health-interval=1s", "--health-retries=1"];
+    let (ill, fickle) = (unique("ill"), unique("fickle"));
+    let (sick, flaps) = (
+        health("test -e /well"),
+        health("test -e /steady || rm /well || ! touch /well"),
+    );
+    let patient = shell(
+        docker_,
+        &ill,
+        &[&sick, every[0], every[1]],
+        "touch /well; sleep 1000",
+    );
+    let flapping = shell(
+        docker_,
+        &fickle,
+        &[&flaps, every[0], every[1]],
+        "touch /well; sleep 1000",
+    );
+    let before = consul.await_passing(&ill, 1)[0]["Service"]["Port"].clone();
+    docker(docker_, &["exec", patient.name(), "/bin/rm", "/well"]);
+    wait_for("it to be out", || same(consul.passing(&ill)?.len(), 0));
+    docker(docker_, &["restart", "-t", "0", patient.name()]);
+    wait_for("it to be back, once and elsewhere", || {
+        let rows = consul.passing(&ill)?;
+        assert!(consul.instances(&ill)?.len() <= 1, "{rows:?}");
+        let port = &rows.first().ok_or("it is not well")?["Service"]["Port"];
+        if *port == before {
+            Err("it is where it was".to_owned())
+        } else {
+            Ok(())
+        }
+    });
+
+    let told = || {
+        let said = registrator.said();
+        let of = |line: &&str| line.contains("state passed on") && line.contains(flapping.name());
+        said.lines().filter(of).count()
+    };
+    wait_for("it to change its mind a few times", || {
+        if told() > 4 {
+            Ok(())
+        } else {
+            Err(registrator.said())
+        }
+    });
+    docker(docker_, &["exec", flapping.name(), "/bin/touch", "/steady"]);
+    consul.await_passing(&fickle, 1);
+    await_state(&consul, &fickle, "passing", "healthy");
+}
